@@ -1,0 +1,1 @@
+"""What crosses a process boundary: frozen, versioned, unknown fields refused. Knows no arrays and no files."""

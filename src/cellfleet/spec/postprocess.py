@@ -1,0 +1,52 @@
+"""How heads become labels: the parameters of the deep watershed.
+
+The names and meanings are those of DeepCell's ``deep_watershed`` (deepcell_toolbox 0.12.1), so that published
+settings can be used unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DeepWatershed(BaseModel):
+    """Seeds are the prominent peaks of one head; they flood the basin of another head above a floor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["deep-watershed"] = "deep-watershed"
+    maxima_head: str = "inner_distance"
+    """Head whose prominent peaks are the seeds."""
+    interior_head: str = "outer_distance"
+    """Head that is flooded, and cut at `interior_threshold`."""
+    radius: int = Field(default=2, ge=0)
+    """Reach of the peak search, px at model scale (docs/reference/watershed.md)."""
+    maxima_threshold: float = Field(default=0.1, ge=0)
+    """Least prominence (peak − saddle, the h of h-maxima) of a seed, in units of the head (0…1)."""
+    maxima_smooth: float = Field(default=0, ge=0)
+    """Gaussian sigma on the maxima head, px at model scale."""
+    interior_threshold: float = Field(default=0.2, ge=0)
+    """Pixels above this value of the smoothed interior head belong to objects (0…1)."""
+    interior_smooth: float = Field(default=1, ge=0)
+    """Gaussian sigma on the interior head, px at model scale."""
+    small_objects_threshold: float = Field(default=0, ge=0)
+    """Objects of fewer pixels than this are dropped, px² at model scale."""
+    fill_holes_threshold: float = Field(default=0, ge=0)
+    """Holes of at most this many pixels inside one object are filled, px² at model scale."""
+    pixel_expansion: int = Field(default=0, ge=0)
+    """Grey dilation of the interior head by a square of 2·n+1 px before the flood."""
+
+    def scaled(self, zoom: float) -> DeepWatershed:
+        """Return the same settings for fields that were enlarged by `zoom` (lengths × zoom, areas × zoom²)."""
+        return self.model_copy(
+            update={
+                "radius": round(self.radius * zoom),
+                "maxima_smooth": self.maxima_smooth * zoom,
+                "interior_smooth": self.interior_smooth * zoom,
+                "small_objects_threshold": self.small_objects_threshold * zoom * zoom,
+                "fill_holes_threshold": self.fill_holes_threshold * zoom * zoom,
+                "pixel_expansion": round(self.pixel_expansion * zoom),
+            }
+        )

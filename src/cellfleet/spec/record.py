@@ -1,0 +1,125 @@
+"""What is remembered of a run: one record per image, one for the run. Written as JSON beside the results.
+
+The records are the truth about what is done: `run.json`, `failures.csv` and `report.html` are made from them, and
+a repeated run skips an image whose record carries the same key and whose input is unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from cellfleet.spec.segment import SegmentSpec
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputFile(_Record):
+    """Identity of an input's bytes."""
+
+    path: str
+    """As the user gave it, absolute."""
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+class Scale(_Record):
+    """How the image was brought to the model's scale."""
+
+    zoom: float
+    """Factor applied to the pixels before prediction (1 = untouched)."""
+    source: Literal["pixel-size", "diameter", "estimated", "unscaled"]
+    diameter_px: float | None = None
+    """Object diameter that the zoom is based on, image pixels."""
+
+
+class Told(_Record):
+    """A warning or an error as the user saw it."""
+
+    code: str
+    what: str
+    where: str = ""
+    action: str = ""
+
+
+class ImageRecord(_Record):
+    """All that is known about one image of a run."""
+
+    format_version: Literal[1] = 1
+    image: str
+    """Path relative to the input's root, with ``/``: also the `image` column of the tables."""
+    status: Literal["done", "failed"]
+    key: str
+    """`SegmentSpec.digest` of the run that made it."""
+    input: InputFile | None = None
+    """None where the input could not even be read as bytes."""
+    outputs: dict[str, str] = {}
+    """Format → path relative to the output folder, with ``/``."""
+    axes: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    channel_names: tuple[str, ...] = ()
+    channels_used: dict[str, tuple[int, ...]] = {}
+    """Role → channels that were summed, counted from 1."""
+    microns_per_pixel: float | None = None
+    microns_per_pixel_source: str = ""
+    """``option``, ``ome``, ``imagej``, ``tiff``…, or empty where unknown."""
+    contrast: tuple[tuple[float, float], ...] = ()
+    """(low, high) per role, in raw pixel values."""
+    scale: Scale | None = None
+    objects: int = 0
+    median_diameter_px: float | None = None
+    diameter_histogram: dict[str, list[float]] = {}
+    """``edges`` (px) and ``counts`` of object diameters, for the report."""
+    thumbnail: str = ""
+    """Path of the picture with outlines, relative to the output folder."""
+    notices: tuple[Told, ...] = ()
+    error: Told | None = None
+    seconds: dict[str, float] = {}
+    """Wall seconds per stage: read, preprocess, predict, postprocess, measure, write."""
+    cpu_seconds: dict[str, float] = {}
+    """Processor seconds per stage, of the thread that did it."""
+
+
+class ModelUsed(_Record):
+    """Which weights."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class RunRecord(_Record):
+    """`run.json`: enough to repeat the run and to say where its time went."""
+
+    format_version: Literal[1] = 1
+    cellfleet: str
+    command: str
+    """The same run as a shell command."""
+    python: str
+    """The same run as Python."""
+    started: str
+    """ISO 8601, UTC."""
+    finished: str | None = None
+    status: Literal["running", "done", "done-with-failures", "stopped"]
+    spec: SegmentSpec
+    key: str
+    model: ModelUsed
+    manifest: dict[str, Any] = {}
+    """The model's manifest as used, with all post-processing parameters."""
+    formats: tuple[str, ...]
+    device: str
+    """What computed it, as reported by the runtime (not as asked)."""
+    threads: int
+    versions: dict[str, str] = {}
+    """Python, platform and libraries."""
+    seconds: dict[str, float] = {}
+    """Wall seconds per stage, summed over images."""
+    busy_share: dict[str, float] = {}
+    """CPU seconds of each stage ÷ (wall seconds of the run × threads)."""
+    wall_seconds: float = 0
+    images: tuple[ImageRecord, ...] = ()

@@ -1,0 +1,87 @@
+"""What a user asks of `segment`: everything that decides the labels, and nothing else.
+
+Options that change only how a run goes (device, threads, formats) stand in `RunOptions`, so that they do not
+invalidate finished results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+
+from cellfleet.errors import UsageError
+
+Format = Literal["labels-tiff", "csv", "parquet"]
+Device = Literal["auto", "cpu", "cuda"]
+Progress = Literal["auto", "bar", "plain", "json", "none"]
+
+
+class ChannelChoice(BaseModel):
+    """Channels of the image for one role of the model; several are summed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: str | None = None
+    """Role such as ``nuclear``; None: the model's roles in order."""
+    channels: tuple[int | str, ...]
+    """Numbers counted from 1, or names as in the file."""
+
+    @classmethod
+    def parse(cls, text: str) -> ChannelChoice:
+        """Read ``1``, ``DAPI``, ``nuclear=DAPI`` or ``membrane=PanCK+CD45``."""
+        role, separator, names = text.rpartition("=")
+        parts = tuple(part.strip() for part in names.split("+"))
+        if not all(parts) or (separator and not role.strip()):
+            raise UsageError(
+                "E010",
+                f"channel {text!r} is not a number, a name or role=name",
+                where="--channel",
+                action="Write for example --channel 1, --channel DAPI or --channel nuclear=DAPI",
+            )
+        return cls(
+            role=role.strip() or None,
+            channels=tuple(int(p) if re.fullmatch(r"\d+", p) else p for p in parts),
+        )
+
+
+class SegmentSpec(BaseModel):
+    """One frozen request. Two runs with equal specs on equal pixels give byte-equal labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    model: str = "nuclei"
+    """Bundled name, or a path to a model package."""
+    channels: tuple[ChannelChoice, ...] = ()
+    """Which image channel plays which role; empty: the only channel, or the one whose name fits the role."""
+    microns_per_pixel: PositiveFloat | None = None
+    """Overrides the pixel size of the file, µm per pixel."""
+    diameter_px: PositiveFloat | None = None
+    """Typical object diameter in the image, px; overrides pixel size and estimate."""
+    axes: str | None = None
+    """Overrides the axes of the file, one letter per dimension out of T C Z Y X S."""
+
+    @field_validator("axes")
+    @classmethod
+    def _upper(cls, value: str | None) -> str | None:
+        return value.upper() if value else None
+
+    def digest(self, model_sha256: str) -> str:
+        """Return the hash that names results of this spec with a model of this content."""
+        return hashlib.sha256((self.model_dump_json() + model_sha256).encode()).hexdigest()
+
+
+class RunOptions(BaseModel):
+    """How a run goes; none of these changes a label."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Device = "auto"
+    threads: PositiveInt | None = None
+    """Processor threads; None: all that this process may use."""
+    formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
+    overwrite: bool = False
+    progress: Progress = "auto"
