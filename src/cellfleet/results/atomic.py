@@ -1,0 +1,196 @@
+"""Files that are either whole or not there.
+
+Everything that a run leaves behind goes through `replacing`: written under a temporary name in the same folder,
+flushed to the disk, then renamed. A process that dies in between leaves only a hidden file that `sweep` removes.
+This module also turns what the operating system says about a failed write into an `OutputError` with a way out.
+It does not know what is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cellfleet.errors import OutputError
+
+_PREFIX = ".cellfleet-"
+_SUFFIX = ".part"
+_FOREIGN_AGE_SECONDS = 24 * 3600
+"""Age at which a temporary file is stale although its process cannot be asked (another host, Windows)."""
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, needed_bytes: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it takes the name `path`, else it is removed.
+
+    Args:
+        path: Final name. Parent folders are made; a file of that name is replaced in one step.
+        needed_bytes: About how large the file becomes, for the message when the disk is full.
+
+    Raises:
+        OutputError: E301–E308, for every `OSError` of making the folder, writing (inside the ``with``) and renaming.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
+    # The temporary name does not contain the final one: that may already be as long as the file system allows.
+    # So a final name that is too long is only noticed by the rename.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise output_error(error, path, needed_bytes=needed_bytes) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a small file as a whole. Raises `OutputError` as `replacing` does."""
+    with replacing(path, needed_bytes=len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+def sweep(folder: Path) -> int:
+    """Remove the temporary files of dead processes in `folder` and below; return how many there were.
+
+    A file belongs to a dead process when that ran on this host and is gone, or when the file is a day old.
+    Files that cannot be removed stay: they harm nobody.
+    """
+    removed = 0
+    for path in Path(folder).rglob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if _is_stale(path):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def output_error(error: OSError, path: Path, *, needed_bytes: int | None = None) -> OutputError:
+    """Say what a failed write at `path` means for the user, and what to do about it."""
+    if _is_full(error, path):
+        return OutputError("E301", _full_text(path, needed_bytes), where=str(path), action=_FULL_ACTION)
+    code, what, action = _MEANINGS.get(
+        error.errno or 0,
+        ("E305", f"cannot be written ({error.strerror or error})", "Look at the disk or network drive, then run again"),
+    )
+    return OutputError(code, what, where=str(path), action=action)
+
+
+_FULL_ACTION = "Free some space or choose another folder with -o; run the same command again to go on"
+_FOLDER = ("E307", "cannot be written because its folder is a file", "Choose another folder with -o")
+_DENIED = (
+    "E302",
+    "cannot be written: permission denied",
+    "Choose another folder with -o, or close the program that has the file open",
+)
+_MEANINGS: dict[int, tuple[str, str, str]] = {
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: (
+        "E303",
+        "cannot be written: the disk is read-only",
+        "Choose a folder on another disk with -o",
+    ),
+    errno.ENAMETOOLONG: (
+        "E304",
+        "cannot be written: the file name or path is too long",
+        "Give the image a shorter name, or choose an output folder with a shorter path",
+    ),
+    errno.ENOTDIR: _FOLDER,
+    errno.EEXIST: _FOLDER,
+    errno.EISDIR: (
+        "E306",
+        "cannot be written because a folder has this name",
+        "Rename that folder, or choose another folder with -o",
+    ),
+    errno.EFBIG: (
+        "E308",
+        "is larger than this disk or account allows for one file",
+        "Choose a folder on another disk with -o (FAT32 ends at 4 GB), or raise the limit (ulimit -f)",
+    ),
+}
+
+
+def _is_full(error: OSError, path: Path) -> bool:
+    if error.errno is not None:
+        return error.errno in _FULL
+    # numpy's tofile reports a short write as an OSError without number.
+    try:
+        return shutil.disk_usage(_existing(path)).free < 1 << 20
+    except OSError:
+        return False
+
+
+def _full_text(path: Path, needed_bytes: int | None) -> str:
+    needed = f"; about {_size(needed_bytes)} are needed" if needed_bytes else ""
+    try:
+        free = f", {_size(shutil.disk_usage(_existing(path)).free)} are free"
+    except OSError:
+        free = ""
+    return f"cannot be written: the disk is full or the quota is used up{needed}{free}"
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _flush(path: Path) -> None:
+    # "r+": Windows flushes only handles that may write.
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself durable; Windows and some network drives cannot open or flush a folder."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_stale(path: Path) -> bool:
+    if time.time() - path.stat().st_mtime > _FOREIGN_AGE_SECONDS:
+        return True
+    host, _, rest = path.name.removeprefix(_PREFIX).partition("-")
+    pid = rest.partition("-")[0]
+    # On Windows os.kill(pid, 0) would send Ctrl-C instead of asking.
+    if sys.platform == "win32" or host != _host() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
