@@ -1,0 +1,88 @@
+# Every target does its own set-up on a fresh Debian 12 with Python 3.11 and make, and repeats in seconds.
+# As root, missing Debian packages are installed; otherwise they are named.
+#   make demo       install as a user would, and segment the sample images
+#   make test       all tests; make test-fast: those that need under a minute together
+#   make lint       style, layering, documents; make types: mypy
+#   make bench      measure against other tools; make soak: the long-running tests
+#   make requirements [UPGRADE=--upgrade]   make the hashed lists from requirements/*.in and pyproject.toml
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+DEMO_RESULTS ?= demo-results
+PYTEST_ARGS ?=
+BIN = $(VENV)/bin
+PIP = python -m pip --disable-pip-version-check --quiet
+HASHED = --require-hashes --no-deps --only-binary :all:
+
+NATIVE = setup.py $(wildcard src/cellfleet/_native/*)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-fast lint types bench soak requirements clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- set-up, remembered by stamp files ---------------------------------------------------------------------------
+
+# The interpreter is part of the stamp: another PYTHON makes a new environment.
+$(VENV)/.made: scripts/system_setup.sh
+	bash scripts/system_setup.sh $(PYTHON) build
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made requirements/dev.txt requirements/nodeps.txt
+	$(BIN)/$(PIP) install $(HASHED) -r requirements/dev.txt
+	$(BIN)/$(PIP) install $(HASHED) -r requirements/nodeps.txt
+	touch $@
+
+$(VENV)/.package: $(VENV)/.dev pyproject.toml $(NATIVE)
+	$(BIN)/$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.dev requirements/torch.txt
+	$(BIN)/$(PIP) install -r requirements/torch.txt
+	touch $@
+
+$(VENV)/.java: $(VENV)/.made scripts/system_setup.sh
+	bash scripts/system_setup.sh $(PYTHON) test
+	touch $@
+
+# --- for users ---------------------------------------------------------------------------------------------------
+
+demo:
+	@PYTHON="$(PYTHON)" bash scripts/demo.sh $(DEMO_VENV) $(DEMO_RESULTS)
+
+# --- for developers ----------------------------------------------------------------------------------------------
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_layers.py
+	$(BIN)/python scripts/check_sizes.py
+
+types: $(VENV)/.package
+	$(BIN)/mypy
+
+test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.package
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
+
+clean:
+	rm -rf build dist src/*.egg-info src/cellfleet/*.so .mypy_cache .ruff_cache .hypothesis $(DEMO_VENV) $(DEMO_RESULTS)
+	rm -f $(VENV)/.package
+
+# uv resolves for every platform and Python at once and writes the hashes of all their files.
+UV_VERSION = 0.13.9
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" $(UPGRADE)
+
+requirements:
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/$(PIP) install uv==$(UV_VERSION); }
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.txt -c requirements/build.txt -o requirements/dev.txt
+	$(COMPILE) --no-deps requirements/nodeps.in -o requirements/nodeps.txt
