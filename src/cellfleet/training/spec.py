@@ -1,0 +1,83 @@
+"""What a training run is asked to do: one frozen spec that the checkpoint and the model card carry.
+
+Networks and optimisers are types, not flags, so that no option is ever given and ignored. Knows no files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+HEADS = ("outer_distance", "inner_distance", "background", "interior", "border")
+"""Output maps of every network, in order; the last three are one softmax."""
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UNet(_Spec):
+    """Residual U-Net that works at half resolution and returns full resolution."""
+
+    kind: Literal["unet"] = "unet"
+    widths: tuple[PositiveInt, ...] = (32, 64, 96, 128)
+    """Channels per level; each level halves the resolution of the one before."""
+
+
+class FeatureNet(_Spec):
+    """DeepCell's fully convolutional, dilated feature-net 2D (``bn_feature_net_2D``)."""
+
+    kind: Literal["feature-net"] = "feature-net"
+    receptive_field: PositiveInt = 41
+    """Pixels across that decide one output pixel."""
+
+
+class AdamW(_Spec):
+    """AdamW with warm-up and a cosine to 2 % of the rate."""
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: PositiveFloat = 4e-3
+    weight_decay: float = 1e-4
+    warm_up_steps: PositiveInt = 200
+
+
+class Sgd(_Spec):
+    """The paper's recipe: Nesterov momentum, rate multiplied by 0.95 after each epoch."""
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: PositiveFloat = 0.01
+    momentum: float = 0.9
+    decay_per_epoch: float = 0.95
+
+
+class Augmentation(_Spec):
+    """Random changes of a crop. Lengths in px of the crop."""
+
+    diameter_px: tuple[PositiveFloat, PositiveFloat] = (22.0, 0.55)
+    """Median and log-sigma of the object diameter that crops are zoomed to."""
+    zoom: tuple[PositiveFloat, PositiveFloat] = (0.3, 3.5)
+    """Hard limits of that zoom."""
+    touching_share: float = Field(default=0.3, ge=0, le=1)
+    """Share of crops that get extra objects pasted next to others."""
+    empty_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of crops that hold background and noise only."""
+
+
+class TrainSpec(_Spec):
+    """One training run. Exactly one of `steps` and `minutes` bounds it."""
+
+    name: str = "model"
+    network: Annotated[UNet | FeatureNet, Field(discriminator="kind")] = UNet()
+    optimiser: Annotated[AdamW | Sgd, Field(discriminator="kind")] = AdamW()
+    augmentation: Augmentation = Augmentation()
+    crop_px: PositiveInt = 160
+    batch: PositiveInt = 12
+    steps: PositiveInt | None = None
+    minutes: PositiveFloat | None = None
+    """Wall-clock budget of the optimisation, validation not counted."""
+    steps_per_epoch: PositiveInt = 1000
+    """Validation, checkpoint and log line after each."""
+    ema_decay: float = 0.999
+    """The weights that are validated and exported are this moving average."""
+    seed: int = 0
