@@ -1,0 +1,140 @@
+"""Pictures of a result: the user's own pixels with the outlines of the objects on top. Knows arrays, no files.
+
+Outlines are found after scaling, on labels sampled at the picture's grid, so they are one or two picture pixels thin
+whatever the size of the image, and stay visible in a small picture of a large image.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from cellfleet.results.palette import label_colours
+
+THUMBNAIL_PIXELS = 480
+"""Longest side in the report: cards are about 240 CSS pixels wide, on a screen of two device pixels each."""
+LARGE_PIXELS = 1600
+_LARGEST_ZOOM = 4
+_OUTLINE = (255, 215, 0)
+"""Yellow: far from black and, with `_WHITE` held back, from the brightest grey, also to colour-blind eyes."""
+_WHITE = 180
+"""Brightest grey of the pixels: outlines must stand out on saturated objects, too."""
+_GAMMA = 0.75
+"""Lifts dim objects, which a screen would swallow beside bright ones."""
+_BOLD_AREA = 200
+"""Objects of at least this many picture pixels get an outline of two pixels."""
+_ROLE_COLOURS = np.array([[0.35, 0.55, 1.0], [0.25, 0.9, 0.35], [1.0, 0.35, 0.35]], np.float32)
+_JPEG_QUALITY = 85
+
+
+def outline_picture(
+    pixels: np.ndarray,
+    contrast: np.ndarray,
+    labels: np.ndarray,
+    *,
+    longest: int = THUMBNAIL_PIXELS,
+    colour_by_label: bool = False,
+) -> bytes:
+    """Return a JPEG of `pixels` with the outlines of `labels`; arguments as in `outlined`."""
+    return jpeg(outlined(pixels, contrast, labels, longest=longest, colour_by_label=colour_by_label))
+
+
+def outlined(
+    pixels: np.ndarray,
+    contrast: np.ndarray,
+    labels: np.ndarray,
+    *,
+    longest: int = THUMBNAIL_PIXELS,
+    colour_by_label: bool = False,
+) -> np.ndarray:
+    """Draw outlines over an image.
+
+    Args:
+        pixels: (R, Y, X) or (Y, X), any number type: the image as the model saw it. One role is shown in grey, more
+            in blue, green and red.
+        contrast: (R, 2): the raw values shown as black and as white.
+        labels: (Y, X), 0 = background.
+        longest: Longest side of the picture, px; small images are enlarged up to four times.
+        colour_by_label: Each object in the colour it has in the label image, instead of one colour for all.
+
+    Returns:
+        uint8 (y, x, 3), red green blue.
+    """
+    planes = pixels.reshape(-1, *pixels.shape[-2:])
+    height, width = _size(labels.shape, longest)
+    picture = _colour(planes, np.asarray(contrast, np.float32).reshape(-1, 2), height, width)
+    small = labels[np.ix_(_nearest(labels.shape[0], height), _nearest(labels.shape[1], width))]
+    edge = _bold(small, outline_pixels(small))
+    if colour_by_label:
+        colours = label_colours()[1:]
+        picture[edge] = colours[(small[edge].astype(np.int64) - 1) % len(colours)]
+    else:
+        picture[edge] = _OUTLINE
+    return picture
+
+
+def outline_pixels(labels: np.ndarray) -> np.ndarray:
+    """Return where an object's pixel has a 4-neighbour of another label; bool (Y, X). The image's rim is no outline."""
+    edge = np.zeros(labels.shape, bool)
+    rows = labels[1:] != labels[:-1]
+    columns = labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= rows
+    edge[:-1] |= rows
+    edge[:, 1:] |= columns
+    edge[:, :-1] |= columns
+    return edge & (labels != 0)
+
+
+def _bold(labels: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Add a second ring inside the outlines of large objects."""
+    numbers, inverse, areas = np.unique(labels, return_inverse=True, return_counts=True)
+    large = ((areas >= _BOLD_AREA) & (numbers != 0))[inverse].reshape(labels.shape)
+    inner = outline_pixels(np.where(edge, 0, labels))
+    return edge | (inner & large)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Encode uint8 (y, x, 3). Full colour resolution: with the usual halving thin outlines would fade."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    return data.getvalue()
+
+
+def png(picture: np.ndarray) -> bytes:
+    """Encode uint8 (y, x, 3) without loss."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def _size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    zoom = min(longest / max(shape), _LARGEST_ZOOM)
+    return max(1, round(shape[0] * zoom)), max(1, round(shape[1] * zoom))
+
+
+def _nearest(length: int, wanted: int) -> np.ndarray:
+    """Return for each of `wanted` picture pixels the image pixel under its centre."""
+    return ((np.arange(wanted) + 0.5) * length / wanted).astype(np.intp)
+
+
+def _colour(planes: np.ndarray, contrast: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch and scale (R, Y, X) to uint8 (height, width, 3)."""
+    # At least four samples per picture pixel and axis are averaged; more would cost time on large images only.
+    step = max(1, min(planes.shape[1] // (4 * height), planes.shape[2] // (4 * width)))
+    curve = (np.linspace(0, 1, 256) ** _GAMMA * _WHITE).astype(np.float32)
+    total = np.zeros((height, width, 3), np.float32)
+    tints = np.ones((1, 3), np.float32) if len(planes) == 1 else _ROLE_COLOURS
+    for plane, (low, high), tint in zip(planes, contrast, tints, strict=False):
+        grey = _stretched(plane[::step, ::step], low, high)
+        kind = Image.Resampling.BOX if height < grey.shape[0] else Image.Resampling.BICUBIC
+        scaled = np.asarray(Image.fromarray(grey).resize((width, height), kind))
+        total += curve[scaled][..., np.newaxis] * tint
+    return np.clip(total, 0, 255).astype(np.uint8)
+
+
+def _stretched(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    grey = np.nan_to_num(plane.astype(np.float32), nan=low, posinf=high, neginf=low)
+    grey = (grey - low) * (255 / max(high - low, 1e-12))
+    return np.clip(grey, 0, 255).astype(np.uint8)
