@@ -13,10 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from cellfleet.errors import UsageError
-
-Format = Literal["labels-tiff", "csv", "parquet"]
-Device = Literal["auto", "cpu", "cuda"]
-Progress = Literal["auto", "bar", "plain", "json", "none"]
+from cellfleet.spec.choices import Device, Format, Progress
 
 
 class ChannelChoice(BaseModel):

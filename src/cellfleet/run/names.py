@@ -1,0 +1,60 @@
+"""Names of result files: pure functions of the images' names. Touches no disk.
+
+An image ``plate/a.tif`` gives ``plate/a_labels.tif`` and ``plate/a_cells.csv``. Where that would be the name of two
+images' results, the extension is kept for all of them (``plate/a.tif_labels.tif``). Names that differ only in case or
+in Unicode normal form count as the same name: on Windows and macOS they are one file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from cellfleet.spec.choices import Format
+
+ENDINGS: dict[Format, str] = {"labels-tiff": "_labels.tif", "csv": "_cells.csv", "parquet": "_cells.parquet"}
+"""What follows the stem, by format."""
+
+
+def output_stems(names: Sequence[str]) -> list[str]:
+    """Return one stem per image, in order; no two are the same file on any platform.
+
+    Args:
+        names: Names relative to the input folder, with ``/``; each only once.
+    """
+    short = [_without_suffix(name) for name in names]
+    taken = Counter(map(folded, short))
+    stems = [stem if taken[folded(stem)] == 1 else name for stem, name in zip(short, names, strict=True)]
+    # "a.tif" (kept because of a.png) can meet the stem of "a.tif.png"; full names can only meet in their case.
+    taken = Counter(map(folded, stems))
+    stems = [stem if taken[folded(stem)] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    return _numbered(stems)
+
+
+def output_names(stem: str, formats: Iterable[Format]) -> dict[Format, str]:
+    """Return format → path relative to the output folder."""
+    return {form: stem + ENDINGS[form] for form in formats}
+
+
+def folded(name: str) -> str:
+    """Return `name` as a file system sees it that ignores case and Unicode normal form."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix else name
+
+
+def _numbered(stems: list[str]) -> list[str]:
+    used: set[str] = set()
+    result = []
+    for stem in stems:
+        candidate, count = stem, 1
+        while folded(candidate) in used:
+            count += 1
+            candidate = f"{stem}~{count}"
+        used.add(folded(candidate))
+        result.append(candidate)
+    return result

@@ -1,0 +1,190 @@
+"""Which images, under which names, into which files; and which of them are done already.
+
+Asks the disk, writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cellfleet.errors import UsageError
+from cellfleet.images.find import Source
+from cellfleet.results.record import Records, load_records, load_run_record
+from cellfleet.results.tables import portable_text
+from cellfleet.run.fingerprint import unchanged
+from cellfleet.run.names import ENDINGS, output_names, output_stems
+from cellfleet.spec.choices import Format
+from cellfleet.spec.record import ImageRecord
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image of a run."""
+
+    source: Path
+    name: str
+    """Unique in the run, printable, with ``/``: the image column of the tables."""
+    outputs: dict[Format, str]
+    """Format → path relative to the output folder."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All images of a run, in order of their names."""
+
+    tasks: tuple[Task, ...]
+    done: dict[str, ImageRecord]
+    """Name → record of the images that need no work."""
+    changed: tuple[str, ...]
+    """Names of images with results of an older content of the file."""
+
+    @property
+    def to_do(self) -> tuple[Task, ...]:
+        """Images that need work."""
+        return tuple(task for task in self.tasks if task.name not in self.done)
+
+
+def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[Format], *, overwrite: bool) -> Plan:
+    """Compare what is asked with what stands in `out`.
+
+    Args:
+        sources: Images found.
+        out: Output folder; need not exist.
+        key: `SegmentSpec.digest`; results of another key are not ours to replace.
+        formats: Wanted result files.
+        overwrite: Redo everything, whatever stands there.
+
+    Raises:
+        UsageError: E031–E034, when something would be overwritten that this run did not make.
+    """
+    known = load_records(out)
+    tasks = _tasks(_without_results(sources, out, known), formats)
+    _refuse_inputs(tasks, out)
+    if overwrite:
+        return Plan(tasks, done={}, changed=())
+    _refuse_other_settings(out, key)
+    _refuse_foreign_files(tasks, out, known)
+    done, changed = {}, []
+    for task in tasks:
+        record = known.images.get(task.name)
+        if record is None or record.input is None or record.status != "done":
+            continue
+        if not _same_input(task, record):
+            changed.append(task.name)
+        elif record.key == key and _complete(task, record, out):
+            done[task.name] = record
+    return Plan(tasks, done, tuple(changed))
+
+
+def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, ...]:
+    names = unique_names(sources)
+    order = sorted(range(len(sources)), key=lambda index: names[index])
+    stems = output_stems([names[index] for index in order])
+    return tuple(
+        Task(sources[index].path, portable_text(names[index]), output_names(stem, formats))
+        for index, stem in zip(order, stems, strict=True)
+    )
+
+
+def unique_names(sources: Sequence[Source]) -> list[str]:
+    """Return one name per source (different files); where two are the same, the folders above go in front."""
+    names = [source.name for source in sources]
+    extra = 0
+    while len(set(names)) < len(names):
+        extra += 1
+        taken = Counter(names)
+        names = [
+            _with_parents(source, extra) if taken[name] > 1 else name
+            for name, source in zip(names, sources, strict=True)
+        ]
+    for name in names:
+        parts = PurePosixPath(name).parts
+        assert parts and ".." not in parts and not PurePosixPath(name).is_absolute(), f"unsafe name {name!r}"
+    return names
+
+
+def _with_parents(source: Source, extra: int) -> str:
+    parts = Path(os.path.abspath(source.path)).parts[1:]
+    return "/".join(parts[-(len(PurePosixPath(source.name).parts) + extra) :])
+
+
+def _without_results(sources: Sequence[Source], out: Path, known: Records) -> list[Source]:
+    """Leave out files that this folder's earlier runs made, and files given twice."""
+    own = {(out / path).resolve() for record in known.images.values() for path in record.outputs.values()}
+    if load_run_record(out) is not None:
+        stems = output_stems([source.name for source in sources])
+        # A run that was killed may have left results that no record tells of yet.
+        own |= {(out / path).resolve() for stem in stems for path in output_names(stem, ENDINGS).values()}
+    seen: set[str] = set()
+    kept = []
+    for source in sources:
+        path = os.path.abspath(source.path)
+        if source.path.resolve() not in own and path not in seen:
+            seen.add(path)
+            kept.append(source)
+    return kept
+
+
+def _refuse_inputs(tasks: Sequence[Task], out: Path) -> None:
+    inputs = {task.source.resolve() for task in tasks}
+    for task in tasks:
+        for path in task.outputs.values():
+            if (out / path).resolve() in inputs:
+                raise UsageError(
+                    "E031",
+                    f"the result of {task.name} would overwrite this input",
+                    where=str(out / path),
+                    action="Choose another folder with -o",
+                )
+
+
+def _refuse_other_settings(out: Path, key: str) -> None:
+    run = load_run_record(out)
+    if run is not None and run.key != key:
+        raise UsageError(
+            "E032",
+            f"holds results that were made with other settings ({run.command})",
+            where=str(out),
+            action="Choose another folder with -o, or replace them with --overwrite",
+        )
+
+
+def _refuse_foreign_files(tasks: Sequence[Task], out: Path, known: Records) -> None:
+    if load_run_record(out) is None:
+        for path in (out / path for task in tasks for path in task.outputs.values()):
+            if path.exists():
+                raise UsageError(
+                    "E033",
+                    "exists and was not made by cellfleet in this folder",
+                    where=str(path),
+                    action="Choose another folder with -o, or replace it with --overwrite",
+                )
+    for task in tasks:
+        record = known.images.get(task.name)
+        if record is None or record.input is None or record.status != "done":
+            continue
+        if record.input.path != portable_text(str(task.source.absolute())) and not _same_input(task, record):
+            raise UsageError(
+                "E034",
+                f"results of another image of this name ({record.input.path}) stand in {out}",
+                where=task.name,
+                action="Choose another folder with -o, or replace them with --overwrite",
+            )
+
+
+def _same_input(task: Task, record: ImageRecord) -> bool:
+    try:
+        return record.input is not None and unchanged(task.source, record.input)
+    except OSError:
+        return False
+
+
+def _complete(task: Task, record: ImageRecord, out: Path) -> bool:
+    return all(
+        record.outputs.get(form) == portable_text(path) and (out / path).is_file()
+        for form, path in task.outputs.items()
+    )

@@ -1,0 +1,171 @@
+"""One opened image through the pipeline, plane by plane, in memory: what the command and the Python API share.
+
+Labels go on counting over the planes, so that an integer names one object in the whole image. Knows no output folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import Notice
+from cellfleet.images.channels import choose_channels
+from cellfleet.images.image import Image
+from cellfleet.models import LoadedModel
+from cellfleet.pipeline.measure import measure
+from cellfleet.pipeline.segment import PlaneResult, segment_plane
+from cellfleet.spec.record import Scale
+from cellfleet.spec.segment import SegmentSpec
+
+BYTES_PER_PIXEL_OF_PLANE = 64
+"""Working memory per pixel of one plane beside its own pixels: float copies, heads, watershed; measured, rounded up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What the pipeline found in one image."""
+
+    axes: str
+    """Of `labels`: the image's axes without C."""
+    labels: NDArray[np.uint32]
+    """0 = background, 1…n."""
+    columns: dict[str, NDArray[Any]]
+    """One row per label, ascending; ``t`` and ``z`` count planes from 0 where the image has these axes."""
+    channels_used: dict[str, tuple[int, ...]]
+    """Role → channels counted from 0."""
+    microns_per_pixel: float | None
+    microns_per_pixel_source: str
+    contrast: NDArray[np.float32]
+    """(R, 2) of the plane that is shown."""
+    shown_pixels: NDArray[np.generic]
+    """(R, Y, X) of the middle plane as the model saw it, for the picture in the report."""
+    shown_labels: NDArray[np.uint32]
+    """(Y, X) of the same plane."""
+    scale: Scale | None
+    notices: tuple[Notice, ...]
+    seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
+
+
+class Clock:
+    """Wall and processor seconds per stage, of the thread that works on one image."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.cpu_seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - wall
+            self.cpu_seconds[name] += time.thread_time() - cpu
+
+    def add(self, result: PlaneResult) -> None:
+        """Add the stages that the pipeline timed itself."""
+        self.seconds.update(result.seconds)
+        self.cpu_seconds.update(result.cpu_seconds)
+
+
+def needed_bytes(image: Image) -> int:
+    """Estimate the memory that `segment_image` takes: one plane with all channels, and the labels of all planes."""
+    plane = image.length("Y") * image.length("X")
+    planes = image.length("T") * image.length("Z")
+    return plane * (image.channels * image.dtype.itemsize + BYTES_PER_PIXEL_OF_PLANE + 4 * planes)
+
+
+def segment_image(
+    image: Image, spec: SegmentSpec, model: LoadedModel, *, checkpoint: Callable[[], None] = lambda: None
+) -> Segmented:
+    """Segment and measure every plane of `image`.
+
+    Args:
+        image: Any axes.
+        spec: What to find.
+        model: Who finds it.
+        checkpoint: Called between steps; what it raises stops the work.
+
+    Raises:
+        CellfleetError: The image cannot be read, or does not fit the request.
+    """
+    roles = choose_channels(image, spec.channels, model.manifest.roles)
+    microns_per_pixel, source = image.microns_per_pixel, image.microns_per_pixel_source
+    if spec.microns_per_pixel:
+        microns_per_pixel, source = spec.microns_per_pixel, "option"
+    planes = image.planes()
+    labels = np.zeros((len(planes), image.length("Y"), image.length("X")), np.uint32)
+    clock, notices, tables, offset = Clock(), dict.fromkeys(image.notices), [], 0
+    shown: tuple[NDArray[np.generic], PlaneResult] | None = None
+    for index, (t, z) in enumerate(planes):
+        checkpoint()
+        with clock.stage("read"):
+            pixels, told = finite(image.read_plane(t, z))
+        notices.update(dict.fromkeys(told))
+        checkpoint()
+        result = segment_plane(pixels, roles, spec, microns_per_pixel, model)
+        clock.add(result)
+        notices.update(dict.fromkeys(result.notices))
+        checkpoint()
+        with clock.stage("measure"):
+            table = measure(result.labels, pixels, image.channel_names, microns_per_pixel)
+            tables.append(_placed(table, image.axes, t, z, offset))
+        np.add(result.labels, np.uint32(offset), out=labels[index], where=result.labels > 0)
+        offset += len(table["label"])
+        if index <= len(planes) // 2:
+            shown = pixels, result
+    assert shown is not None, "an image has at least one plane"
+    axes = image.axes.replace("C", "")
+    return Segmented(
+        axes=axes,
+        labels=labels.reshape([image.length(axis) for axis in axes]),
+        columns={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
+        channels_used=roles,
+        microns_per_pixel=microns_per_pixel,
+        microns_per_pixel_source=source,
+        contrast=shown[1].contrast,
+        shown_pixels=role_pixels(shown[0], roles),
+        shown_labels=shown[1].labels,
+        scale=shown[1].scale,
+        notices=tuple(notices),
+        seconds=dict(clock.seconds),
+        cpu_seconds=dict(clock.cpu_seconds),
+    )
+
+
+def role_pixels(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]]) -> NDArray[np.generic]:
+    """Return (R, Y, X): the channels (C, Y, X) of each role, summed in float32 where a role has several."""
+    if all(len(channels) == 1 for channels in roles.values()):
+        return np.stack([pixels[channels[0]] for channels in roles.values()])
+    return np.stack([pixels[list(channels)].sum(axis=0, dtype=np.float32) for channels in roles.values()])
+
+
+def finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], tuple[Notice, ...]]:
+    """Return pixels (C, Y, X) without NaN and infinity: they become the channel's lowest finite value."""
+    if pixels.dtype.kind != "f" or bool(np.isfinite(pixels).all()):
+        return pixels, ()
+    good = np.isfinite(pixels)
+    cleaned = pixels.copy()
+    for plane, valid in zip(cleaned, good, strict=True):
+        plane[~valid] = plane[valid].min(initial=np.inf) if valid.any() else 0
+    share = 1 - good.mean()
+    return cleaned, (
+        Notice("W001", f"{share:.1%} of the pixels are not a number or infinite; taken as the lowest value"),
+    )
+
+
+def _placed(table: dict[str, NDArray[Any]], axes: str, t: int, z: int, offset: int) -> dict[str, NDArray[Any]]:
+    """Put the plane's position after the label, and go on counting from `offset`."""
+    count = len(table["label"])
+    position = {axis.lower(): np.full(count, at, np.int32) for axis, at in (("T", t), ("Z", z)) if axis in axes}
+    rest = {name: values for name, values in table.items() if name != "label"}
+    return {"label": table["label"] + np.asarray(offset, table["label"].dtype), **position, **rest}

@@ -1,0 +1,150 @@
+"""`run.json`, `failures.csv` and `report.html` from the records of a run, and the run as a command and as Python."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import cellfleet
+from cellfleet.models import LoadedModel
+from cellfleet.results.failures import write_failures
+from cellfleet.results.record import write_run_record
+from cellfleet.results.report import write_report
+from cellfleet.results.tables import portable_text
+from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
+from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
+
+Status = Literal["running", "done", "done-with-failures", "stopped"]
+_LIBRARIES = ("numpy", "onnxruntime", "tifffile", "imagecodecs", "pyarrow", "pillow")
+
+
+def begin(
+    inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions, model: LoadedModel, threads: int
+) -> RunRecord:
+    """Return the record of a run that has begun."""
+    return RunRecord(
+        cellfleet=cellfleet.__version__,
+        command=portable_text(as_command(inputs, out, spec, options)),
+        python=portable_text(as_python(inputs, out, spec, options)),
+        started=_now(),
+        status="running",
+        spec=spec,
+        key=spec.digest(model.sha256),
+        model=ModelUsed(name=model.manifest.name, version=model.manifest.version, sha256=model.sha256),
+        manifest=model.manifest.model_dump(mode="json"),
+        formats=options.formats,
+        device=model.device,
+        threads=threads,
+        versions={
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    )
+
+
+def finish(
+    run: RunRecord, images: Sequence[ImageRecord], worked: Sequence[ImageRecord], wall_seconds: float, *, stopped: bool
+) -> RunRecord:
+    """Return the record of the run at its end.
+
+    Args:
+        run: As begun.
+        images: All images that are finished, of this and of earlier runs.
+        worked: Those of this run: its times are theirs.
+        wall_seconds: Of this run.
+        stopped: Whether it ended before the last image.
+    """
+    seconds: Counter[str] = Counter()
+    busy: Counter[str] = Counter()
+    for record in worked:
+        seconds.update(record.seconds)
+        busy.update(record.cpu_seconds)
+    failed = any(record.status == "failed" for record in images)
+    status: Status = "stopped" if stopped else "done-with-failures" if failed else "done"
+    available = max(wall_seconds * run.threads, 1e-9)
+    return run.model_copy(
+        update={
+            "finished": _now(),
+            "status": status,
+            "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+            "busy_share": {stage: round(value / available, 4) for stage, value in busy.items()},
+            "wall_seconds": round(wall_seconds, 3),
+            "images": tuple(images),
+        }
+    )
+
+
+def write_summary(out: Path, run: RunRecord) -> None:
+    """Write `run.json`, `failures.csv` and `report.html`. Raises `OutputError`."""
+    write_run_record(out, run)
+    write_failures(out / "failures.csv", run.images)
+    write_report(out / "report.html", run)
+
+
+def as_command(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions) -> str:
+    """Return the run as a shell command, with absolute paths and without what is default."""
+    default, usual = SegmentSpec(), RunOptions()
+    words = ["cellfleet", "segment", *(str(path.absolute()) for path in inputs), "-o", str(out.absolute())]
+    if spec.model != default.model:
+        words += ["--model", spec.model]
+    for choice in spec.channels:
+        words += ["--channel", _channel_text(choice)]
+    if spec.microns_per_pixel:
+        words += ["--pixel-size", f"{spec.microns_per_pixel:g}"]
+    if spec.diameter_px:
+        words += ["--diameter", f"{spec.diameter_px:g}"]
+    if spec.axes:
+        words += ["--axes", spec.axes]
+    if options.device != usual.device:
+        words += ["--device", options.device]
+    if options.threads:
+        words += ["--threads", str(options.threads)]
+    if options.formats != usual.formats:
+        words += [word for form in options.formats for word in ("--format", form)]
+    return shlex.join(words)
+
+
+def as_python(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions) -> str:
+    """Return the run as Python. Numbers of channels count from 0 there."""
+    arguments: list[str] = [repr([str(path.absolute()) for path in inputs])]
+    if spec.model != SegmentSpec().model:
+        arguments.append(f"model={spec.model!r}")
+    if spec.channels:
+        arguments.append(f"channels={_python_channels(spec.channels)}")
+    if spec.microns_per_pixel:
+        arguments.append(f"pixel_size={spec.microns_per_pixel:g}")
+    if spec.diameter_px:
+        arguments.append(f"diameter={spec.diameter_px:g}")
+    if spec.axes:
+        arguments.append(f"axes={spec.axes!r}")
+    if options.device != RunOptions().device:
+        arguments.append(f"device={options.device!r}")
+    formats = list(options.formats)
+    return (
+        "import cellfleet\n\n"
+        f"for cells in cellfleet.segment({', '.join(arguments)}):\n"
+        f"    cells.save({str(out.absolute())!r}, formats={formats!r})\n"
+    )
+
+
+def _channel_text(choice: ChannelChoice) -> str:
+    names = "+".join(map(str, choice.channels))
+    return f"{choice.role}={names}" if choice.role else names
+
+
+def _python_channels(choices: tuple[ChannelChoice, ...]) -> str:
+    counted = [[c - 1 if isinstance(c, int) else c for c in choice.channels] for choice in choices]
+    if all(choice.role for choice in choices):
+        return repr({choice.role: channels for choice, channels in zip(choices, counted, strict=True)})
+    return repr(counted)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,9 @@
+"""Closed lists of choices that the command, the Python API and the specs share. Imports nothing, so help is quick."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Format = Literal["labels-tiff", "csv", "parquet"]
+Device = Literal["auto", "cpu", "cuda"]
+Progress = Literal["auto", "bar", "plain", "json", "none"]
