@@ -1,0 +1,126 @@
+"""`cellfleet evaluate`: scores of predicted label images, as a table and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from cellfleet.errors import UsageError
+
+if TYPE_CHECKING:
+    from cellfleet.evaluation.evaluate import Evaluation
+    from cellfleet.evaluation.table import Rows
+
+_STDOUT = "-"
+_SMALLEST_STEP = 0.001
+
+
+def evaluate(
+    pred: Path,
+    truth: Path,
+    /,
+    *,
+    iou: Annotated[list[str], Parameter(negative=())] | None = None,
+    json: Path | None = None,
+) -> int:
+    """Compare predicted label images with the truth.
+
+    Files are paired by path and stem: `plate/a_labels.tif` belongs to `plate/a.png`. Two objects match when their
+    IoU (shared area ÷ joint area, 0…1) reaches the threshold. F1 = 2·TP/(2·TP+FP+FN), AP = TP/(TP+FP+FN).
+    Exit code 3 when some pairs could not be compared or a prediction is missing.
+
+    Examples:
+        cellfleet evaluate results/ truth/
+        cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -
+
+    Args:
+        pred: Results folder of `segment`, folder of label images (TIFF, PNG), or one label image.
+        truth: Folder of true label images, data set with images/ and labels/, or one label image.
+        iou: IoU threshold 0.5…1, or first:last:step; repeatable. Default 0.5:0.9:0.1.
+        json: File for all numbers; - prints them instead of the table. Default: evaluate.json in PRED, if a folder.
+    """
+    from cellfleet.evaluation.evaluate import evaluate as compare
+    from cellfleet.evaluation.matching import IOU_THRESHOLDS
+
+    result = compare(pred, truth, iou_thresholds=_thresholds(iou) if iou else IOU_THRESHOLDS)
+    if json is None and pred.is_dir():
+        json = pred / "evaluate.json"
+    _write(result, json, pred, truth)
+    _tell_problems(result)
+    return 3 if result.failures or result.truth_only else 0
+
+
+def _thresholds(texts: list[str]) -> tuple[float, ...]:
+    """Read ``0.5`` and ``0.5:0.95:0.05``; sorted, each once."""
+    values: set[float] = set()
+    for text in texts:
+        try:
+            first, last, step = (float(part) for part in (text.split(":") if ":" in text else (text, text, "1")))
+            count = int((last - first) / max(step, _SMALLEST_STEP) + 1.5)
+        except (ValueError, OverflowError) as error:
+            raise UsageError(
+                "E709",
+                f"{text!r} is not an IoU threshold",
+                where="--iou",
+                action="Write for example --iou 0.5, or --iou 0.5:0.95:0.05 for first:last:step",
+            ) from error
+        values.update(round(first + number * max(step, _SMALLEST_STEP), 6) for number in range(count))
+    return tuple(sorted(values))
+
+
+def _write(result: Evaluation, json_file: Path | None, pred: Path, truth: Path) -> None:
+    import json
+
+    from cellfleet import __version__
+    from cellfleet.evaluation.table import image_rows, threshold_rows
+    from cellfleet.results.atomic import write_bytes
+
+    if json_file is not None:
+        head = {"cellfleet": __version__, "pred": str(pred), "truth": str(truth)}
+        text = json.dumps({**head, **result.as_dict()}, indent=1, ensure_ascii=False) + "\n"
+        if str(json_file) == _STDOUT:
+            sys.stdout.write(text)
+            return
+        write_bytes(json_file, text.encode())
+    _show(image_rows(result))
+    sys.stdout.write("\n")
+    _show(threshold_rows(result))
+    if json_file is not None:
+        sys.stderr.write(f"All numbers: {json_file}\n")
+
+
+def _show(rows: Rows) -> None:
+    """Print a table; with lines and bold face only where a person reads it."""
+    from cellfleet.evaluation.table import aligned
+
+    if not sys.stdout.isatty():
+        sys.stdout.write(aligned(rows) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, title in enumerate(rows[0]):
+        table.add_column(title, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _tell_problems(result: Evaluation) -> None:
+    for error in result.failures:
+        sys.stderr.write(f"{error}\n")
+    if result.truth_only:
+        sys.stderr.write(_unpaired("true label image", "prediction", result.truth_only, "W701"))
+    if result.pred_only:
+        sys.stderr.write(_unpaired("prediction", "true label image", result.pred_only, "W702"))
+
+
+def _unpaired(what: str, partner: str, paths: tuple[str, ...], code: str) -> str:
+    some = ", ".join(Path(path).name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+    plural = "s have" if len(paths) > 1 else " has"
+    return f"{len(paths)} {what}{plural} no {partner} and count nowhere: {some} [{code}]\n"

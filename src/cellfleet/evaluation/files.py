@@ -1,0 +1,167 @@
+"""Which predicted label file belongs to which true one, and their pixels. Knows nothing of scores.
+
+Files are paired by their path inside the two folders without extension and without ``_labels`` or ``_masks``:
+``plate/a_labels.tif`` of a run belongs to ``plate/a.png`` of the truth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from cellfleet.errors import InputError
+
+_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+SUFFIXES = (*_TIFF_SUFFIXES, ".png")
+"""Files that can hold labels; JPEG cannot, because it changes values."""
+_IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
+_ENDINGS = (".ome", "_labels", "_label", "_cp_masks", "_masks", "_mask", ".stardist", ".ome")
+"""What programs append to the name of an image, beside the extension."""
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """A prediction and its truth."""
+
+    name: str
+    """Common part of the two paths, with ``/``."""
+    pred: Path
+    truth: Path
+
+
+@dataclass(frozen=True)
+class FilePairs:
+    """How two folders fit together."""
+
+    pairs: tuple[FilePair, ...]
+    truth_only: tuple[Path, ...]
+    """True label images without a prediction."""
+    pred_only: tuple[Path, ...]
+    """Predictions without a true label image."""
+
+
+def pair_files(pred: Path, truth: Path) -> FilePairs:
+    """Pair two files, or the label files of two folders, in the order of their names.
+
+    Args:
+        pred: A label image; a results folder of `cellfleet segment`; or any folder of label images.
+        truth: A label image; a folder of label images; or a data set with ``images/`` and ``labels/``.
+
+    Raises:
+        InputError: Nothing is there (E704), or one name has two files in a folder (E707).
+    """
+    if pred.is_file() and truth.is_file():
+        return FilePairs((FilePair(pred.name, pred, truth),), (), ())
+    preds, truths = _by_name(pred), _by_name(truth)
+    shared_stems = Counter(map(_without_image_suffix, preds))
+    pairs = []
+    unused = dict(truths)
+    pred_only = []
+    for name, path in preds.items():
+        common = name if name in unused else _without_image_suffix(name)
+        if common in unused and (common == name or shared_stems[common] == 1):
+            pairs.append(FilePair(name, path, unused.pop(common)))
+        else:
+            pred_only.append(path)
+    if not pairs:
+        raise InputError(
+            "E704",
+            f"no name of the {len(preds)} predictions is among the {len(truths)} true label images",
+            where=str(pred),
+            action=f"Pairs have the same path and stem, as in a_labels.tif and a.png; {_example(preds, truths)}",
+        )
+    return FilePairs(tuple(pairs), tuple(unused.values()), tuple(pred_only))
+
+
+def read_labels(path: Path) -> NDArray[np.integer[Any] | np.bool_]:
+    """Read a label image; leading axes of length 1 are dropped, whole numbers stored as floats become integers.
+
+    Raises:
+        InputError: The file cannot be read as an image (E706).
+    """
+    try:
+        labels = _read(path)
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, tifffile.TiffFileError) as error:
+        raise InputError(
+            "E706",
+            f"cannot be read as a label image ({error or type(error).__name__})",
+            where=str(path),
+            action="Open it in Fiji and save it again as TIFF",
+        ) from error
+    while labels.ndim > 2 and labels.shape[0] == 1:
+        labels = labels[0]
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)) and np.isfinite(labels).all():
+        return labels.astype(np.int64)
+    return labels
+
+
+def _read(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() in _TIFF_SUFFIXES:
+        return np.asarray(tifffile.imread(path))
+    with Image.open(path) as image:
+        return np.asarray(image)  # of a palette image: the indices, which are the labels
+
+
+def _by_name(place: Path) -> dict[str, Path]:
+    """Return the label files of a folder (or the one file) by the name that they are paired by."""
+    if place.is_file():
+        return {_common_name(Path(place.name)): place}
+    folder = place / "labels" if (place / "labels").is_dir() and (place / "images").is_dir() else place
+    found: dict[str, Path] = {}
+    for path in _label_files(folder):
+        name = _common_name(path.relative_to(folder))
+        if name in found:
+            raise InputError(
+                "E707",
+                f"{found[name].name} and {path.name} are both labels of {name}",
+                where=str(folder),
+                action="Keep one of them in this folder",
+            )
+        found[name] = path
+    if not found:
+        raise InputError(
+            "E704",
+            "no label images here" if place.exists() else "does not exist",
+            where=str(place),
+            action=f"Label images end in {', '.join(SUFFIXES)}",
+        )
+    return found
+
+
+def _label_files(folder: Path) -> list[Path]:
+    """Return the label images below a folder; where some are named ``…_labels``, only those."""
+    files = sorted(path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
+    named = [path for path in files if path.stem.endswith("_labels")]
+    return named or files
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file():
+            yield path
+
+
+def _common_name(path: Path) -> str:
+    stem = path.stem
+    for ending in _ENDINGS:
+        stem = stem.removesuffix(ending) or stem
+    return path.with_name(stem).as_posix()
+
+
+def _without_image_suffix(name: str) -> str:
+    """Of images that share a stem, results keep the extension: ``a.tif`` for ``a.tif_labels.tif``."""
+    path = Path(name)
+    return _common_name(path) if path.suffix.lower() in _IMAGE_SUFFIXES else name
+
+
+def _example(preds: dict[str, Path], truths: dict[str, Path]) -> str:
+    return f"here they are for example {next(iter(preds))!r} and {next(iter(truths))!r}"
