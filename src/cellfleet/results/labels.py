@@ -164,14 +164,13 @@ def _imagej_description(labels: np.ndarray, axes: str, largest: int, microns_per
 def _display_range(dtype: np.dtype, largest: int) -> tuple[float, float]:
     """Return the values that ImageJ maps to the first and last colour.
 
-    ImageJ 1.53 computes the colour index as ``int((value − low) · 256 / (high − low + 1) + 0.5)`` for 16 bits and
-    with ``high − low`` for 32 bits. For 32 bits `low` is chosen so that label 1 is the first value of index 1.
-    16 bits allow no negative `low`: of n > 511 objects the first n / 512 are shown as black.
+    ImageJ 1.53 computes the colour index as ``int((value − low) · 256 / (high − low + 1) + 0.5)`` for 16 bits and as
+    ``int((value − low) · 255 / (high − low) + 0.5)`` for 32 bits. There `low` is chosen so that label 1 is the first
+    value of index 1. For 16 bits `low` cannot be negative: of n > 511 objects the first n / 512 are shown as black.
     """
     if dtype == np.uint16:
         return 0, max(255, largest)
-    low = (0.5 - largest / 512) * 512 / 511
-    return round(low, 3), largest
+    return (0.5 - largest / 510) * 510 / 509, largest
 
 
 def _colour_map() -> bytes:

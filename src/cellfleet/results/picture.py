@@ -84,7 +84,8 @@ def outline_pixels(labels: np.ndarray) -> np.ndarray:
     edge[:-1] |= rows
     edge[:, 1:] |= columns
     edge[:, :-1] |= columns
-    return edge & (labels != 0)
+    edge &= labels != 0
+    return edge
 
 
 def _bold(labels: np.ndarray, edge: np.ndarray) -> np.ndarray:
@@ -92,7 +93,9 @@ def _bold(labels: np.ndarray, edge: np.ndarray) -> np.ndarray:
     numbers, inverse, areas = np.unique(labels, return_inverse=True, return_counts=True)
     large = ((areas >= _BOLD_AREA) & (numbers != 0))[inverse].reshape(labels.shape)
     inner = outline_pixels(np.where(edge, 0, labels))
-    return edge | (inner & large)
+    inner &= large
+    inner |= edge
+    return inner
 
 
 def jpeg(picture: np.ndarray) -> bytes:
