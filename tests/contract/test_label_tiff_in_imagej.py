@@ -39,7 +39,7 @@ def _jar() -> str:
 def open_in_imagej(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Opened]]:
     """Return a function that opens label TIFFs in ImageJ and returns what it saw, one dict per file."""
     classes = tmp_path_factory.mktemp("imagej")
-    subprocess.run([_tool("javac"), "-cp", _jar(), "-d", str(classes), str(_PROGRAM)], check=True)
+    subprocess.run([_tool("javac"), "-encoding", "UTF-8", "-cp", _jar(), "-d", str(classes), str(_PROGRAM)], check=True)
     class_path = os.pathsep.join([str(classes), _jar()])
 
     def opened(*paths: Path) -> list[Opened]:
