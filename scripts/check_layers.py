@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"cli", "__main__"}),
-    frozenset({"__init__", "api"}),
+    frozenset({"__main__"}),
+    frozenset({"cli"}),
+    frozenset({"__init__", "api", "crash"}),
     frozenset({"training"}),
     frozenset({"run"}),
     frozenset({"results", "samples"}),
     frozenset({"pipeline"}),
-    frozenset({"inference"}),
     frozenset({"models"}),
+    frozenset({"inference"}),
     frozenset({"tiling", "images", "evaluation", "_native"}),
     frozenset({"spec"}),
     frozenset({"errors"}),
@@ -50,7 +51,7 @@ def check_module(path: Path) -> Iterator[str]:
         if top == "cellfleet":
             target = part_of(tuple(rest)) if rest else "__init__"
             # `from cellfleet import __version__` reads a constant, whichever layer asks.
-            if target not in {part, "__init__"} and level(target) <= level(part):
+            if target not in {part, "__init__"} and level(target) >= level(part):
                 yield f"{place}{part} imports {target}: imports go downwards only (ARCHITECTURE.md)"
         elif at_import and part in LIGHT and top in HEAVY:
             yield f"{place}{part} imports {top} at the top: import it inside the function that needs it"

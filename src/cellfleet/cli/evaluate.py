@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from cellfleet.errors import UsageError
 
 if TYPE_CHECKING:
     from cellfleet.evaluation.evaluate import Evaluation
     from cellfleet.evaluation.table import Rows
+
+EXAMPLES = """Examples:
+
+  cellfleet evaluate results/ truth/
+  cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -"""
 
 _STDOUT = "-"
 _SMALLEST_STEP = 0.001
@@ -23,7 +26,7 @@ def evaluate(
     truth: Path,
     /,
     *,
-    iou: Annotated[list[str], Parameter(negative=())] | None = None,
+    iou: list[str] | None = None,
     json: Path | None = None,
 ) -> int:
     """Compare predicted label images with the truth.
@@ -31,10 +34,6 @@ def evaluate(
     Files are paired by path and stem: `plate/a_labels.tif` belongs to `plate/a.png`. Two objects match when their
     IoU (shared area ÷ joint area, 0…1) reaches the threshold. F1 = 2·TP/(2·TP+FP+FN), AP = TP/(TP+FP+FN).
     Exit code 3 when some pairs could not be compared or a prediction is missing.
-
-    Examples:
-        cellfleet evaluate results/ truth/
-        cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -
 
     Args:
         pred: Results folder of `segment`, folder of label images (TIFF, PNG), or one label image.
