@@ -1,0 +1,1 @@
+"""Image files and arrays as named planes of channels, with axes and pixel size. Knows no models."""

@@ -1,0 +1,119 @@
+"""The border to the decoding libraries: what they raise and log on bad files, in our words.
+
+tifffile and the codecs meet a damaged file with whatever their parsers stumble over. `DAMAGE` lists the classes
+seen in fuzzing; they are caught here and nowhere else, around library calls only, so that a bug of ours is never
+reported as the user's damaged file. Knows no formats.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import NoReturn
+from xml.etree.ElementTree import ParseError
+
+from cellfleet.errors import InputError
+
+DAMAGE = (
+    ArithmeticError,  # sizes of zero or beyond 64 bits
+    AssertionError,
+    AttributeError,  # a tag that tifffile relies on is missing
+    EOFError,
+    LookupError,
+    MemoryError,  # sizes that no machine has
+    ParseError,  # OME-XML cut short
+    RecursionError,
+    RuntimeError,  # every codec of imagecodecs has its own subclass
+    TypeError,
+    ValueError,  # includes TiffFileError, UnicodeError and JSON errors
+    struct.error,
+)
+
+_heard: ContextVar[list[logging.LogRecord] | None] = ContextVar("_heard", default=None)
+
+
+@contextmanager
+def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecord]]:
+    """Run library calls on a file; failures become InputError, log records are collected instead of shown.
+
+    Yields:
+        The warnings and errors that the library logs, growing while the block runs.
+
+    Raises:
+        InputError: E104 (not to be opened), E106 (damaged), E109 (codec missing).
+    """
+    _listen_to_tifffile()
+    records: list[logging.LogRecord] = []
+    token = _heard.set(records)
+    try:
+        yield records
+    except OSError as error:
+        raise unopened(path, name, error) from error
+    except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
+        raise unsupported_codec(name, str(error)) from error
+    except DAMAGE as error:
+        _raise_damaged(error, name, kind)
+    finally:
+        _heard.reset(token)
+
+
+def _raise_damaged(error: Exception, name: str, kind: str) -> NoReturn:
+    text = " ".join(str(error).split())
+    if "requires the 'imagecodecs' package" in text or "COMPRESSION" in text:
+        raise unsupported_codec(name, text) from error
+    raise damaged(name, kind, text or type(error).__name__) from error
+
+
+def damaged(name: str, kind: str, why: str) -> InputError:
+    """Return the error for a file whose content breaks off or makes no sense."""
+    return InputError(
+        "E106",
+        f"this {kind} file is damaged or cut short ({why[:160]})",
+        where=name,
+        action="Copy or export it again",
+    )
+
+
+def unsupported_codec(name: str, why: str) -> InputError:
+    """Return the error for a compression that is not built in."""
+    return InputError(
+        "E109",
+        f"its pixels are compressed in a way that cannot be read here ({why[:160]})",
+        where=name,
+        action="Export it without compression, or with deflate (zip) or LZW",
+    )
+
+
+def unopened(path: Path, name: str, error: OSError) -> InputError:
+    """Return the error for a path that the system does not let us read, by the system's reason."""
+    reason = error.strerror or str(error) or type(error).__name__
+    action = "Check that the file can be read, and its disk or network share"
+    if path.is_symlink() and not path.exists():
+        reason, action = "it is a link that leads to no file", "Mend or remove the link"
+    elif isinstance(error, FileNotFoundError):
+        reason, action = "it is not there any more", "Run the command again"
+    elif isinstance(error, PermissionError):
+        reason, action = "permission denied", "Ask its owner for the right to read it"
+    elif isinstance(error, IsADirectoryError):
+        reason, action = "it is a folder", "Give the folder itself to search it for images"
+    return InputError("E104", f"cannot be opened: {reason}", where=name, action=action)
+
+
+class _Listener(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        records = _heard.get()
+        if records is None:
+            return True
+        records.append(record)
+        return False
+
+
+@functools.cache
+def _listen_to_tifffile() -> None:
+    # A filter sees records before any handler; outside `decoding` it lets them through unchanged.
+    logging.getLogger("tifffile").addFilter(_Listener())

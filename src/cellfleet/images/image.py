@@ -1,0 +1,73 @@
+"""One opened image: what is known about it before its pixels are read, and a way to read them plane by plane.
+
+Every source (a file of any format, an array in memory) ends here, so the rest of the program meets one kind of
+image. This module knows no file formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import Notice
+
+Plane = NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image whose axes are settled; pixels are decoded by `read_plane` only.
+
+    Notice texts do not repeat the image's name: who tells them puts `name` before.
+    """
+
+    name: str
+    """Printable name, with ``/``; unique in a run."""
+    axes: str
+    """Subset of ``TCZYX`` in that order, always ending in ``YX``; axes of length 1 other than Y and X are left out."""
+    shape: tuple[int, ...]
+    """One length per letter of `axes`."""
+    dtype: np.dtype[np.generic]
+    """bool, uint8/16/32, int8/16/32 or float16/32/64, in native byte order."""
+    reader: Callable[[int, int], Plane] = field(repr=False)
+    """(t, z) → pixels (C, Y, X); use `read_plane`."""
+    channel_names: tuple[str, ...] = ("",)
+    """One per channel, ``""`` where the file has no name."""
+    microns_per_pixel: float | None = None
+    """Mean of y and x where they differ; None where the file does not say."""
+    microns_per_pixel_source: str = ""
+    """``ome``, ``imagej`` or ``tiff``; empty where unknown."""
+    notices: tuple[Notice, ...] = ()
+    blank_channels: frozenset[int] = frozenset()
+    """Colours (0-based) that are seen to be one constant value; found only in colour images."""
+
+    def length(self, axis: str) -> int:
+        """Return the length along one of ``TCZYX``, 1 where the image lacks that axis."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.length("C")
+
+    def planes(self) -> list[tuple[int, int]]:
+        """Return (t, z) of every plane, in order of time, then depth."""
+        return [(t, z) for t in range(self.length("T")) for z in range(self.length("Z"))]
+
+    def read_plane(self, t: int = 0, z: int = 0) -> Plane:
+        """Decode one plane.
+
+        Returns:
+            Array (C, Y, X), C-contiguous, native byte order, dtype `dtype`. May share memory with the array that
+            the image was made from: do not write into it.
+
+        Raises:
+            InputError: The file is damaged or was changed since it was opened.
+            IndexError: The image has no such plane.
+        """
+        if not (0 <= t < self.length("T") and 0 <= z < self.length("Z")):
+            raise IndexError(f"{self.name} has no plane t={t}, z={z}")
+        return self.reader(t, z)

@@ -1,0 +1,104 @@
+"""Open an image: the front door for files and arrays. The first bytes of a file decide which reader takes it.
+
+Only headers are read here, save for colour pictures (see `assemble.py`). Knows no models and no results.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellfleet.errors import ImageError, InputError
+from cellfleet.images.assemble import assemble
+from cellfleet.images.border import unopened
+from cellfleet.images.image import Image
+from cellfleet.images.names import printable
+from cellfleet.images.picture import JPEG_MAGIC, PNG_MAGIC, read_picture_header
+from cellfleet.images.stored import Stored, check_dtype
+from cellfleet.images.tiff import read_tiff_header
+
+TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+"""Classic and BigTIFF, little and big endian."""
+
+
+def open_image(path: Path, *, name: str | None = None, axes: str | None = None) -> Image:
+    """Open a TIFF, PNG or JPEG file; its first bytes decide which it is.
+
+    Args:
+        path: The file.
+        name: Printable name for messages and tables; the file's own by default.
+        axes: The user's letter per dimension, which replaces what the file declares.
+
+    Raises:
+        InputError: E104 to E111, the file cannot be read.
+        ImageError: E201 to E206, its axes or pixels do not fit.
+    """
+    path = Path(path)
+    name = printable(path.name) if name is None else name
+    return assemble(_read_header(path, name), name, axes)
+
+
+def image_from_array(array: Any, *, axes: str | None = None, name: str = "array") -> Image:
+    """Take an array (anything numpy understands) as an image.
+
+    Two dimensions are YX; with more and no `axes`, the rule for nameless pages holds for the first dimension.
+
+    Raises:
+        ImageError: E201 to E205.
+    """
+    pixels = np.asarray(array)
+    if pixels.ndim < 2:
+        raise ImageError(
+            "E202",
+            f"an image has at least 2 dimensions, this has {pixels.ndim}",
+            where=name,
+            action="Pass an array (Y, X) or more",
+        )
+    dtype = check_dtype(pixels.dtype, name)
+    stored = Stored(
+        axes="Q" * (pixels.ndim - 2) + "YX",
+        shape=pixels.shape,
+        dtype=dtype,
+        read=lambda fixed: pixels[tuple(fixed.get(i, slice(None)) for i in range(pixels.ndim))],
+        unit="planes",
+    )
+    return assemble(stored, name, axes)
+
+
+def _read_header(path: Path, name: str) -> Stored:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_a_file(status.st_mode, name)
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise unopened(path, name, error) from error
+    if not magic:
+        raise InputError("E105", "the file is empty (0 bytes)", where=name, action="Copy or export it again")
+    if magic[:4] in TIFF_MAGICS:
+        return read_tiff_header(path, name)
+    if magic == PNG_MAGIC:
+        return read_picture_header(path, name, "PNG")
+    if magic[:3] == JPEG_MAGIC:
+        return read_picture_header(path, name, "JPEG")
+    raise InputError(
+        "E105",
+        f"is not a TIFF, PNG or JPEG file, whatever its name says (it begins with {_shown(magic)})",
+        where=name,
+        action="Export the image again as TIFF; renaming a file does not convert it",
+    )
+
+
+def _not_a_file(mode: int, name: str) -> InputError:
+    what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+    return InputError("E104", f"cannot be opened: it is {what}", where=name, action="Give an image file")
+
+
+def _shown(magic: bytes) -> str:
+    text = magic.decode("ascii", errors="replace")
+    return repr(text) if text.isprintable() and "\ufffd" not in text else f"the bytes {magic.hex(' ')}"

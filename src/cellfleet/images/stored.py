@@ -1,0 +1,94 @@
+"""What a reader finds in a source, before anybody decides what its dimensions mean.
+
+A reader (TIFF, PNG, JPEG, array) returns a `Stored`; `read.py` turns it into an `Image`. This module knows
+neither files nor the rules for axes and colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import ImageError, InputError, Notice
+from cellfleet.images.pixel_size import PixelSize
+
+Read = Callable[[Mapping[int, int]], NDArray[np.generic]]
+
+MEBIBYTE = 1 << 20
+LARGEST_PLANE_BYTES = 16 << 30
+"""A plane is held in memory as a whole; a bigger one needs reading by tiles, which this version does not do."""
+HARMLESS_BYTES = 64 * MEBIBYTE
+"""A plane up to this size is decoded whatever the size of its file."""
+DEFLATE_RATIO = 1100
+"""Deflate, the densest codec of PNG and most TIFF, cannot shrink data by more than 1032 : 1."""
+DENSE_RATIO = 100_000
+"""Bound for codecs that can store a constant area in a few bytes (zstd, LZMA, JPEG 2000 …)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Dimensions and pixels as stored."""
+
+    axes: str
+    """One letter per dimension, as the source declares it; a letter outside ``TCZYXS`` means unknown."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    read: Read
+    """Takes {dimension: index} of the dimensions to fix; returns the others, in stored order."""
+    colours: bool = False
+    """Whether axis S holds red, green, blue (and alpha)."""
+    channel_names: tuple[str, ...] = ()
+    pixel_sizes: tuple[PixelSize, ...] = ()
+    """Candidates, best first."""
+    notices: tuple[Notice, ...] = ()
+    small: NDArray[np.generic] | None = None
+    """A small copy of one colour plane (Y, X, S), from a pyramid, to judge colours by."""
+    unit: str = "pages"
+    """What to call the entries of a dimension without a name."""
+
+
+def check_dtype(dtype: np.dtype[np.generic], name: str) -> np.dtype[np.generic]:
+    """Return the native dtype that pixels of `dtype` are read as, or refuse it.
+
+    64-bit integers become float64: exact up to 2^53, far beyond any camera.
+    """
+    if dtype.kind == "b" or (dtype.kind in "ui" and dtype.itemsize <= 4) or dtype in (np.float16, np.float32):
+        return dtype.newbyteorder("=")
+    if dtype == np.float64 or dtype.kind in "ui":
+        return np.dtype(np.float64)
+    raise ImageError(
+        "E204",
+        f"pixels of type {dtype} cannot be segmented",
+        where=name,
+        action="Convert the image to 8, 16 or 32-bit numbers, for example the magnitude of complex values",
+    )
+
+
+def check_claim(plane_bytes: int, stored_bytes: int, ratio: int, name: str) -> None:
+    """Refuse a header that claims more pixels than its data can hold, before anything is allocated."""
+    if plane_bytes > LARGEST_PLANE_BYTES:
+        raise InputError(
+            "E108",
+            f"its header claims {plane_bytes / 1e9:.4g} GB for one plane, more than the {LARGEST_PLANE_BYTES / 1e9:.3g}"
+            " GB that this version reads at once",
+            where=name,
+            action="If the image is really that large, cut it into parts; else export it again, the file is damaged",
+        )
+    if plane_bytes > max(HARMLESS_BYTES, stored_bytes * ratio):
+        raise InputError(
+            "E107",
+            f"its header claims {plane_bytes / 1e6:.4g} MB of pixels but only {stored_bytes} bytes are stored for them",
+            where=name,
+            action="The file is damaged or cut short: copy or export it again",
+        )
+
+
+def check_sizes(shape: tuple[int, ...], name: str) -> None:
+    """Refuse an image without pixels."""
+    if not math.prod(shape):
+        sizes = " × ".join(str(length) for length in shape)
+        raise ImageError("E205", f"has no pixels (size {sizes})", where=name, action="Export or crop it again")
