@@ -1,0 +1,8 @@
+"""Find, verify and load a model package; the bundled ones are under ``bundled/``. Knows no images.
+
+A package is a folder with a bioimage.io ``rdf.yaml``; its ``config.cellfleet`` block is the `ModelManifest`.
+"""
+
+from cellfleet.models.load import LoadedModel, bundled_names, load_model, read_manifest
+
+__all__ = ["LoadedModel", "bundled_names", "load_model", "read_manifest"]

@@ -1,0 +1,135 @@
+"""A name or a path → a verified, loaded model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cellfleet.errors import DeviceError, ModelError
+from cellfleet.inference.predictor import Predictor
+from cellfleet.spec.choices import Device
+from cellfleet.spec.model import ModelManifest
+
+_BUNDLED = Path(__file__).parent / "bundled"
+_LARGEST_RDF_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to predict."""
+
+    manifest: ModelManifest
+    sha256: str
+    """Hash of the weights and of everything in the manifest that changes a result."""
+    predictor: Predictor
+    device: str
+    """``cpu`` or ``cuda``: what the runtime really uses."""
+
+
+def bundled_names() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(p.parent.name for p in _BUNDLED.glob("*/rdf.yaml"))
+
+
+def load_model(model: str | Path, *, device: Device = "auto", threads: int | None = None) -> LoadedModel:
+    """Load a model and move it to a device.
+
+    Args:
+        model: Bundled name, or path of a package folder.
+        device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
+        threads: Processor threads; None: all that this process may use.
+
+    Raises:
+        ModelError: E401 unknown name, E402 broken package, E403 weights differ from their hash, E404 not loadable.
+        DeviceError: E501 the device is not there.
+    """
+    folder = _find(str(model))
+    manifest, weights = _read(folder)
+    if weights is None:
+        # numpy is only needed from here on, and ONNX Runtime only below: `models list` stays quick.
+        from cellfleet.inference.otsu import OtsuPredictor  # noqa: PLC0415
+
+        if device == "cuda":
+            raise DeviceError(
+                "E502", f"{manifest.name} runs on the CPU only", where="--device", action="Use --device auto or cpu"
+            )
+        return LoadedModel(manifest, _digest(manifest, None), OtsuPredictor(), "cpu")
+    from cellfleet.inference.onnx import OnnxPredictor  # noqa: PLC0415
+
+    path, expected = weights
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ModelError(
+            "E403",
+            "the weights are not those that rdf.yaml describes (SHA-256 differs)",
+            where=str(path),
+            action="Copy the package again",
+        )
+    predictor = OnnxPredictor(path, manifest.tile, device=device, threads=threads or usable_processors())
+    return LoadedModel(manifest, _digest(manifest, expected), predictor, predictor.device)
+
+
+def read_manifest(model: str | Path) -> ModelManifest:
+    """Read what a model declares, without loading it."""
+    return _read(_find(str(model)))[0]
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _find(model: str) -> Path:
+    if model in bundled_names():
+        return _BUNDLED / model
+    folder = Path(model)
+    if (folder / "rdf.yaml").is_file():
+        return folder
+    raise ModelError(
+        "E401",
+        "is neither a bundled model nor a folder with an rdf.yaml",
+        where=model,
+        action=f"Choose {', '.join(bundled_names())}, or give the path of a model package",
+    )
+
+
+def _read(folder: Path) -> tuple[ModelManifest, tuple[Path, str] | None]:
+    """Return the manifest, and path and SHA-256 of the weights where the model has any."""
+    rdf = folder / "rdf.yaml"
+    try:
+        if rdf.stat().st_size > _LARGEST_RDF_BYTES:
+            raise _broken(rdf, "it is larger than 1 MiB")
+        content: Any = yaml.safe_load(rdf.read_text(encoding="utf-8"))
+        manifest = ModelManifest.model_validate(content["config"]["cellfleet"])
+        if manifest.predictor == "otsu":
+            return manifest, None
+        entry = content["weights"]["onnx"]
+        source, sha256 = str(entry["source"]), str(entry["sha256"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _broken(rdf, str(error)) from error
+    except (KeyError, TypeError) as error:
+        raise _broken(rdf, f"{error} is missing") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _broken(rdf, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    weights = folder / source
+    if Path(source).name != source or not weights.is_file():
+        raise _broken(rdf, f"weights {source!r} are not a file beside it")
+    return manifest, (weights, sha256)
+
+
+def _broken(rdf: Path, why: str) -> ModelError:
+    return ModelError("E402", f"is not a cellfleet model package: {why}", where=str(rdf), action="Export it again")
+
+
+def _digest(manifest: ModelManifest, weights_sha256: str | None) -> str:
+    described = manifest.model_dump_json(exclude={"training", "scores"})
+    return hashlib.sha256((described + str(weights_sha256)).encode()).hexdigest()

@@ -1,0 +1,140 @@
+"""A trained network → a model package: ONNX graph, test tensors, bioimage.io ``rdf.yaml``, model card.
+
+The graph takes raw pixels and contrast and returns quantised heads, so that every runtime does the same arithmetic
+from the first number to the last. Knows no training data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cellfleet import __version__
+from cellfleet.spec.model import ModelManifest
+
+EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
+
+
+class Packaged(nn.Module):
+    """The network between contrast and quantisation: what is exported."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor, contrast: Tensor) -> Tensor:
+        """Map raw (N, R, Y, X) and (N, R, 2) to uint8 (N, 4, Y, X), see `EXPORTED_HEADS`."""
+        low, high = contrast[..., 0, None, None], contrast[..., 1, None, None]
+        maps = self.network(((pixels - low) / (high - low)).clamp(-1, 5))
+        classes = maps[:, 2:].softmax(1)
+        heads = torch.cat([maps[:, :2], 1 - classes[:, :1], classes[:, 2:]], 1)
+        return (heads.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def export_package(
+    network: nn.Module, manifest: ModelManifest, out: Path, *, example: NDArray[np.float32], contrast: NDArray[np.float32]
+) -> None:
+    """Write a model package.
+
+    Args:
+        network: Trained network, on the CPU.
+        manifest: What the package declares.
+        out: Folder, exists.
+        example: (R, Y, X) raw pixels for the test tensors, Y and X multiples of the tile's.
+        contrast: (R, 2) of the example.
+    """
+    packaged = Packaged(network).eval()
+    tensors = (torch.from_numpy(example)[None], torch.from_numpy(contrast)[None])
+    weights = out / f"{manifest.name}.onnx"
+    torch.onnx.export(
+        packaged,
+        tensors,
+        str(weights),
+        input_names=["pixels", "contrast"],
+        output_names=["heads"],
+        dynamic_axes={"pixels": {0: "n", 2: "y", 3: "x"}, "contrast": {0: "n"}, "heads": {0: "n", 2: "y", 3: "x"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    with torch.no_grad():
+        heads = packaged(*tensors).numpy()
+    for name, array in (("pixels", tensors[0].numpy()), ("contrast", tensors[1].numpy()), ("heads", heads)):
+        np.save(out / f"test_{name}.npy", array)
+    write_rdf(manifest, out)
+
+
+def write_rdf(manifest: ModelManifest, out: Path) -> None:
+    """Write ``rdf.yaml`` (bioimage.io model description 0.5) around the files of `export_package`."""
+    (out / "rdf.yaml").write_text(
+        yaml.safe_dump(_description(manifest, out), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
+    )
+
+
+def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
+    return {
+        "format_version": "0.5.4",
+        "type": "model",
+        "name": f"cellfleet {manifest.name}",
+        "description": f"Segments {manifest.compartment} objects in microscopy images.",
+        "version": manifest.version,
+        "license": "Apache-2.0",
+        "authors": [{"name": "The cellfleet developers"}],
+        "cite": [{"text": "cellfleet", "url": "https://github.com/cellfleet/cellfleet"}],
+        "tags": ["segmentation", manifest.compartment, "2d", "fluorescence"],
+        "documentation": "README.md",
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": [_pixels(manifest, out), _contrast(manifest, out)],
+        "outputs": [_heads(manifest, out)],
+        "weights": {
+            "onnx": {"source": f"{manifest.name}.onnx", "sha256": _sha256(out / f"{manifest.name}.onnx"), "opset_version": 17}
+        },
+        "config": {"cellfleet": {"exported_by": __version__, **manifest.model_dump(mode="json")}},
+    }
+
+
+def _tensor(out: Path, name: str, description: str, axes: list[dict[str, Any]], dtype: str) -> dict[str, Any]:
+    file = out / f"test_{name}.npy"
+    return {
+        "id": name,
+        "description": description,
+        "axes": [{"type": "batch"}, *axes],
+        "test_tensor": {"source": file.name, "sha256": _sha256(file)},
+        "data": {"type": dtype},
+    }
+
+
+def _pixels(manifest: ModelManifest, out: Path) -> dict[str, Any]:
+    step = manifest.tile.multiple
+    size = {"min": step, "step": step}
+    channels = {"type": "channel", "channel_names": list(manifest.roles)}
+    space = [{"type": "space", "id": axis, "size": size} for axis in "yx"]
+    return _tensor(out, "pixels", "Raw pixel values", [channels, *space], "float32")
+
+
+def _contrast(manifest: ModelManifest, out: Path) -> dict[str, Any]:
+    axes: list[dict[str, Any]] = [
+        {"type": "channel", "channel_names": list(manifest.roles)},
+        {"type": "index", "id": "bound", "size": 2},
+    ]
+    return _tensor(out, "contrast", "Raw values that become 0 and 1, per channel", axes, "float32")
+
+
+def _heads(manifest: ModelManifest, out: Path) -> dict[str, Any]:
+    channels = {"type": "channel", "channel_names": list(manifest.heads)}
+    space = [
+        {"type": "space", "id": axis, "size": {"tensor_id": "pixels", "axis_id": axis}, "halo": manifest.tile.halo}
+        for axis in "yx"
+    ]
+    return _tensor(out, "heads", "255 × head", [channels, *space], "uint8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
