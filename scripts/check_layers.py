@@ -13,7 +13,7 @@ from pathlib import Path
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"__init__", "api", "crash"}),
+    frozenset({"__init__", "api"}),
     frozenset({"training"}),
     frozenset({"run"}),
     frozenset({"results", "samples"}),
@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models"}),
     frozenset({"inference"}),
     frozenset({"tiling", "images", "evaluation", "_native"}),
-    frozenset({"spec"}),
+    frozenset({"spec", "crash"}),
     frozenset({"errors"}),
 )
 """Highest first. A part may import itself and every lower layer, but not its neighbours."""
