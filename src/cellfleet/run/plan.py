@@ -5,8 +5,6 @@ Asks the disk, writes nothing.
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -81,52 +79,24 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
 
 
 def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, ...]:
-    names = unique_names(sources)
-    order = sorted(range(len(sources)), key=lambda index: names[index])
-    stems = output_stems([names[index] for index in order])
+    ordered = sorted(sources, key=lambda source: source.name)
+    for source in ordered:
+        path = PurePosixPath(source.name)
+        assert path.parts and ".." not in path.parts and not path.is_absolute(), f"unsafe name {source.name!r}"
+    stems = output_stems([source.name for source in ordered])
     return tuple(
-        Task(sources[index].path, portable_text(names[index]), output_names(stem, formats))
-        for index, stem in zip(order, stems, strict=True)
+        Task(source.path, source.name, output_names(stem, formats)) for source, stem in zip(ordered, stems, strict=True)
     )
 
 
-def unique_names(sources: Sequence[Source]) -> list[str]:
-    """Return one name per source (different files); where two are the same, the folders above go in front."""
-    names = [source.name for source in sources]
-    extra = 0
-    while len(set(names)) < len(names):
-        extra += 1
-        taken = Counter(names)
-        names = [
-            _with_parents(source, extra) if taken[name] > 1 else name
-            for name, source in zip(names, sources, strict=True)
-        ]
-    for name in names:
-        parts = PurePosixPath(name).parts
-        assert parts and ".." not in parts and not PurePosixPath(name).is_absolute(), f"unsafe name {name!r}"
-    return names
-
-
-def _with_parents(source: Source, extra: int) -> str:
-    parts = Path(os.path.abspath(source.path)).parts[1:]
-    return "/".join(parts[-(len(PurePosixPath(source.name).parts) + extra) :])
-
-
 def _without_results(sources: Sequence[Source], out: Path, known: Records) -> list[Source]:
-    """Leave out files that this folder's earlier runs made, and files given twice."""
+    """Leave out files that this folder's earlier runs made (`find_images` does so only inside folders)."""
     own = {(out / path).resolve() for record in known.images.values() for path in record.outputs.values()}
     if load_run_record(out) is not None:
         stems = output_stems([source.name for source in sources])
         # A run that was killed may have left results that no record tells of yet.
         own |= {(out / path).resolve() for stem in stems for path in output_names(stem, ENDINGS).values()}
-    seen: set[str] = set()
-    kept = []
-    for source in sources:
-        path = os.path.abspath(source.path)
-        if source.path.resolve() not in own and path not in seen:
-            seen.add(path)
-            kept.append(source)
-    return kept
+    return [source for source in sources if source.path.resolve() not in own]
 
 
 def _refuse_inputs(tasks: Sequence[Task], out: Path) -> None:
@@ -184,7 +154,4 @@ def _same_input(task: Task, record: ImageRecord) -> bool:
 
 
 def _complete(task: Task, record: ImageRecord, out: Path) -> bool:
-    return all(
-        record.outputs.get(form) == portable_text(path) and (out / path).is_file()
-        for form, path in task.outputs.items()
-    )
+    return all(record.outputs.get(form) == path and (out / path).is_file() for form, path in task.outputs.items())

@@ -20,7 +20,8 @@ from cellfleet.images.channels import choose_channels
 from cellfleet.images.image import Image
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.measure import measure
-from cellfleet.pipeline.segment import PlaneResult, segment_plane
+from cellfleet.pipeline.segment import PlaneResult, role_planes, segment_plane
+from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
 
@@ -89,6 +90,8 @@ def segment_image(
 ) -> Segmented:
     """Segment and measure every plane of `image`.
 
+    Contrast and scale are found once, on the middle plane (the first z-plane of a stack is often out of focus).
+
     Args:
         image: Any axes.
         spec: What to find.
@@ -99,41 +102,43 @@ def segment_image(
         CellfleetError: The image cannot be read, or does not fit the request.
     """
     roles = choose_channels(image, spec.channels, model.manifest.roles)
-    microns_per_pixel, source = image.microns_per_pixel, image.microns_per_pixel_source
+    size, source = image.microns_per_pixel, image.microns_per_pixel_source
     if spec.microns_per_pixel:
-        microns_per_pixel, source = spec.microns_per_pixel, "option"
-    planes = image.planes()
+        size, source = spec.microns_per_pixel, "option"
+    planes, clock = image.planes(), Clock()
+    middle = len(planes) // 2
     labels = np.zeros((len(planes), image.length("Y"), image.length("X")), np.uint32)
-    clock, notices, tables, offset = Clock(), dict.fromkeys(image.notices), [], 0
-    shown: tuple[NDArray[np.generic], PlaneResult] | None = None
+    notices, tables, offset = dict.fromkeys(image.notices), [], 0
+    known: Survey | None = None
+    if middle:
+        with clock.stage("preprocess"):
+            known = _survey(finite(image.read_plane(*planes[middle]))[0], roles, spec, size, model)
     for index, (t, z) in enumerate(planes):
         checkpoint()
         with clock.stage("read"):
             pixels, told = finite(image.read_plane(t, z))
-        notices.update(dict.fromkeys(told))
         checkpoint()
-        result = segment_plane(pixels, roles, spec, microns_per_pixel, model)
+        result = _segment(pixels, roles, spec, size, model, known)
         clock.add(result)
-        notices.update(dict.fromkeys(result.notices))
         checkpoint()
         with clock.stage("measure"):
-            table = measure(result.labels, pixels, image.channel_names, microns_per_pixel)
-            tables.append(_placed(table, image.axes, t, z, offset))
+            table = measure(result.labels, pixels, image.channel_names, size)
+        tables.append(_placed(table, image.axes, t, z, offset))
         np.add(result.labels, np.uint32(offset), out=labels[index], where=result.labels > 0)
+        notices.update(dict.fromkeys((*told, *result.notices)))
         offset += len(table["label"])
-        if index <= len(planes) // 2:
-            shown = pixels, result
-    assert shown is not None, "an image has at least one plane"
+        if index == middle:
+            shown = role_planes(pixels, [roles[role] for role in model.manifest.roles]), result
     axes = image.axes.replace("C", "")
     return Segmented(
         axes=axes,
         labels=labels.reshape([image.length(axis) for axis in axes]),
         columns={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         channels_used=roles,
-        microns_per_pixel=microns_per_pixel,
+        microns_per_pixel=size,
         microns_per_pixel_source=source,
         contrast=shown[1].contrast,
-        shown_pixels=role_pixels(shown[0], roles),
+        shown_pixels=shown[0],
         shown_labels=shown[1].labels,
         scale=shown[1].scale,
         notices=tuple(notices),
@@ -142,11 +147,36 @@ def segment_image(
     )
 
 
-def role_pixels(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]]) -> NDArray[np.generic]:
-    """Return (R, Y, X): the channels (C, Y, X) of each role, summed in float32 where a role has several."""
-    if all(len(channels) == 1 for channels in roles.values()):
-        return np.stack([pixels[channels[0]] for channels in roles.values()])
-    return np.stack([pixels[list(channels)].sum(axis=0, dtype=np.float32) for channels in roles.values()])
+def _segment(
+    pixels: NDArray[Any],
+    roles: dict[str, tuple[int, ...]],
+    spec: SegmentSpec,
+    microns_per_pixel: float | None,
+    model: LoadedModel,
+    known: Survey | None,
+) -> PlaneResult:
+    """Segment one plane; in a constant one there is nothing to find, and contrast and scale mean nothing."""
+    used = role_planes(pixels, [roles[role] for role in model.manifest.roles])
+    if any(plane.min() != plane.max() for plane in used):
+        return segment_plane(pixels, roles, spec, microns_per_pixel, model, known)
+    value = float(used.flat[0])
+    blank = Survey(
+        np.array([(value, value + 1)] * len(used), np.float32),
+        Scale(zoom=1, source="unscaled"),
+        (Notice("W002", f"all pixels have the value {value:g}: no cells"),),
+    )
+    return PlaneResult(np.zeros(pixels.shape[1:], np.uint32), blank)
+
+
+def _survey(
+    pixels: NDArray[Any],
+    roles: dict[str, tuple[int, ...]],
+    spec: SegmentSpec,
+    microns_per_pixel: float | None,
+    model: LoadedModel,
+) -> Survey:
+    used = role_planes(pixels, [roles[role] for role in model.manifest.roles])
+    return survey(used, spec, microns_per_pixel, model.manifest, model.predictor)
 
 
 def finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], tuple[Notice, ...]]:

@@ -6,9 +6,7 @@ run. The one broad catch of a run is here.
 
 from __future__ import annotations
 
-import tempfile
 import threading
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice
 from cellfleet.images.read import open_image
 from cellfleet.models import LoadedModel
@@ -115,7 +114,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord:
         status="done",
         key=work.key,
         input=source,
-        outputs={form: portable_text(path) for form, path in task.outputs.items()},
+        outputs=dict(task.outputs),
         axes=image.axes,
         shape=image.shape,
         dtype=str(image.dtype),
@@ -210,16 +209,3 @@ def _bug(error: Exception) -> CellfleetError:
         f"this is a bug in cellfleet ({type(error).__name__}: {error})",
         action=f"Please report it with the file {save_traceback(error)}",
     )
-
-
-def save_traceback(error: BaseException) -> str:
-    """Write the traceback into a file for a report; return its path, or a word when even that is impossible."""
-    text = "".join(traceback.format_exception(error))
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="cellfleet-bug-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            file.write(text)
-            return file.name
-    except OSError:
-        return "(no log could be written; run again with --debug)"

@@ -1,0 +1,226 @@
+"""The Python API: the same pipeline as the command, with results in memory. Tells nothing on the screen.
+
+Channels are counted from 0 here, as everything in Python is; in the command they are counted from 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import Notice, UsageError
+from cellfleet.images.find import Source, find_images
+from cellfleet.images.image import Image
+from cellfleet.images.read import image_from_array, open_image
+from cellfleet.models import LoadedModel, load_model
+from cellfleet.results.picture import outline_picture
+from cellfleet.results.tables import arrow_table
+from cellfleet.run.names import output_names, output_stems
+from cellfleet.run.request import Channels, make_spec, python_channels
+from cellfleet.run.segment_image import Segmented, object_diameters, segment_image
+from cellfleet.run.worker import write_results
+from cellfleet.spec.choices import Device, Format
+from cellfleet.spec.segment import SegmentSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+AnyPath = str | PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The cells of one image."""
+
+    name: str
+    """Of the image: the `image` column of the table, and the stem of saved files."""
+    found: Segmented
+    """Everything the pipeline found; the properties below are its main parts."""
+    model: LoadedModel
+    stem: str
+    """Of saved files; keeps the extension where another image of the same call has the same stem."""
+
+    @property
+    def labels(self) -> NDArray[np.uint32]:
+        """Label image with the axes `axes`: 0 = background, 1…n one cell each."""
+        return self.found.labels
+
+    @property
+    def axes(self) -> str:
+        """Axes of `labels`: those of the image without C."""
+        return self.found.axes
+
+    @property
+    def table(self) -> pa.Table:
+        """A row per cell, in the order of the labels; `.to_pandas()` where pandas is installed."""
+        return arrow_table(self.name, self.found.columns)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the user should know about this image."""
+        return self.found.notices
+
+    def save(
+        self, folder: AnyPath, formats: Sequence[Format] = ("labels-tiff", "csv"), *, name: str | None = None
+    ) -> list[Path]:
+        """Write the files that the command would write, byte for byte.
+
+        Args:
+            folder: Is made where it is missing; files of the same names in it are replaced.
+            formats: Which files.
+            name: File name to use instead of the image's own, without or with extension.
+
+        Returns:
+            Paths of the files, in the order of `formats`.
+
+        Raises:
+            UsageError: E014, the name leads out of the folder.
+            OutputError: E3xx, a file cannot be written.
+        """
+        stem = self.stem if name is None else name
+        if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
+            raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
+        outputs = output_names(stem, formats)
+        write_results(Path(folder), self.name, outputs, self.found, model=self.model)
+        return [Path(folder) / path for path in outputs.values()]
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.labels.shape))
+        return f"<cellfleet result {self.name}: {len(self.found.columns['label'])} cells in {shape} {self.axes}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a picture with outlines, the count and the median size."""
+        diameters = object_diameters(self.found.columns)
+        size = f", median diameter {np.median(diameters):.1f} px" if len(diameters) else ""
+        picture = outline_picture(self.found.shown_pixels, self.found.contrast, self.found.shown_labels)
+        source = base64.b64encode(picture).decode()
+        name = html.escape(self.name)
+        return (
+            f'<figure style="margin:0"><img src="data:image/jpeg;base64,{source}" alt="{name} with outlined cells">'
+            f"<figcaption>{name}: {len(diameters)} cells{size}</figcaption></figure>"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Results(Sequence[Result]):
+    """One `Result` per image, computed when it is asked for and not kept: memory does not grow with their number.
+
+    Use ``for cells in results``. Asking for the same image twice computes it twice; ``list(results)`` keeps all.
+    A bad image raises its error when its turn comes; go through `sources` by index to pass over it.
+    """
+
+    sources: tuple[Source, ...]
+    stems: tuple[str, ...]
+    """Of saved files, one per source."""
+    spec: SegmentSpec
+    model: LoadedModel
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+
+    def __getitem__(self, index: int | slice) -> Result | Results:
+        """Segment the image at `index`; a slice gives fewer images, not yet segmented."""
+        if isinstance(index, slice):
+            return Results(self.sources[index], self.stems[index], self.spec, self.model)
+        source = self.sources[index]
+        image = open_image(source.path, name=source.name, axes=self.spec.axes)
+        return _segmented(image, self.stems[index], self.spec, self.model)
+
+    def __repr__(self) -> str:
+        return f"<cellfleet results of {len(self)} images, computed when asked for>"
+
+
+@overload
+def segment(
+    images: NDArray[Any],
+    *,
+    model: AnyPath | LoadedModel = ...,
+    channels: Channels | None = ...,
+    pixel_size: float | None = ...,
+    diameter: float | None = ...,
+    axes: str | None = ...,
+    device: Device = ...,
+    threads: int | None = ...,
+) -> Result: ...
+
+
+@overload
+def segment(
+    images: AnyPath | Sequence[AnyPath],
+    *,
+    model: AnyPath | LoadedModel = ...,
+    channels: Channels | None = ...,
+    pixel_size: float | None = ...,
+    diameter: float | None = ...,
+    axes: str | None = ...,
+    device: Device = ...,
+    threads: int | None = ...,
+) -> Any: ...
+
+
+def segment(
+    images: AnyPath | NDArray[Any] | Sequence[AnyPath],
+    *,
+    model: AnyPath | LoadedModel = "nuclei",
+    channels: Channels | None = None,
+    pixel_size: float | None = None,
+    diameter: float | None = None,
+    axes: str | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+) -> Any:
+    """Find the cells of one image or of many.
+
+    Args:
+        images: Path of a file, or an array (Y, X) or with more axes: one `Result`. A folder or a list of paths: a
+            `Results`, one `Result` per image, computed in turn.
+        model: Bundled name, folder of a model package, or what `load_model` returned.
+        channels: Which channel the model sees, by number from 0 or by name; a dictionary role → channel or channels,
+            which are summed.
+        pixel_size: µm per pixel; None: as in the file.
+        diameter: Typical diameter of a cell, px; None: from the pixel size, or estimated.
+        axes: One letter per dimension out of T C Z Y X S; None: as in the file.
+        device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
+        threads: Processor threads; None: all that this process may use.
+
+    Raises:
+        CellfleetError: With a code and what to do; see docs/reference/errors.md.
+    """
+    loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device, threads=threads)
+    spec = make_spec(
+        model=loaded.manifest.name if isinstance(model, LoadedModel) else str(model),
+        channels=python_channels(channels),
+        microns_per_pixel=pixel_size,
+        diameter_px=diameter,
+        axes=axes,
+    )
+    if isinstance(images, str | PathLike) and not Path(images).is_dir():
+        return _results([Path(images)], spec, loaded)[0]
+    if isinstance(images, str | PathLike):
+        return _results([Path(images)], spec, loaded)
+    if isinstance(images, list | tuple) and all(isinstance(item, str | PathLike) for item in images):
+        return _results([Path(item) for item in images], spec, loaded)
+    return _segmented(image_from_array(images, axes=axes), "array", spec, loaded)
+
+
+def _results(inputs: list[Path], spec: SegmentSpec, model: LoadedModel) -> Results:
+    sources = sorted(find_images(inputs), key=lambda source: source.name)
+    return Results(tuple(sources), tuple(output_stems([source.name for source in sources])), spec, model)
+
+
+def _segmented(image: Image, stem: str, spec: SegmentSpec, model: LoadedModel) -> Result:
+    return Result(image.name, segment_image(image, spec, model), model, stem)

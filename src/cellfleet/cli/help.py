@@ -1,0 +1,59 @@
+"""What `--help` says about each command beside its options. Imports nothing, so that help comes at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Help(NamedTuple):
+    """Text above and below the options of a command."""
+
+    about: str
+    """First line: the summary in the list of commands."""
+    examples: str
+
+
+START = """Start with:
+  cellfleet samples my_images
+  cellfleet segment my_images -o results
+
+'cellfleet COMMAND --help' explains a command; --debug shows the traceback of an error."""
+
+COMMANDS: dict[str, Help] = {
+    "segment": Help(
+        "Find the cells in images: label images, tables and a report.\n\n"
+        "Writes OUT/<name>_labels.tif, OUT/<name>_cells.csv and OUT/report.html. To go on after a stop, run the same "
+        "command again.",
+        """Examples:
+  cellfleet segment slide.ome.tif -o results
+  cellfleet segment plates/ -o results --channel DAPI --pixel-size 0.325
+  cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv""",
+    ),
+    "train": Help(
+        "Train a model on your own labelled images.",
+        """Example:
+  cellfleet train corrected/ --out our-model
+  cellfleet segment plates/ -o results --model our-model""",
+    ),
+    "evaluate": Help(
+        "Score label images against the truth.\n\n"
+        "Files are paired by path and stem: plate/a_labels.tif belongs to plate/a.png. Two objects match when their "
+        "IoU (shared area ÷ joint area, 0…1) reaches the threshold. F1 = 2·TP/(2·TP+FP+FN), AP = TP/(TP+FP+FN). "
+        "Exit code 3 when some pairs could not be compared or a prediction is missing.",
+        """Examples:
+  cellfleet evaluate results/ truth/
+  cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -""",
+    ),
+    "models": Help(
+        "List the models that come with cellfleet.",
+        """A model of your own is used by its folder:
+  cellfleet segment plates/ -o results --model our-model""",
+    ),
+    "samples": Help(
+        "Copy small real images into a folder, to try things out.",
+        """Example:
+  cellfleet samples my_images
+  cellfleet segment my_images -o results""",
+    ),
+}
+"""Each is a function of that name in the module of that name."""

@@ -1,0 +1,228 @@
+"""Events of a run → what the user sees: a bar, a line now and then, JSON lines, or failures only.
+
+Words for people go to stderr. JSON lines go to stdout, where nothing else is written, so that a program can read
+them as they come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from cellfleet.run.events import Event, ImageFinished, RunFinished, RunStarted
+from cellfleet.spec.choices import Progress
+from cellfleet.spec.record import ImageRecord, Told
+
+_LINE_EVERY_SECONDS = 30.0
+
+Say = Callable[[str], None]
+Show = Callable[[ImageFinished], None]
+
+
+@contextlib.contextmanager
+def narrator(progress: Progress, out: Path, stderr: TextIO, stdout: TextIO) -> Iterator[Callable[[Event], None]]:
+    """Yield the function that takes the events of a run.
+
+    Args:
+        progress: How to tell; ``auto`` is a bar on a terminal and lines elsewhere.
+        out: The results' folder, as the user wrote it.
+        stderr: For people.
+        stdout: For programs.
+    """
+    if progress == "json":
+        yield lambda event: _write_json(event, stdout)
+        return
+    if progress == "none":
+        yield lambda event: _tell_problems(event, _lines(stderr))
+        return
+    if progress == "bar" or (progress == "auto" and stderr.isatty()):
+        with _bar(stderr) as (say, show):
+            yield lambda event: _tell(event, out, say, show)
+        return
+    lines = _lines(stderr)
+    now_and_then = _now_and_then(lines)
+    yield lambda event: _tell(event, out, lines, now_and_then)
+
+
+def _lines(stream: TextIO) -> Say:
+    def say(text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            stream.write(text + "\n")
+            stream.flush()
+
+    return say
+
+
+def _now_and_then(say: Say) -> Show:
+    last = time.monotonic()
+
+    def show(event: ImageFinished) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_EVERY_SECONDS and event.done < event.to_do:
+            last = time.monotonic()
+            say(f"{event.done}/{event.to_do} images · {_status(event)}")
+
+    return show
+
+
+@contextlib.contextmanager
+def _bar(stream: TextIO) -> Iterator[tuple[Say, Show]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("· {task.fields[status]}"))
+    with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("images", total=None, status="starting")
+
+        def say(text: str) -> None:
+            bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        def show(event: ImageFinished) -> None:
+            bar.update(task, completed=event.done, total=event.to_do, status=_status(event))
+
+        yield say, show
+
+
+def _tell(event: Event, out: Path, say: Say, show: Show) -> None:
+    _tell_problems(event, say)
+    if isinstance(event, ImageFinished):
+        show(event)
+    else:
+        for line in _opening(event, out) if isinstance(event, RunStarted) else _closing(event, out):
+            say(line)
+
+
+def _tell_problems(event: Event, say: Say) -> None:
+    if isinstance(event, ImageFinished):
+        for notice in event.record.notices:
+            say(message(notice))
+        if event.record.error:
+            say(message(event.record.error))
+
+
+def message(told: Told) -> str:
+    """Return *which file: what happened. What to do. [code]*, on one line."""
+    action = f" {told.action}." if told.action else ""
+    ending = "" if told.what.endswith(".") else "."
+    return " ".join(f"{told.where}: {told.what}{ending}{action}  [{told.code}]".splitlines())
+
+
+def _opening(event: RunStarted, out: Path) -> Iterator[str]:
+    yield f"Found {_count(event.total, 'image')}. Model {event.model}. Results: {_folder(out)}"
+    if event.already_done == event.total:
+        yield "All of them are done with these settings."
+    else:
+        device = "GPU" if event.device == "cuda" else event.device.upper()
+        yield f"Using {device}, {_count(event.threads, 'thread')}."
+        if event.already_done:
+            yield (
+                f"{event.already_done} of {_count(event.total, 'image')} are done with these settings; "
+                f"{event.total - event.already_done} to go."
+            )
+    for name in event.changed:
+        yield f"{name}: has changed since it was segmented; it is done again.  [W003]"
+
+
+def _closing(event: RunFinished, out: Path) -> Iterator[str]:
+    run = event.record
+    done = [image for image in run.images if image.status == "done"]
+    failed = len(run.images) - len(done)
+    if run.status == "stopped":
+        yield f"Stopped. {len(done)} finished. Run the same command again to go on."
+        return
+    cells = _grouped(sum(image.objects for image in done))
+    images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
+    yield (
+        f"Done: {images}, {cells} cells, {_duration(run.wall_seconds)}. "
+        f"{_what(run.formats)} in {_folder(out)}, summary in {out / 'report.html'}"
+    )
+    if failed:
+        yield f"{failed} failed: see {out / 'failures.csv'}"
+
+
+def _what(formats: tuple[str, ...]) -> str:
+    labels, tables = "labels-tiff" in formats, bool({"csv", "parquet"} & set(formats))
+    return "Labels + tables" if labels and tables else "Labels" if labels else "Tables"
+
+
+def _status(event: ImageFinished) -> str:
+    left = f" · {_duration(_seconds_left(event))} left" if event.done < event.to_do else ""
+    return f"{_rate(event):.3g} images/s{left} · {_grouped(event.objects)} cells · {event.failed} failed"
+
+
+def _rate(event: ImageFinished) -> float:
+    return event.done / max(event.seconds, 1e-9)
+
+
+def _seconds_left(event: ImageFinished) -> float:
+    return (event.to_do - event.done) / _rate(event)
+
+
+def _write_json(event: Event, stream: TextIO) -> None:
+    # A reader that has gone away must not stop the run.
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(json.dumps(_as_json(event)) + "\n")
+        stream.flush()
+
+
+def _as_json(event: Event) -> dict[str, Any]:
+    if isinstance(event, RunStarted):
+        return {
+            "event": "start",
+            "done": 0,
+            "total": event.total - event.already_done,
+            "already_done": event.already_done,
+            "model": event.model,
+            "device": event.device,
+            "threads": event.threads,
+        }
+    if isinstance(event, RunFinished):
+        run = event.record
+        return {
+            "event": "stopped" if run.status == "stopped" else "done",
+            "done": sum(image.status == "done" for image in run.images),
+            "failed": sum(image.status == "failed" for image in run.images),
+            "cells": sum(image.objects for image in run.images),
+            "seconds": run.wall_seconds,
+        }
+    return _image_as_json(event, event.record)
+
+
+def _image_as_json(event: ImageFinished, record: ImageRecord) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "event": "failed" if record.status == "failed" else "image",
+        "image": record.image,
+        "done": event.done,
+        "total": event.to_do,
+        "rate": round(_rate(event), 4),
+        "eta": round(_seconds_left(event), 1),
+        "cells": record.objects,
+        "notices": [notice.model_dump() for notice in record.notices],
+    }
+    return line | ({"error": record.error.model_dump()} if record.error else {})
+
+
+def _folder(out: Path) -> str:
+    return f"{out}/"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{_grouped(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,121 @@
+"""`cellfleet segment`: options → one run. Words only; everything that is done stands in `cellfleet.run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from cellfleet.spec.choices import Device, Format, Progress
+
+_INPUT = Group("Input", sort_key=1)
+_MODEL = Group("Model", sort_key=2)
+_OUTPUT = Group("Output", sort_key=3)
+_RUN = Group("Run", sort_key=4)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InputOptions:
+    """How to read the images."""
+
+    channel: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=_INPUT,
+            show_default=False,
+            metavar="STR",
+            help="Channel to use: number from 1, name, or role=name; a+b sums two. Repeat per role.",
+        ),
+    ] = ()
+    pixel_size: Annotated[
+        float | None,
+        Parameter(name=("--pixel-size", "--image-mpp"), group=_INPUT, help="µm per pixel. [default: as in the file]"),
+    ] = None
+    axes: Annotated[
+        str | None,
+        Parameter(group=_INPUT, help="One letter per dimension out of T C Z Y X S. [default: as in the file]"),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelOptions:
+    """What finds the cells."""
+
+    model: Annotated[
+        str, Parameter(name=("--model", "-m"), group=_MODEL, help="Name ('cellfleet models' lists them) or folder.")
+    ] = "nuclei"
+    diameter: Annotated[
+        float | None,
+        Parameter(group=_MODEL, help="Typical diameter of a cell, px. [default: from pixel size or estimated]"),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written where."""
+
+    out: Annotated[Path, Parameter(name=("--out", "-o"), group=_OUTPUT, help="Folder for the results; is made.")]
+    format: Annotated[
+        tuple[Format, ...],
+        Parameter(
+            group=_OUTPUT, show_default=False, help="Result file; repeat for several. [default: labels-tiff, csv]"
+        ),
+    ] = ("labels-tiff", "csv")
+    overwrite: Annotated[
+        bool, Parameter(group=_OUTPUT, show_default=False, help="Redo images and replace results of other settings.")
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class HowToRun:
+    """What changes no result."""
+
+    device: Annotated[Device, Parameter(group=_RUN, help="What computes; auto takes a GPU where there is one.")] = (
+        "auto"
+    )
+    threads: Annotated[int | None, Parameter(group=_RUN, help="Processor threads. [default: all]")] = None
+    progress: Annotated[
+        Progress, Parameter(group=_RUN, help="auto: bar on a terminal, else a line per 30 s. json: lines on stdout.")
+    ] = "auto"
+
+
+def segment(
+    inputs: Annotated[
+        tuple[Path, ...], Parameter(name="INPUT...", group=_INPUT, help="TIFF, PNG or JPEG files, or folders of them.")
+    ],
+    /,
+    *,
+    read: InputOptions = InputOptions(),
+    find: ModelOptions = ModelOptions(),
+    write: OutputOptions,
+    how: HowToRun = HowToRun(),
+) -> int:
+    """Segment every image into a folder; the text of its help stands in `cellfleet.cli.help`."""
+    from cellfleet.cli.session import Interrupt, run_session
+
+    with Interrupt() as interrupt:
+        # The libraries take half a second to load: a Ctrl-C meanwhile is a stop, too.
+        from cellfleet.run.request import make_spec
+        from cellfleet.spec.segment import ChannelChoice, RunOptions
+
+        spec = make_spec(
+            model=find.model,
+            channels=[ChannelChoice.parse(text) for text in read.channel],
+            microns_per_pixel=read.pixel_size,
+            diameter_px=find.diameter,
+            axes=read.axes,
+        )
+        options = RunOptions(
+            device=how.device,
+            threads=how.threads,
+            formats=tuple(dict.fromkeys(write.format)),
+            overwrite=write.overwrite,
+            progress=how.progress,
+        )
+        return run_session(inputs, write.out, spec, options, interrupt)

@@ -1,0 +1,57 @@
+"""A run as seen from a terminal: Ctrl-C, what is said at the start and at the end, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from cellfleet.spec.segment import RunOptions, SegmentSpec
+
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_STOPPED = 0, 3, 130
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM while the block runs: the first asks the run to stop, the second ends the program."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        """Take over the signals (only the main thread can)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._asked)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            # Results are only ever renamed into place, so ending here leaves none half-written.
+            os._exit(EXIT_STOPPED)
+        self.stop.set()
+        # Not print: the handler may interrupt a print that holds the stream's lock.
+        os.write(2, b"\nStopping. Press Ctrl-C again to stop at once.\n")
+
+
+def run_session(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions, interrupt: Interrupt) -> int:
+    """Run, tell about it on stderr, and return the exit code. Raises CellfleetError."""
+    from cellfleet.cli.progress import narrator
+    from cellfleet.run.run import run
+
+    with narrator(options.progress, out, sys.stderr, sys.stdout) as tell:
+        record = run(inputs, out, spec, options, tell=tell, stop=interrupt.stop)
+    if record.status == "stopped":
+        return EXIT_STOPPED
+    return EXIT_SOME_FAILED if any(image.status == "failed" for image in record.images) else EXIT_DONE

@@ -1,0 +1,85 @@
+"""What a caller asks for → one frozen spec, with the errors of a wrong request said in a sentence. Reads no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from cellfleet.errors import UsageError
+from cellfleet.spec.segment import ChannelChoice, SegmentSpec
+
+Channel = int | str
+"""A channel's number (counted from 0 in Python, from 1 in the command) or its name in the file."""
+Channels = Channel | Sequence[Channel | Sequence[Channel]] | Mapping[str, Channel | Sequence[Channel]]
+
+
+def make_spec(
+    *,
+    model: str,
+    channels: Sequence[ChannelChoice] = (),
+    microns_per_pixel: float | None = None,
+    diameter_px: float | None = None,
+    axes: str | None = None,
+) -> SegmentSpec:
+    """Return the checked request.
+
+    Raises:
+        UsageError: E011 a size is not a positive number, E012 axes cannot be meant, E013 a channel number below 1.
+    """
+    _require_positive(microns_per_pixel, "pixel size", "µm per pixel, for example 0.325")
+    _require_positive(diameter_px, "diameter", "pixels, for example 30")
+    if axes is not None:
+        _require_axes(axes.upper())
+    if any(isinstance(channel, int) and channel < 1 for choice in channels for channel in choice.channels):
+        raise UsageError("E013", "channels are counted from 1", where="--channel", action="Write 1 for the first one")
+    return SegmentSpec(
+        model=model,
+        channels=tuple(channels),
+        microns_per_pixel=microns_per_pixel,
+        diameter_px=diameter_px,
+        axes=axes,
+    )
+
+
+def python_channels(channels: Channels | None) -> tuple[ChannelChoice, ...]:
+    """Translate the channels of the Python call, whose numbers count from 0.
+
+    Raises:
+        UsageError: E013, a negative number.
+    """
+    if channels is None:
+        return ()
+    if isinstance(channels, Mapping):
+        return tuple(_choice(role, wanted) for role, wanted in channels.items())
+    if isinstance(channels, int | str):
+        return (_choice(None, channels),)
+    return tuple(_choice(None, wanted) for wanted in channels)
+
+
+def _choice(role: str | None, wanted: Channel | Sequence[Channel]) -> ChannelChoice:
+    several = (wanted,) if isinstance(wanted, int | str) else tuple(wanted)
+    if any(isinstance(channel, int) and channel < 0 for channel in several):
+        raise UsageError(
+            "E013", "channels are counted from 0 in Python", where="channels", action="Write 0 for the first one"
+        )
+    return ChannelChoice(role=role, channels=tuple(c + 1 if isinstance(c, int) else c for c in several))
+
+
+def _require_positive(value: float | None, what: str, example: str) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise UsageError(
+            "E011",
+            f"the {what} {value:g} is not a positive number",
+            where="--" + what.replace(" ", "-"),
+            action=f"Give it in {example}",
+        )
+
+
+def _require_axes(axes: str) -> None:
+    if set(axes) - set("TCZYXS") or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise UsageError(
+            "E012",
+            f"axes {axes!r} are not one letter per dimension out of T C Z Y X S, with Y and X",
+            where="--axes",
+            action="Write for example --axes CYX or --axes TYX",
+        )
