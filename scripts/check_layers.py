@@ -13,7 +13,8 @@ from pathlib import Path
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"__init__", "api"}),
+    frozenset({"__init__"}),
+    frozenset({"api"}),
     frozenset({"training"}),
     frozenset({"run"}),
     frozenset({"results", "samples"}),

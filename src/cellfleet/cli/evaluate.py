@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from cellfleet.evaluation.evaluate import Evaluation
     from cellfleet.evaluation.table import Rows
 
-EXAMPLES = """Examples:
-
-  cellfleet evaluate results/ truth/
-  cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -"""
-
 _STDOUT = "-"
 _SMALLEST_STEP = 0.001
 
@@ -30,10 +25,6 @@ def evaluate(
     json: Path | None = None,
 ) -> int:
     """Compare predicted label images with the truth.
-
-    Files are paired by path and stem: `plate/a_labels.tif` belongs to `plate/a.png`. Two objects match when their
-    IoU (shared area ÷ joint area, 0…1) reaches the threshold. F1 = 2·TP/(2·TP+FP+FN), AP = TP/(TP+FP+FN).
-    Exit code 3 when some pairs could not be compared or a prediction is missing.
 
     Args:
         pred: Results folder of `segment`, folder of label images (TIFF, PNG), or one label image.
