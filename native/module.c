@@ -1,0 +1,118 @@
+/* cellfleet._native: the thin skin between Python buffers and the kernels.
+ *
+ * Only the limited API of CPython 3.11 is used, so that one wheel per platform serves all later Pythons. Shapes and
+ * types are checked here against the buffers themselves; the kernels run without the interpreter lock.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "watershed.h"
+
+/* A C-contiguous buffer whose elements have one of the given format letters and the given size. */
+static int get_buffer(PyObject *object, const char *name, const char *letters, Py_ssize_t itemsize, int dimensions,
+                      int flags, Py_buffer *view) {
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) != 0) return 0;
+    const int known = view->format && strlen(view->format) == 1 && strchr(letters, view->format[0]);
+    if (known && view->ndim == dimensions && (itemsize == 0 || view->itemsize == itemsize)) return 1;
+    PyErr_Format(PyExc_TypeError, "%s: expected a %d-dimensional C-contiguous array of type '%s', got '%s' in %d",
+                 name, dimensions, letters, view->format ? view->format : "", view->ndim);
+    PyBuffer_Release(view);
+    return 0;
+}
+
+static int same_shape(const Py_buffer *a, const Py_buffer *b, const char *name) {
+    if (a->shape[0] == b->shape[0] && a->shape[1] == b->shape[1]) return 1;
+    PyErr_Format(PyExc_ValueError, "%s: expected shape (%zd, %zd), got (%zd, %zd)", name, a->shape[0], a->shape[1],
+                 b->shape[0], b->shape[1]);
+    return 0;
+}
+
+/* Indices are 32 bits wide, on a grid with a border of one pixel. */
+static int fits_grid(const Py_buffer *view) {
+    const size_t height = (size_t)view->shape[0] + 2, width = (size_t)view->shape[1] + 2;
+    if (height <= CF_MAX_PIXELS / width) return 1;
+    PyErr_Format(PyExc_ValueError, "%zd x %zd pixels are more than one call can take (4294967294 with a border)",
+                 view->shape[0], view->shape[1]);
+    return 0;
+}
+
+static Head head_of(const Py_buffer *view) {
+    const Head head = {view->buf, view->format[0] == 'f'};
+    return head;
+}
+
+static PyObject *run_watershed(const Py_buffer *maxima, const Py_buffer *interior, const Py_buffer *labels,
+                               const WatershedSpec *spec) {
+    if (!same_shape(maxima, interior, "interior") || !same_shape(maxima, labels, "labels") || !fits_grid(maxima))
+        return NULL;
+    Seeds seeds = {NULL, 0};
+    PyThreadState *thread = PyEval_SaveThread();
+    const cf_status status = deep_watershed(head_of(maxima), head_of(interior), (size_t)maxima->shape[0],
+                                            (size_t)maxima->shape[1], spec, labels->buf, &seeds);
+    PyEval_RestoreThread(thread);
+    PyObject *result = NULL;
+    if (status == CF_OK)
+        result = PyBytes_FromStringAndSize((const char *)seeds.pixel, (Py_ssize_t)(seeds.count * sizeof(uint32_t)));
+    else
+        PyErr_NoMemory();
+    free(seeds.pixel);
+    return result;
+}
+
+PyDoc_STRVAR(watershed_doc,
+             "deep_watershed(maxima, interior, labels, maxima_threshold, maxima_smooth, interior_threshold,\n"
+             "               interior_smooth, radius, pixel_expansion, smallest_object, largest_hole) -> bytes\n\n"
+             "Fill `labels` (uint32, as large as the heads) and return the seed of each label, native uint32 indices.");
+
+static PyObject *py_watershed(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *objects[3];
+    WatershedSpec spec;
+    Py_ssize_t radius, expansion, smallest, largest;
+    if (!PyArg_ParseTuple(args, "OOOddddnnnn", &objects[0], &objects[1], &objects[2], &spec.maxima_threshold,
+                          &spec.maxima_smooth, &spec.interior_threshold, &spec.interior_smooth, &radius, &expansion,
+                          &smallest, &largest))
+        return NULL;
+    /* Written so that NaN fails too. Wider kernels than any image only cost memory. */
+    if (!(spec.maxima_smooth >= 0 && spec.maxima_smooth <= 1e4 && spec.interior_smooth >= 0 &&
+          spec.interior_smooth <= 1e4)) {
+        PyErr_SetString(PyExc_ValueError, "smoothing must lie between 0 and 10000 px");
+        return NULL;
+    }
+    if (radius < 0 || radius > 10000 || expansion < 0 || expansion > 10000 || smallest < 0 || largest < 0) {
+        PyErr_SetString(PyExc_ValueError, "radius and pixel expansion must lie between 0 and 10000 px, sizes above 0");
+        return NULL;
+    }
+    spec.radius = (size_t)radius;
+    spec.pixel_expansion = (size_t)expansion;
+    spec.smallest_object = (size_t)smallest;
+    spec.largest_hole = (size_t)largest;
+
+    Py_buffer maxima, interior, labels;
+    PyObject *result = NULL;
+    if (!get_buffer(objects[0], "maxima", "Bf", 0, 2, 0, &maxima)) return NULL;
+    if (get_buffer(objects[1], "interior", "Bf", 0, 2, 0, &interior)) {
+        if (get_buffer(objects[2], "labels", "IL", 4, 2, PyBUF_WRITABLE, &labels)) {
+            result = run_watershed(&maxima, &interior, &labels, &spec);
+            PyBuffer_Release(&labels);
+        }
+        PyBuffer_Release(&interior);
+    }
+    PyBuffer_Release(&maxima);
+    return result;
+}
+
+static PyMethodDef METHODS[] = {
+    {"deep_watershed", py_watershed, METH_VARARGS, watershed_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "cellfleet._native", "Compiled kernels of postprocess and measure.", 0, METHODS,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&MODULE); }

@@ -1,0 +1,196 @@
+/* Collecting, thinning and sorting saddles. */
+#include "saddles.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void saddles_start(Saddles *saddles, Order order) {
+    memset(saddles, 0, sizeof *saddles);
+    saddles->order = order;
+}
+
+void saddles_free(Saddles *saddles) {
+    free(saddles->items);
+    saddles->items = NULL;
+}
+
+static cf_status append(Saddles *saddles, Saddle saddle) {
+    if (saddles->count == saddles->capacity) {
+        const size_t capacity = saddles->capacity ? 2 * saddles->capacity : 4096;
+        Saddle *items = realloc(saddles->items, capacity * sizeof *items);
+        if (!items) return CF_NO_MEMORY;
+        saddles->items = items;
+        saddles->capacity = capacity;
+    }
+    saddles->items[saddles->count++] = saddle;
+    return CF_OK;
+}
+
+cf_status saddles_add(Saddles *saddles, uint32_t a, uint32_t b, uint32_t pixel) {
+    if (a > b) {
+        const uint32_t swap = a;
+        a = b;
+        b = swap;
+    }
+    const uint32_t hash = (a * 0x9E3779B1u) ^ (b * 0x85EBCA6Bu);
+    Saddle *slot = &saddles->cache[hash >> 22];
+    if (slot->a == a && slot->b == b) {
+        if (higher(saddles->order, pixel, slot->pixel)) slot->pixel = pixel;
+        return CF_OK;
+    }
+    const Saddle evicted = *slot;
+    slot->a = a;
+    slot->b = b;
+    slot->pixel = pixel;
+    return evicted.pixel ? append(saddles, evicted) : CF_OK;
+}
+
+typedef struct {
+    uint32_t key;
+    Saddle saddle;
+} Keyed;
+
+enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
+
+/* One stable counting pass; returns 0 when all items share the digit and nothing had to move. */
+static int sort_digit(const Keyed *from, Keyed *to, size_t count, int shift) {
+    size_t start[DIGITS] = {0};
+    for (size_t i = 0; i < count; i++) start[(from[i].key >> shift) % DIGITS]++;
+    if (start[(from[0].key >> shift) % DIGITS] == count) return 0;
+    size_t sum = 0;
+    for (size_t d = 0; d < DIGITS; d++) {
+        const size_t here = start[d];
+        start[d] = sum;
+        sum += here;
+    }
+    for (size_t i = 0; i < count; i++) to[start[(from[i].key >> shift) % DIGITS]++] = from[i];
+    return 1;
+}
+
+/* Stable; returns which of the two buffers holds the result. */
+static Keyed *sort_keys(Keyed *items, Keyed *spare, size_t count) {
+    for (int shift = 0; shift < 32; shift += DIGIT_BITS) {
+        if (sort_digit(items, spare, count, shift)) {
+            Keyed *swap = items;
+            items = spare;
+            spare = swap;
+        }
+    }
+    return items;
+}
+
+/* Falls as the value rises; IEEE floats compare like integers once the negative ones are mirrored. */
+static uint32_t falling_key(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+}
+
+/* Least significant criterion first: raster order, then the second field, then the first. */
+static void sort_saddles(Saddles *saddles, Keyed *items, Keyed *spare) {
+    const size_t count = saddles->count;
+    Keyed *const buffers[2] = {items, spare};
+    for (size_t i = 0; i < count; i++) {
+        items[i].saddle = saddles->items[i];
+        items[i].key = items[i].saddle.pixel;
+    }
+    const float *fields[2] = {saddles->order.second, saddles->order.first};
+    for (int level = 0; level < 3; level++) {
+        if (level > 0)
+            for (size_t i = 0; i < count; i++) items[i].key = falling_key(fields[level - 1][items[i].saddle.pixel]);
+        items = sort_keys(items, items == buffers[0] ? buffers[1] : buffers[0], count);
+    }
+    for (size_t i = 0; i < count; i++) saddles->items[i] = items[i].saddle;
+}
+
+cf_status saddles_finish(Saddles *saddles) {
+    for (size_t i = 0; i < CF_SADDLE_CACHE; i++)
+        if (saddles->cache[i].pixel && append(saddles, saddles->cache[i]) != CF_OK) return CF_NO_MEMORY;
+    if (saddles->count < 2) return CF_OK;
+    Keyed *items = malloc(saddles->count * sizeof *items);
+    Keyed *spare = malloc(saddles->count * sizeof *spare);
+    const cf_status status = items && spare ? CF_OK : CF_NO_MEMORY;
+    if (status == CF_OK) sort_saddles(saddles, items, spare);
+    free(items);
+    free(spare);
+    return status;
+}
+
+CF_CLONES
+static void mark_row(const uint32_t *here, const uint32_t *there, size_t width, uint8_t bit,
+                     uint8_t *CF_RESTRICT marks) {
+    for (size_t x = 0; x < width; x++) {
+        const int differ = (here[x] != there[x]) & (here[x] != 0) & (there[x] != 0);
+        marks[x] |= (uint8_t)(differ ? bit : 0);
+    }
+}
+
+typedef struct {
+    size_t down;
+    ptrdiff_t across;
+} Step;
+
+/* Each unordered pair of neighbours once: only steps that lead onwards in raster order. */
+static const Step STEPS[] = {{0, 1}, {1, 0}, {1, -1}, {1, 1}, {0, 2}, {2, 0}};
+
+typedef struct {
+    const Grid *grid;
+    const uint32_t *basin;
+    int steps[6], count; /* indices into STEPS */
+    EdgeVisitor visit;
+    void *context;
+    uint8_t *marks; /* a row, filled up to a multiple of 8 */
+} EdgeScan;
+
+static ptrdiff_t step_offset(const EdgeScan *scan, int k) {
+    const Step step = STEPS[scan->steps[k]];
+    return (ptrdiff_t)(step.down * scan->grid->stride) + step.across;
+}
+
+static cf_status visit_pixel(const EdgeScan *scan, size_t p, uint8_t marks) {
+    for (int k = 0; k < scan->count; k++) {
+        if (!(marks >> k & 1)) continue;
+        const uint32_t q = (uint32_t)((ptrdiff_t)p + step_offset(scan, k));
+        if (scan->visit(scan->context, (uint32_t)p, q) != CF_OK) return CF_NO_MEMORY;
+    }
+    return CF_OK;
+}
+
+static cf_status visit_row(const EdgeScan *scan, size_t y) {
+    const size_t width = scan->grid->width, row = grid_row(scan->grid, y);
+    memset(scan->marks, 0, (width + 7) / 8 * 8);
+    for (int k = 0; k < scan->count; k++)
+        if (y + STEPS[scan->steps[k]].down <= scan->grid->height)
+            mark_row(scan->basin + row, scan->basin + row + step_offset(scan, k), width, (uint8_t)(1 << k),
+                     scan->marks);
+    for (size_t x = 0; x < width; x += 8) {
+        uint64_t eight; /* most pixels lie inside a basin: skip them eight at a time */
+        memcpy(&eight, scan->marks + x, 8);
+        if (!eight) continue;
+        for (size_t i = x; i < x + 8; i++)
+            if (scan->marks[i] && visit_pixel(scan, row + i, scan->marks[i]) != CF_OK) return CF_NO_MEMORY;
+    }
+    return CF_OK;
+}
+
+cf_status visit_edges(const Grid *grid, const uint32_t *basin, Connectivity connectivity, int hop_two,
+                      EdgeVisitor visit, void *context) {
+    EdgeScan scan = {grid, basin, {0, 1, 2, 3, 4, 5}, connectivity == CF_FOUR ? 2 : 4, visit, context, NULL};
+    if (hop_two) {
+        scan.steps[scan.count++] = 4;
+        scan.steps[scan.count++] = 5;
+    }
+    scan.marks = malloc((grid->width + 7) / 8 * 8);
+    if (!scan.marks) return CF_NO_MEMORY;
+    cf_status status = CF_OK;
+    for (size_t y = 0; y < grid->height && status == CF_OK; y++) status = visit_row(&scan, y);
+    free(scan.marks);
+    return status;
+}
+
+uint32_t *new_forest(uint32_t count) {
+    uint32_t *parent = malloc(((size_t)count + 1) * sizeof *parent);
+    if (parent)
+        for (uint32_t i = 0; i <= count; i++) parent[i] = i;
+    return parent;
+}

@@ -1,0 +1,18 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def deep_watershed(
+    maxima: NDArray[Any],
+    interior: NDArray[Any],
+    labels: NDArray[Any],
+    maxima_threshold: float,
+    maxima_smooth: float,
+    interior_threshold: float,
+    interior_smooth: float,
+    radius: int,
+    pixel_expansion: int,
+    smallest_object: int,
+    largest_hole: int,
+    /,
+) -> bytes: ...
