@@ -22,7 +22,7 @@ build)
     ;;
 test)
     need default-jdk-headless javac -version
-    need libij-java test -e "${IMAGEJ_JAR:-/usr/share/java/ij.jar}"
+    need libij-java test -e "${CELLFLEET_IJ_JAR:-/usr/share/java/ij.jar}"
     ;;
 *)
     echo "system_setup.sh: unknown purpose $purpose" >&2
