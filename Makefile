@@ -62,13 +62,13 @@ lint: $(VENV)/.dev
 	$(BIN)/python scripts/check_layers.py
 	$(BIN)/python scripts/check_sizes.py
 
-types: $(VENV)/.package
+types: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/mypy
 
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-fast: $(VENV)/.package
+test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
 
 clean:
