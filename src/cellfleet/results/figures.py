@@ -60,7 +60,8 @@ def histogram_svg(
         for value in _ticks(span, 8)
     )
     lines = "".join(
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(count, most):.1f}" y2="{_y(count, most):.1f}"/>'
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+        f'y1="{_y(count, most):.1f}" y2="{_y(count, most):.1f}"/>'
         f'<text x="{_LEFT - 6}" y="{_y(count, most) + 4:.1f}" text-anchor="end">{grouped(count)}</text>'
         for count in _ticks(most, 5)
         if count == round(count)

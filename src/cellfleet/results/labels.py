@@ -76,7 +76,7 @@ def write_label_tiff(
     except struct.error as error:
         # tifffile finds out by an offset that does not fit 32 bits.
         raise _too_large(path, "needs more than 4 GB, which a classic TIFF cannot hold") from error
-    return _notices(path, largest)
+    return _notices(largest)
 
 
 def read_label_image(path: Path) -> np.ndarray:
@@ -145,11 +145,11 @@ def _too_large(path: Path, what: str) -> OutputError:
     return OutputError("E309", what, where=str(path), action=_OME_ZARR)
 
 
-def _notices(path: Path, largest: int) -> tuple[Notice, ...]:
+def _notices(largest: int) -> tuple[Notice, ...]:
     if largest < _FLOAT32_EXACT:
         return ()
     text = (
-        f"{Path(path).name}: {largest} labels. ImageJ tells only 16 777 216 apart; the file itself is exact. "
+        f"{largest} labels are more than the 16 777 216 that ImageJ tells apart; the file itself is exact. "
         "Open it with napari, QuPath or Python"
     )
     return (Notice("W301", text),)

@@ -10,10 +10,10 @@ import numpy as np
 
 from cellfleet.spec.record import ImageRecord
 
-_FEW, _MANY = 1 / 4, 4.0
-"""Objects per pixel of the image, relative to the median image of the run."""
-_TINY, _HUGE = 1 / 2, 2.0
-"""Median diameter of the image, relative to the median image of the run."""
+_DENSITY_FACTOR = 4.0
+_DIAMETER_FACTOR = 2.0
+_FENCE = 1.5
+"""Tukey's fences: this many interquartile ranges beyond the quartiles, of logarithms."""
 _LEAST_IMAGES = 5
 """Fewer images have no usual value that one could differ from."""
 _MOST_BINS = 40
@@ -42,27 +42,24 @@ def total_objects(images: Sequence[ImageRecord]) -> int:
 def outliers(images: Sequence[ImageRecord]) -> dict[str, tuple[str, ...]]:
     """Return image → why it is worth a look, for images that are done and differ from the rest of the run.
 
-    "No objects" is always told. The others compare with the median image: objects per pixel below a quarter ("few
-    objects") or above four times ("many objects"), median diameter below half ("small objects") or above twice
-    ("large objects").
+    "No objects" is always told. "Few" and "many objects" mean a quarter or four times the objects per pixel of the
+    median image, "small" and "large objects" half or twice its median diameter; and both only outside Tukey's fences
+    of the run, so that a mixed run does not flag a third of its images.
     """
     done = [record for record in images if record.status == "done"]
-    density = {r.image: r.objects / max(1, math.prod(_extent(r))) for r in done}
-    diameter = {r.image: _diameter(r) for r in done if r.median_diameter_px}
-    usual_density = _usual(list(density.values()))
-    usual_diameter = _usual(list(diameter.values()))
-    found = {}
-    for record in done:
-        reasons = []
-        if record.objects == 0:
-            reasons.append("no objects")
-        else:
-            reasons += _compare(density[record.image], usual_density, _FEW, _MANY, ("few objects", "many objects"))
-        if record.image in diameter:
-            names = ("small objects", "large objects")
-            reasons += _compare(diameter[record.image], usual_diameter, _TINY, _HUGE, names)
-        if reasons:
-            found[record.image] = tuple(reasons)
+    found: dict[str, tuple[str, ...]] = {record.image: ("no objects",) for record in done if not record.objects}
+    some = [record for record in done if record.objects and record.median_diameter_px]
+    if len(some) < _LEAST_IMAGES:
+        return found
+    density = np.array([record.objects / max(1, math.prod(_extent(record))) for record in some])
+    diameter = np.array([_diameter(record) for record in some])
+    reasons = (
+        _beyond(density, _DENSITY_FACTOR, "few objects", "many objects"),
+        _beyond(diameter, _DIAMETER_FACTOR, "small objects", "large objects"),
+    )
+    for record, *told in zip(some, *reasons, strict=True):
+        if any(told):
+            found[record.image] = tuple(reason for reason in told if reason)
     return found
 
 
@@ -83,7 +80,11 @@ def size_histogram(images: Sequence[ImageRecord]) -> SizeHistogram | None:
     cumulative = _cumulative(finest, edges, counts)
     total = cumulative[-1]
     upper = float(np.interp(_TAIL * total, cumulative, finest))
-    width = max(_nice(upper / _MOST_BINS), 0 if microns else 1)
+    width = _nice(upper / _MOST_BINS)
+    if len(set(scales)) == 1:
+        # Whole bins of the images, so that no bar holds a fraction of an object.
+        coarsest = max(float(own[1] - own[0]) for own in edges)
+        width = max(1, round(width / coarsest)) * coarsest
     new_edges = np.arange(math.ceil(upper / width) + 1) * width
     binned = np.diff(_cumulative(new_edges, edges, counts))
     return SizeHistogram(
@@ -122,16 +123,14 @@ def _diameter(record: ImageRecord) -> float:
     return (record.median_diameter_px or 0) * (record.microns_per_pixel or 1)
 
 
-def _usual(values: list[float]) -> float | None:
-    return float(np.median(values)) if len(values) >= _LEAST_IMAGES else None
-
-
-def _compare(value: float, usual: float | None, low: float, high: float, names: tuple[str, str]) -> list[str]:
-    if not usual:
-        return []
-    if value < usual * low:
-        return [names[0]]
-    return [names[1]] if value > usual * high else []
+def _beyond(values: np.ndarray, factor: float, low: str, high: str) -> list[str]:
+    """Return `low`, `high` or nothing for each value."""
+    logs = np.log(values)
+    first, middle, third = np.quantile(logs, [0.25, 0.5, 0.75])
+    fence = _FENCE * (third - first)
+    floor = min(middle - math.log(factor), first - fence)
+    ceiling = max(middle + math.log(factor), third + fence)
+    return [low if value < floor else high if value > ceiling else "" for value in logs]
 
 
 def _cumulative(at: np.ndarray, edges: list[np.ndarray], counts: list[np.ndarray]) -> np.ndarray:

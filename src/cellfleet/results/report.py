@@ -7,6 +7,7 @@ outside is escaped. Knows no arrays.
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -58,10 +59,9 @@ def report_html(run: RunRecord, folder: Path) -> str:
     sections = (
         _stopped(run, len(done)),
         _tiles(run, done, failed, sizes),
-        _failures(failed),
+        _failures(failed, alone=not done),
         _warnings(done),
-        _figures(done, sizes),
-        _images(done, folder),
+        _pictures(done, sizes, folder),
         _made(run, done),
     )
     template = Template(files("cellfleet.results").joinpath("report.html").read_text("utf-8"))
@@ -78,8 +78,7 @@ def report_html(run: RunRecord, folder: Path) -> str:
 
 
 def _lead(run: RunRecord) -> str:
-    when = _text(run.started.replace("T", " ").replace("+00:00", " UTC"))
-    return f"{when} · model {_text(run.model.name)} {_text(run.model.version)}"
+    return f"{_moment(run.started)} · model {_text(run.model.name)} {_text(run.model.version)}"
 
 
 def _stopped(run: RunRecord, done: int) -> str:
@@ -106,7 +105,7 @@ def _tiles(
     return f'<dl class="tiles">{cells}</dl>'
 
 
-def _failures(failed: Sequence[ImageRecord]) -> str:
+def _failures(failed: Sequence[ImageRecord], *, alone: bool) -> str:
     if not failed:
         return ""
     rows = "".join(
@@ -115,9 +114,10 @@ def _failures(failed: Sequence[ImageRecord]) -> str:
         for record in failed
         if record.error
     )
+    others = "" if alone else "The others are not affected. "
     return (
         f'<section class="bad"><h2>{_count(len(failed), "image")} failed</h2>'
-        f'<p class="note">The others are not affected. The same list: {_link("failures.csv", "failures.csv")}.</p>'
+        f'<p class="note">{others}The same list: {_link("failures.csv", "failures.csv")}.</p>'
         '<table class="failures"><thead><tr><th scope="col">Image</th><th scope="col">What happened</th>'
         '<th scope="col">What you can do</th><th scope="col">Code</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
@@ -149,6 +149,14 @@ def _warning(told: Told, names: Sequence[str]) -> str:
         f"<li>{text}<details><summary>{_count(len(names), 'image')}</summary>"
         f'<ul class="names">{listed}{rest}</ul></details></li>'
     )
+
+
+def _pictures(done: Sequence[ImageRecord], sizes: SizeHistogram | None, folder: Path) -> str:
+    """Few images come before the figures, one beside them; many would hide the figures."""
+    images, figures = _images(done, folder), _figures(done, sizes)
+    if len(done) > _FEW:
+        return figures + images
+    return f'<div class="pair">{images}{figures}</div>' if len(done) == _SINGLE else images + figures
 
 
 def _figures(done: Sequence[ImageRecord], sizes: SizeHistogram | None) -> str:
@@ -184,12 +192,13 @@ def _images(done: Sequence[ImageRecord], folder: Path) -> str:
         shown = {record.image for record in done}
     first = [record for record in done if record.image in flagged and record.image in shown]
     rest = [record for record in done if record.image not in flagged and record.image in shown]
+    kind = "single" if len(done) <= _SINGLE else "few" if len(done) <= _FEW else ""
     parts = [f"<h2>{_count(len(done), 'image')}</h2>", f'<p class="note">{_gallery_note(len(shown), len(done))}</p>']
     if first:
         parts.append(f"<h3>Worth a look ({grouped(len(first))})</h3>")
-        parts.append(_gallery(first, flagged, folder))
+        parts.append(_gallery(first, flagged, folder, kind))
         parts.append("<h3>The others</h3>" if rest else "")
-    parts.append(_gallery(rest, flagged, folder) if rest else "")
+    parts.append(_gallery(rest, flagged, folder, kind) if rest else "")
     if len(shown) < len(done):
         parts.append(_table(done, flagged))
     return f"<section>{''.join(parts)}</section>"
@@ -205,8 +214,7 @@ def _gallery_note(shown: int, total: int) -> str:
     return note
 
 
-def _gallery(records: Sequence[ImageRecord], flagged: Flags, folder: Path) -> str:
-    kind = "single" if len(records) <= _SINGLE else "few" if len(records) <= _FEW else ""
+def _gallery(records: Sequence[ImageRecord], flagged: Flags, folder: Path, kind: str) -> str:
     cards = "".join(_card(record, flagged.get(record.image, ()), folder) for record in records)
     return f'<ul class="gallery {kind}">{cards}</ul>'
 
@@ -247,7 +255,7 @@ def _made(run: RunRecord, done: Sequence[ImageRecord]) -> str:
         ("Pixel size", _pixel_sizes(done)),
         ("Scale", _scales(done)),
         ("Versions", _text(", ".join([f"cellfleet {run.cellfleet}", *(f"{k} {v}" for k, v in run.versions.items())]))),
-        ("Time", _text(f"{run.started} to {run.finished or 'not finished'}")),
+        ("Time", f"{_moment(run.started)} to {_moment(run.finished) if run.finished else 'not finished'}"),
     ]
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts if value)
     stages = stage_bar(run.seconds, run.busy_share)
@@ -324,11 +332,16 @@ def _spaced(text: str) -> str:
     return " ".join(word if word[0].isdigit() else f"<small>{word}</small>" for word in text.split())
 
 
+def _moment(iso: str) -> str:
+    return _text(iso.replace("T", " ").replace("+00:00", " UTC"))
+
+
 def _sentence(text: str) -> str:
-    """Return the clause as an escaped sentence."""
+    """Return the clause as an escaped sentence; options such as --channel are not broken over lines."""
     if not text:
         return ""
-    return _text(text[0].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else "."))
+    sentence = _text(text[0].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else "."))
+    return re.sub(r"(--[a-z][a-z-]*)", r'<span class="option">\1</span>', sentence)
 
 
 def _text(text: str) -> str:
