@@ -25,7 +25,7 @@ from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
 from cellfleet.run.names import output_names, output_stems
 from cellfleet.run.request import Channels, make_spec, python_channels
-from cellfleet.run.segment_image import Segmented, object_diameters, segment_image
+from cellfleet.run.segment_image import Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
@@ -98,7 +98,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """For notebooks: a picture with outlines, the count and the median size."""
-        diameters = object_diameters(self.found.columns)
+        diameters = self.found.diameters_px
         size = f", median diameter {np.median(diameters):.1f} px" if len(diameters) else ""
         picture = outline_picture(self.found.shown_pixels, self.found.contrast, self.found.shown_labels)
         source = base64.b64encode(picture).decode()

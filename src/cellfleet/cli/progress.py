@@ -114,7 +114,7 @@ def message(told: Told) -> str:
 def _opening(event: RunStarted, out: Path) -> Iterator[str]:
     yield f"Found {_count(event.total, 'image')}. Model {event.model}. Results: {_folder(out)}"
     if event.already_done == event.total:
-        yield "All of them are done with these settings."
+        yield "All images are done with these settings."
     else:
         device = "GPU" if event.device == "cuda" else event.device.upper()
         yield f"Using {device}, {_count(event.threads, 'thread')}."
@@ -136,8 +136,9 @@ def _closing(event: RunFinished, out: Path) -> Iterator[str]:
         return
     cells = _grouped(sum(image.objects for image in done))
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
+    time_taken = f", {_duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
     yield (
-        f"Done: {images}, {cells} cells, {_duration(run.wall_seconds)}. "
+        f"Done: {images}, {cells} cells{time_taken}. "
         f"{_what(run.formats)} in {_folder(out)}, summary in {out / 'report.html'}"
     )
     if failed:
@@ -201,6 +202,7 @@ def _image_as_json(event: ImageFinished, record: ImageRecord) -> dict[str, Any]:
         "rate": round(_rate(event), 4),
         "eta": round(_seconds_left(event), 1),
         "cells": record.objects,
+        "cells_so_far": event.objects,
         "notices": [notice.model_dump() for notice in record.notices],
     }
     return line | ({"error": record.error.model_dump()} if record.error else {})

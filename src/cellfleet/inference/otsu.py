@@ -35,7 +35,8 @@ class OtsuPredictor:
         # The logarithm makes a prominence (peak − saddle) a ratio of widths: touching nuclei part where they are,
         # say, a quarter narrower than the smaller of them, whatever the magnification.
         heads[0] = np.rint(np.log2(1 + distance) * (255 / np.log2(1 + LONGEST_DISTANCE_PX)))
-        heads[1] = np.rint(255 * np.clip((values - threshold) / _FOREGROUND_WIDTH + 0.5, 0, 1))
+        # Rounded down: a value at the threshold stays below one half.
+        heads[1] = 255 * np.clip((values - threshold) / _FOREGROUND_WIDTH + 0.5, 0, 1)
         return heads
 
 

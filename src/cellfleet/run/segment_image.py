@@ -6,7 +6,7 @@ Labels go on counting over the planes, so that an integer names one object in th
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,13 +54,18 @@ class Segmented:
     seconds: dict[str, float]
     cpu_seconds: dict[str, float]
 
+    @property
+    def diameters_px(self) -> NDArray[np.float64]:
+        """Diameter of the circle of equal area, px, of every object."""
+        return np.sqrt(4 / np.pi * self.columns["area_px"].astype(np.float64))
+
 
 class Clock:
     """Wall and processor seconds per stage, of the thread that works on one image."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.cpu_seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -72,10 +77,12 @@ class Clock:
             self.seconds[name] += time.perf_counter() - wall
             self.cpu_seconds[name] += time.thread_time() - cpu
 
-    def add(self, result: PlaneResult) -> None:
-        """Add the stages that the pipeline timed itself."""
-        self.seconds.update(result.seconds)
-        self.cpu_seconds.update(result.cpu_seconds)
+    def add(self, timed: PlaneResult | Segmented) -> None:
+        """Add stages that were timed by those who did them."""
+        for stage, value in timed.seconds.items():
+            self.seconds[stage] += value
+        for stage, value in timed.cpu_seconds.items():
+            self.cpu_seconds[stage] += value
 
 
 def needed_bytes(image: Image) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -61,11 +61,8 @@ def finish(
         wall_seconds: Of this run.
         stopped: Whether it ended before the last image.
     """
-    seconds: Counter[str] = Counter()
-    busy: Counter[str] = Counter()
-    for record in worked:
-        seconds.update(record.seconds)
-        busy.update(record.cpu_seconds)
+    seconds = _summed(record.seconds for record in worked)
+    busy = _summed(record.cpu_seconds for record in worked)
     failed = any(record.status == "failed" for record in images)
     status: Status = "stopped" if stopped else "done-with-failures" if failed else "done"
     available = max(wall_seconds * run.threads, 1e-9)
@@ -79,6 +76,14 @@ def finish(
             "images": tuple(images),
         }
     )
+
+
+def _summed(times: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: defaultdict[str, float] = defaultdict(float)
+    for stages in times:
+        for stage, value in stages.items():
+            total[stage] += value
+    return dict(total)
 
 
 def write_summary(out: Path, run: RunRecord) -> None:

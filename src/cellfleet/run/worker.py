@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,14 +100,13 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord:
     with work.budget.hold(needed_bytes(image)):
         work.checkpoint()
         found = segment_image(image, work.spec, work.model, checkpoint=work.checkpoint)
-        clock.seconds.update(found.seconds)
-        clock.cpu_seconds.update(found.cpu_seconds)
+        clock.add(found)
         with clock.stage("write"):
             told = write_results(work.out, task.name, task.outputs, found, model=work.model)
             thumbnail = thumbnail_path(work.out, task.name)
             write_bytes(thumbnail, outline_picture(found.shown_pixels, found.contrast, found.shown_labels))
     work.checkpoint()
-    diameters = object_diameters(found.columns)
+    diameters = found.diameters_px
     return ImageRecord(
         image=task.name,
         status="done",
@@ -160,11 +158,6 @@ def write_results(
                 microns_per_pixel=found.microns_per_pixel,
             )
     return notices
-
-
-def object_diameters(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Return the diameter of the circle of equal area, px, of every object."""
-    return np.sqrt(4 / np.pi * columns["area_px"].astype(np.float64))
 
 
 def _histogram(diameters: NDArray[np.float64]) -> dict[str, list[float]]:

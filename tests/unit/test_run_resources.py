@@ -1,0 +1,89 @@
+"""Memory and threads that a run may use, and one process per output folder."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cellfleet.errors import DeviceError, UsageError
+from cellfleet.run.lock import locked
+from cellfleet.run.resources import MemoryBudget, available_bytes, usable_threads
+
+
+def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
+    with (
+        pytest.raises(DeviceError, match=r"needs about 8\.0 GB, 2\.0 GB are free.*\[E510\]"),
+        MemoryBudget(2 * 10**9).hold(8 * 10**9),
+    ):
+        pass
+
+
+def test_images_in_flight_never_hold_more_than_the_budget() -> None:
+    budget, guard = MemoryBudget(10), threading.Lock()
+    held, most = [0], [0]
+
+    def work(size: int) -> None:
+        with budget.hold(size):
+            with guard:
+                held[0] += size
+                most[0] = max(most[0], held[0])
+            with guard:
+                held[0] -= size
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in [4, 10, 6, 3, 7, 1, 10, 5] * 20]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert 0 < most[0] <= 10
+
+
+def test_memory_is_given_back_when_an_image_fails() -> None:
+    budget = MemoryBudget(10)
+    with pytest.raises(ValueError, match="broken"), budget.hold(10):
+        raise ValueError("broken")
+    with budget.hold(10):
+        pass
+
+
+def test_a_container_limits_memory(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 300\nactive_file 100\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable:   50 kB\n")
+    assert available_bytes(tmp_path, tmp_path / "meminfo") == 500
+    assert available_bytes(tmp_path / "none", tmp_path / "meminfo") == 50 * 1024
+    assert available_bytes(tmp_path / "none", tmp_path / "none") is None
+
+
+def test_at_least_one_thread() -> None:
+    assert usable_threads() >= 1
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from cellfleet.run.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UsageError, match=rf"another cellfleet \(process {holder.pid} on .*\[E030\]"),
+            locked(tmp_path),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+        with locked(tmp_path):
+            pass
