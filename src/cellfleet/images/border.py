@@ -25,7 +25,6 @@ DAMAGE = (
     AttributeError,  # a tag that tifffile relies on is missing
     EOFError,
     LookupError,
-    MemoryError,  # sizes that no machine has
     ParseError,  # OME-XML cut short
     RecursionError,
     RuntimeError,  # every codec of imagecodecs has its own subclass
@@ -45,7 +44,7 @@ def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecor
         The warnings and errors that the library logs, growing while the block runs.
 
     Raises:
-        InputError: E104 (not to be opened), E106 (damaged), E109 (codec missing).
+        InputError: E104 (not to be opened), E106 (damaged), E108 (memory), E109 (codec missing).
     """
     _listen_to_tifffile()
     records: list[logging.LogRecord] = []
@@ -56,6 +55,13 @@ def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecor
         raise unopened(path, name, error) from error
     except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
         raise unsupported_codec(name, str(error)) from error
+    except MemoryError as error:
+        raise InputError(
+            "E108",
+            "does not fit into the memory that is free",
+            where=name,
+            action="Close other programs, use a larger machine, or cut the image into parts",
+        ) from error
     except DAMAGE as error:
         _raise_damaged(error, name, kind)
     finally:
@@ -66,7 +72,9 @@ def _raise_damaged(error: Exception, name: str, kind: str) -> NoReturn:
     text = " ".join(str(error).split())
     if "requires the 'imagecodecs' package" in text or "COMPRESSION" in text:
         raise unsupported_codec(name, text) from error
-    raise damaged(name, kind, text or type(error).__name__) from error
+    # What codecs, tifffile and our own checks say helps; a parser that stumbled says only where it stood.
+    told = isinstance(error, (RuntimeError, ValueError, EOFError, ParseError)) and not isinstance(error, UnicodeError)
+    raise damaged(name, kind, text if told and text else "its header makes no sense") from error
 
 
 def damaged(name: str, kind: str, why: str) -> InputError:

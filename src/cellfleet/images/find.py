@@ -201,13 +201,13 @@ def _missing(given: Path, where: str) -> InputError:
         close = difflib.get_close_matches(wrong, os.listdir(parent), n=1)
     except OSError:
         close = []
-    meant = f" Did you mean {printable(str(parent / close[0]))}?" if close else ""
-    return InputError(
-        "E102", "there is no such file or folder", where=where, action=f"Check the path.{meant}".rstrip(".")
-    )
+    meant = f" (did you mean {printable(str(parent / close[0]))}?)" if close else ""
+    return InputError("E102", f"there is no such file or folder{meant}", where=where, action="Check the path")
 
 
 def _nothing_found(inputs: Sequence[Path]) -> InputError:
+    if not inputs:
+        return InputError("E101", "No input was given", action="Give image files or folders")
     for given in inputs:
         if given.is_dir() and _is_result_folder(os.listdir(given)):
             return InputError(

@@ -5,6 +5,7 @@ See https://docs.openmicroscopy.org/ome-model/ (Pixels, Channel). Knows no files
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -59,4 +60,4 @@ def _number(text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:
-        return None
+        return math.nan  # told as a size that cannot be true

@@ -7,6 +7,7 @@ on the pixels as stored. Does not know what colours mean.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from cellfleet.images.border import damaged, decoding
 from cellfleet.images.stored import DEFLATE_RATIO, DENSE_RATIO, Stored, check_claim, check_sizes
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_ESSENTIAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Samples per pixel by colour type; a palette (3) is decoded to RGB."""
@@ -77,7 +79,9 @@ def _decode(path: Path, name: str, kind: Kind, header: _Header, dtype: np.dtype[
     )
     with decoding(path, name, kind):
         data = path.read_bytes()
-        if kind == "JPEG" and data.rfind(bytes((0xFF, JPEG_END))) < data.find(bytes((0xFF, JPEG_SCAN))):
+        if kind == "PNG":
+            data = _essential_chunks(data)
+        elif data.rfind(bytes((0xFF, JPEG_END))) < data.find(bytes((0xFF, JPEG_SCAN))):
             # libjpeg would fill the missing rest with grey.
             raise damaged(name, kind, "its end is missing")
         pixels = decoder(data)
@@ -107,6 +111,27 @@ def _png_header(file: BinaryIO, name: str) -> _Header:
             samples += 1
         file.seek(length + 4, 1)
     return _Header(height, width, samples, bits)
+
+
+def _essential_chunks(data: bytes) -> bytes:
+    """Return a PNG file of only the chunks that pixels are made of, after checking their sums.
+
+    The others (colour profiles, gamma, text) change nothing that we use, but libpng would complain about their
+    faults on the terminal.
+    """
+    kept, place, chunk = [PNG_MAGIC], len(PNG_MAGIC), b""
+    while chunk != b"IEND" and place < len(data):
+        length, chunk = struct.unpack_from(">I4s", data, place)
+        end = place + length + 12
+        if chunk in PNG_ESSENTIAL:
+            (checksum,) = struct.unpack_from(">I", data, end - 4)
+            if zlib.crc32(memoryview(data)[place + 4 : end - 4]) != checksum:
+                raise ValueError(f"the checksum of its {chunk.decode()} part is wrong")
+            kept.append(data[place:end])
+        place = end
+    if chunk != b"IEND":
+        raise EOFError("its end is missing")
+    return b"".join(kept)
 
 
 def _jpeg_header(file: BinaryIO, name: str) -> _Header:

@@ -83,6 +83,7 @@ def _first_series(tif: tifffile.TiffFile, path: Path, name: str) -> _Pages:
 def _complaints(records: list[logging.LogRecord]) -> tuple[Notice, ...]:
     """Turn what tifffile logged into one notice: it went on, but something about the file is wrong."""
     texts = [" ".join(record.getMessage().split()) for record in records if record.levelno >= logging.WARNING]
+    texts = [text for text in texts if "Missing data are zeroed" not in text]  # told as W114: we read what is there
     if not texts:
         return ()
     more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
@@ -128,9 +129,8 @@ class _Pages:
         numbers = _full_block(numbers, there.reshape(lead_shape), self.name)
         self.notices = (
             Notice(
-                "W113",
-                f"Is one file of a set of {series.kind.upper()} files; only the {numbers.size} of {there.size} planes"
-                " in this file are read from it",
+                "W114",
+                f"Its metadata announce {there.size} planes but {numbers.size} are there; those are read",
             ),
         )
         return series.axes, (*numbers.shape, *series.shape[leading:]), numbers

@@ -5,6 +5,7 @@ Sources are OME-XML, ImageJ's description and the resolution tags. Decodes no pi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import tifffile
@@ -50,7 +51,16 @@ def channel_names(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[str, ...]:
 def ome_image(tif: tifffile.TiffFile) -> OmeImage:
     """Return the facts of the OME-XML, or none."""
     xml = tif.ome_metadata
-    return parse_ome(xml) if xml else OmeImage()
+    if not xml:
+        return OmeImage()
+    image = parse_ome(xml)
+    # The names are those of the whole set; which of them this file holds is not known.
+    return replace(image, channel_names=()) if is_part_of_set(tif) else image
+
+
+def is_part_of_set(tif: tifffile.TiffFile) -> bool:
+    """Tell whether the file's OME-XML describes several files, so that its own pages have lost their meaning."""
+    return tif.is_ome and tif.series[0].kind != "ome"
 
 
 def pixel_sizes(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[PixelSize, ...]:
@@ -68,8 +78,16 @@ def pixel_sizes(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[PixelSize, ...]:
 
 
 def other_series(tif: tifffile.TiffFile) -> tuple[Notice, ...]:
-    """Tell about images of the file that are not read."""
+    """Tell about images of the file, or of its set, that are not read."""
     others = tif.series[1:]
+    if is_part_of_set(tif):
+        return (
+            Notice(
+                "W113",
+                "Is one file of a set that its OME-XML describes; its own pages are read, the other files are"
+                " images of their own",
+            ),
+        )
     if not others:
         return ()
     first = _sizes(tif.series[0].shape)
