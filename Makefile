@@ -11,6 +11,7 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
+SOAK_ARGS ?=
 BIN = $(VENV)/bin
 PIP = python -m pip --disable-pip-version-check --quiet
 HASHED = --require-hashes --no-deps --only-binary :all:
@@ -70,6 +71,12 @@ test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java
 
 test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
+
+bench: $(VENV)/.package
+	bash benchmarks/run.sh $(BIN)/python
+
+soak: $(VENV)/.package
+	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 
 clean:
 	rm -rf build dist src/*.egg-info src/cellfleet/*.so .mypy_cache .ruff_cache .hypothesis $(DEMO_VENV) $(DEMO_RESULTS)
