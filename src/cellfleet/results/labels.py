@@ -1,7 +1,6 @@
 """Label images as files: integers that name objects, stored so that plain ImageJ shows them in colour.
 
-Knows TIFF as ImageJ reads it (classic, strips, zlib without predictor); knows no tables and no pipeline. Reading is
-tolerant: any integer TIFF or PNG with one channel is a label image, whoever wrote it.
+Knows TIFF as ImageJ reads it (classic, strips, zlib without predictor); knows no tables and no pipeline.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 
-from cellfleet.errors import InputError, Notice, OutputError
+from cellfleet.errors import Notice, OutputError
 from cellfleet.results.atomic import replacing
 from cellfleet.results.palette import label_colours
 
@@ -77,63 +75,6 @@ def write_label_tiff(
         # tifffile finds out by an offset that does not fit 32 bits.
         raise _too_large(path, "needs more than 4 GB, which a classic TIFF cannot hold") from error
     return _notices(largest)
-
-
-def read_label_image(path: Path) -> np.ndarray:
-    """Read any integer label image: TIFF of any kind or PNG, with one channel.
-
-    Returns:
-        labels: uint32 (Y, X) or with further axes in front, as stored; axes of length 1 in front are dropped.
-
-    Raises:
-        InputError: E190 not readable, E191 not whole numbers from 0 to 2³²−1, E192 more than one channel.
-    """
-    array = _read_array(Path(path))
-    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
-        raise _not_labels(path, "E191", "holds fractions, not whole numbers", "probabilities or an image")
-    if array.dtype.kind not in "uifb" or array.min(initial=0) < 0 or array.max(initial=0) > 0xFFFFFFFF:
-        raise _not_labels(path, "E191", f"holds numbers that are no labels ({array.dtype})", "an image")
-    while array.ndim > 2 and array.shape[0] == 1:
-        array = array[0]
-    return array.astype(np.uint32)
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        if path.suffix.lower() == ".png":
-            return _read_png(path)
-        with tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            if "S" in series.axes and series.shape[series.axes.index("S")] > 1:
-                raise _colour_picture(path)
-            return np.asarray(series.asarray())
-    except (OSError, ValueError, IndexError, KeyError, struct.error, tifffile.TiffFileError) as error:
-        raise InputError(
-            "E190",
-            f"cannot be read as a label image ({error})",
-            where=str(path),
-            action="Give a TIFF or PNG with one whole number per pixel, 0 for background",
-        ) from error
-
-
-def _read_png(path: Path) -> np.ndarray:
-    array = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    if array.ndim > 2:
-        raise _colour_picture(path)
-    return array
-
-
-def _colour_picture(path: Path) -> InputError:
-    return _not_labels(path, "E192", "is a colour picture", "the coloured view of labels")
-
-
-def _not_labels(path: Path, code: str, what: str, perhaps: str) -> InputError:
-    return InputError(
-        code,
-        what,
-        where=str(path),
-        action=f"Give a TIFF or PNG with one whole number per pixel, 0 for background; this may be {perhaps}",
-    )
 
 
 def _refuse_plane_too_large(path: Path, shape: tuple[int, ...]) -> None:
