@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 from xml.etree.ElementTree import ParseError
 
 from cellfleet.errors import InputError
@@ -33,12 +34,20 @@ DAMAGE = (
     struct.error,
 )
 
+Part = Literal["header", "pixels"]
+
 _heard: ContextVar[list[logging.LogRecord] | None] = ContextVar("_heard", default=None)
 
 
 @contextmanager
-def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecord]]:
+def decoding(path: Path, name: str, kind: str, *, part: Part) -> Iterator[list[logging.LogRecord]]:
     """Run library calls on a file; failures become InputError, log records are collected instead of shown.
+
+    Args:
+        path: The file, to say why it cannot be opened.
+        name: The image, for messages.
+        kind: What the file is, ``TIFF``.
+        part: What the block reads: a failure is put down to it.
 
     Yields:
         The warnings and errors that the library logs, growing while the block runs.
@@ -54,7 +63,7 @@ def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecor
     except OSError as error:
         raise unopened(path, name, error) from error
     except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
-        raise unsupported_codec(name, str(error)) from error
+        raise unsupported_codec(name, "by a codec that is not installed") from error
     except MemoryError as error:
         raise InputError(
             "E108",
@@ -63,35 +72,36 @@ def decoding(path: Path, name: str, kind: str) -> Iterator[list[logging.LogRecor
             action="Close other programs, use a larger machine, or cut the image into parts",
         ) from error
     except DAMAGE as error:
-        _raise_damaged(error, name, kind)
+        _raise_damaged(error, name, kind, part)
     finally:
         _heard.reset(token)
 
 
-def _raise_damaged(error: Exception, name: str, kind: str) -> NoReturn:
-    text = " ".join(str(error).split())
-    if "requires the 'imagecodecs' package" in text or "COMPRESSION" in text:
-        raise unsupported_codec(name, text) from error
-    # What codecs, tifffile and our own checks say helps; a parser that stumbled says only where it stood.
-    told = isinstance(error, (RuntimeError, ValueError, EOFError, ParseError)) and not isinstance(error, UnicodeError)
-    raise damaged(name, kind, text if told and text else "its header makes no sense") from error
+def _raise_damaged(error: Exception, name: str, kind: str, part: Part) -> NoReturn:
+    # The libraries' own words name their internals and change with every release: they stay in the traceback.
+    codec = re.search(r"COMPRESSION\.(\w+)|(\d+) is not a known COMPRESSION", str(error))
+    if codec or "requires the 'imagecodecs' package" in str(error):
+        raise unsupported_codec(name, f"by {codec[1] or codec[2]}" if codec else "by a rare codec") from error
+    unpacking = part == "pixels" or type(error).__module__.startswith("imagecodecs")
+    why = "its pixels cannot be unpacked" if unpacking else "its header makes no sense"
+    raise damaged(name, kind, why) from error
 
 
 def damaged(name: str, kind: str, why: str) -> InputError:
     """Return the error for a file whose content breaks off or makes no sense."""
     return InputError(
         "E106",
-        f"this {kind} file is damaged or cut short ({why[:160]})",
+        f"this {kind} file is damaged or cut short ({why})",
         where=name,
         action="Copy or export it again",
     )
 
 
-def unsupported_codec(name: str, why: str) -> InputError:
+def unsupported_codec(name: str, how: str) -> InputError:
     """Return the error for a compression that is not built in."""
     return InputError(
         "E109",
-        f"its pixels are compressed in a way that cannot be read here ({why[:160]})",
+        f"its pixels are stored in a way that cannot be read here ({how})",
         where=name,
         action="Export it without compression, or with deflate (zip) or LZW",
     )

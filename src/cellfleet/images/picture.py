@@ -54,7 +54,7 @@ def read_picture_header(path: Path, name: str, kind: Kind) -> Stored:
         InputError: E104, E106, E107, E108, E111.
         ImageError: E205.
     """
-    with decoding(path, name, kind), path.open("rb") as file:
+    with decoding(path, name, kind, part="header"), path.open("rb") as file:
         header = _png_header(file, name) if kind == "PNG" else _jpeg_header(file, name)
         file.seek(0, 2)
         size = file.tell()
@@ -77,10 +77,10 @@ def _decode(path: Path, name: str, kind: Kind, header: _Header, dtype: np.dtype[
     decoder: Callable[[bytes], NDArray[np.generic]] = (
         imagecodecs.png_decode if kind == "PNG" else imagecodecs.jpeg_decode
     )
-    with decoding(path, name, kind):
+    with decoding(path, name, kind, part="pixels"):
         data = path.read_bytes()
         if kind == "PNG":
-            data = _essential_chunks(data)
+            data = _essential_chunks(data, name)
         elif data.rfind(bytes((0xFF, JPEG_END))) < data.find(bytes((0xFF, JPEG_SCAN))):
             # libjpeg would fill the missing rest with grey.
             raise damaged(name, kind, "its end is missing")
@@ -90,64 +90,64 @@ def _decode(path: Path, name: str, kind: Kind, header: _Header, dtype: np.dtype[
     return pixels
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
+def _exactly(file: BinaryIO, name: str, count: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
-        raise EOFError("its header is incomplete")
+        raise damaged(name, "picture", "its header is incomplete")
     return data
 
 
 def _png_header(file: BinaryIO, name: str) -> _Header:
     """Read IHDR, and look for tRNS (transparency, decoded to one more sample) before the pixels."""
-    start = _exactly(file, 33)
+    start = _exactly(file, name, 33)
     width, height, bits, colour_type = struct.unpack(">IIBB", start[16:26])
     if start[12:16] != b"IHDR" or colour_type not in PNG_SAMPLES:
         raise damaged(name, "PNG", "its header makes no sense")
     samples = PNG_SAMPLES[colour_type]
     chunk = b""
     while chunk != b"IDAT":
-        length, chunk = struct.unpack(">I4s", _exactly(file, 8))
+        length, chunk = struct.unpack(">I4s", _exactly(file, name, 8))
         if chunk == b"tRNS" and colour_type in (0, 2, 3):
             samples += 1
         file.seek(length + 4, 1)
     return _Header(height, width, samples, bits)
 
 
-def _essential_chunks(data: bytes) -> bytes:
+def _essential_chunks(data: bytes, name: str) -> bytes:
     """Return a PNG file of only the chunks that pixels are made of, after checking their sums.
 
     The others (colour profiles, gamma, text) change nothing that we use, but libpng would complain about their
     faults on the terminal.
     """
     kept, place, chunk = [PNG_MAGIC], len(PNG_MAGIC), b""
-    while chunk != b"IEND" and place < len(data):
-        length, chunk = struct.unpack_from(">I4s", data, place)
+    while chunk != b"IEND":
+        length, chunk = struct.unpack_from(">I4s", data, place) if place + 8 <= len(data) else (len(data), b"")
         end = place + length + 12
+        if end > len(data):
+            raise damaged(name, "PNG", "its end is missing")
         if chunk in PNG_ESSENTIAL:
             (checksum,) = struct.unpack_from(">I", data, end - 4)
             if zlib.crc32(memoryview(data)[place + 4 : end - 4]) != checksum:
-                raise ValueError(f"the checksum of its {chunk.decode()} part is wrong")
+                raise damaged(name, "PNG", f"the checksum of its {chunk.decode()} part is wrong")
             kept.append(data[place:end])
         place = end
-    if chunk != b"IEND":
-        raise EOFError("its end is missing")
     return b"".join(kept)
 
 
 def _jpeg_header(file: BinaryIO, name: str) -> _Header:
     """Walk the segments up to the frame header, which has the size."""
-    _exactly(file, 2)
+    _exactly(file, name, 2)
     while True:
-        start, marker = _exactly(file, 2)
+        start, marker = _exactly(file, name, 2)
         while marker == 0xFF:  # fill bytes
-            (marker,) = _exactly(file, 1)
+            (marker,) = _exactly(file, name, 1)
         if start != 0xFF or marker in (JPEG_SCAN, JPEG_END):
             raise damaged(name, "JPEG", "it has no frame header")
         if marker in JPEG_BARE:
             continue
-        (length,) = struct.unpack(">H", _exactly(file, 2))
+        (length,) = struct.unpack(">H", _exactly(file, name, 2))
         if marker in JPEG_FRAMES:
-            bits, height, width, samples = struct.unpack(">BHHB", _exactly(file, 6))
+            bits, height, width, samples = struct.unpack(">BHHB", _exactly(file, name, 6))
             if samples not in (1, 3):
                 raise InputError(
                     "E111",

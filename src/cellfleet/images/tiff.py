@@ -44,7 +44,7 @@ def read_tiff_header(path: Path, name: str) -> Stored:
             that is not read.
         ImageError: E204, E205: its pixels are of no use.
     """
-    with decoding(path, name, "TIFF") as records:
+    with decoding(path, name, "TIFF", part="header") as records:
         # _multifile=False: an OME file that is one of a set must not open the others, each is an input of its own.
         tif = tifffile.TiffFile(path, _multifile=False)
         try:
@@ -76,7 +76,7 @@ def _first_series(tif: tifffile.TiffFile, path: Path, name: str) -> _Pages:
     series = tif.series[0].levels[0]
     check_sizes(series.shape, name)
     if series.keyframe.dtype is None:
-        raise unsupported_codec(name, f"{series.keyframe.bitspersample} bits per sample")
+        raise unsupported_codec(name, f"as {series.keyframe.bitspersample} bits per sample")
     return _Pages(tif, series, path, name)
 
 
@@ -117,7 +117,7 @@ class _Pages:
         """Return axes, shape, and the page number for each index of the leading dimensions."""
         leading = _leading_dimensions(series.shape, math.prod(keyframe.shape))
         if leading is None:
-            raise damaged(self.name, "TIFF", f"pages of {keyframe.shape} cannot form an image of {series.shape}")
+            raise damaged(self.name, "TIFF", "the size of its pages does not fit its metadata")
         lead_shape = series.shape[:leading]
         numbers = np.arange(math.prod(lead_shape), dtype=np.intp).reshape(lead_shape)
         if self._is_one_run(series, numbers.size):
@@ -154,7 +154,7 @@ class _Pages:
 
     def _check_end(self, end: int, size: int) -> None:
         if end > size:
-            raise damaged(self.name, "TIFF", f"its pixels reach to byte {end} but it has {size}")
+            raise damaged(self.name, "TIFF", f"its pixels need {end} bytes but it has {size}")
 
     def small_colours(self) -> NDArray[np.generic] | None:
         """Return the smallest pyramid level of a one-page colour image (Y, X, S), None where there is no pyramid."""
@@ -168,15 +168,14 @@ class _Pages:
         """Decode the pages that hold a selection; see `Stored.read`."""
         index = tuple(fixed.get(i, slice(None)) for i in range(len(self.shape)))
         numbers = self._numbers[index[: self._leading]]
-        with self._lock, decoding(self.path, self.name, "TIFF") as records:
+        with self._lock, decoding(self.path, self.name, "TIFF", part="pixels") as records:
             self._tif.filehandle.open()
             try:
                 blocks = [self._page(int(number))[index[self._leading :]] for number in np.ravel(numbers)]
             finally:
                 self._tif.filehandle.close()
-        errors = [record for record in records if record.levelno >= logging.WARNING]
-        if errors:
-            raise damaged(self.name, "TIFF", " ".join(errors[0].getMessage().split()))
+        if any(record.levelno >= logging.WARNING for record in records):
+            raise damaged(self.name, "TIFF", "its pixels cannot be unpacked")
         if np.ndim(numbers) == 0:
             return blocks[0]
         return np.stack(blocks).reshape(*numbers.shape, *blocks[0].shape)
