@@ -15,6 +15,7 @@ need() { # need PACKAGE COMMAND…: PACKAGE is missing unless COMMAND succeeds
 
 case $purpose in
 build)
+    if [ -e .git ]; then need git git --version; fi
     need python3-venv "$python" -c "import venv, ensurepip"
     need python3-dev "$python" -c "import os, sysconfig as s; os.stat(os.path.join(s.get_path('include'), 'Python.h'))"
     need gcc cc --version

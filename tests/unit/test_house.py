@@ -27,6 +27,10 @@ REGISTRY = re.compile(
 
 
 def _tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():  # an unpacked archive: everything but what the Makefile makes
+        made = {".venv", ".venv-demo", "build", "dist", "demo-results", ".mypy_cache", ".ruff_cache", ".hypothesis"}
+        files = [path for path in ROOT.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".so"}]
+        return [path for path in files if made.isdisjoint(path.relative_to(ROOT).parts)]
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     return [path for name in listed.decode().split("\0") if name and (path := ROOT / name).is_file()]
 
