@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure.h"
 #include "watershed.h"
 
 /* A C-contiguous buffer whose elements have one of the given format letters and the given size. */
@@ -105,8 +106,99 @@ static PyObject *py_watershed(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* ---- measure ---------------------------------------------------------------------------------------------------- */
+
+static size_t pixel_count(const Py_buffer *view) { return (size_t)view->shape[0] * (size_t)view->shape[1]; }
+
+/* The labels with their largest value, so that no kernel can write beyond its rows. */
+static LabelImage label_image(const Py_buffer *view) {
+    const LabelImage image = {view->buf, (size_t)view->shape[0], (size_t)view->shape[1],
+                              largest_label(view->buf, pixel_count(view))};
+    return image;
+}
+
+/* Bytes for `rows` rows of `columns` doubles; their memory is in *values. */
+static PyObject *new_table(size_t rows, size_t columns, double **values) {
+    if (rows > PY_SSIZE_T_MAX / (columns * sizeof **values)) return PyErr_NoMemory();
+    PyObject *table = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(rows * columns * sizeof **values));
+    if (table) *values = (double *)PyBytes_AsString(table);
+    return table;
+}
+
+PyDoc_STRVAR(shapes_doc, "measure_shapes(labels) -> bytes\n\nRows of doubles, one per label 1 … max (native/measure.h).");
+
+static PyObject *py_shapes(PyObject *module, PyObject *labels) {
+    (void)module;
+    Py_buffer view;
+    if (!get_buffer(labels, "labels", "IL", 4, 2, 0, &view)) return NULL;
+    const LabelImage image = label_image(&view);
+    double *rows = NULL;
+    PyObject *table = new_table(image.count, SHAPE_COLUMNS, &rows);
+    if (table) {
+        PyThreadState *thread = PyEval_SaveThread();
+        const cf_status status = measure_shapes(&image, rows);
+        PyEval_RestoreThread(thread);
+        if (status != CF_OK) {
+            Py_CLEAR(table);
+            PyErr_NoMemory();
+        }
+    }
+    PyBuffer_Release(&view);
+    return table;
+}
+
+static int pixel_type(const Py_buffer *view, PixelType *type) {
+    static const struct {
+        char letter;
+        PixelType type;
+    } TYPES[] = {{'B', PIXEL_U8}, {'b', PIXEL_I8}, {'H', PIXEL_U16}, {'h', PIXEL_I16}, {'I', PIXEL_U32},
+                 {'i', PIXEL_I32}, {'f', PIXEL_F32}, {'d', PIXEL_F64}};
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
+        if (view->format[0] != TYPES[i].letter) continue;
+        *type = TYPES[i].type;
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "pixels: type '%s' is not supported", view->format);
+    return 0;
+}
+
+static PyObject *run_intensity(const Py_buffer *labels, const Py_buffer *pixels) {
+    PixelType type;
+    if (!same_shape(labels, pixels, "pixels") || !pixel_type(pixels, &type)) return NULL;
+    const LabelImage image = label_image(labels);
+    double *rows = NULL;
+    PyObject *table = new_table(image.count, INTENSITY_COLUMNS, &rows);
+    if (!table) return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    const cf_status status = measure_intensity(&image, pixels->buf, type, rows);
+    PyEval_RestoreThread(thread);
+    if (status == CF_OK) return table;
+    Py_DECREF(table);
+    return PyErr_NoMemory();
+}
+
+PyDoc_STRVAR(intensity_doc,
+             "measure_intensity(labels, pixels) -> bytes\n\nRows of doubles, one per label 1 … max (native/measure.h).");
+
+static PyObject *py_intensity(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *objects[2];
+    if (!PyArg_ParseTuple(args, "OO", &objects[0], &objects[1])) return NULL;
+    Py_buffer labels, pixels;
+    PyObject *table = NULL;
+    if (!get_buffer(objects[0], "labels", "IL", 4, 2, 0, &labels)) return NULL;
+    if (get_buffer(objects[1], "pixels", "BbHhIifd", 0, 2, 0, &pixels)) {
+        table = run_intensity(&labels, &pixels);
+        PyBuffer_Release(&pixels);
+    }
+    PyBuffer_Release(&labels);
+    return table;
+}
+
 static PyMethodDef METHODS[] = {
     {"deep_watershed", py_watershed, METH_VARARGS, watershed_doc},
+    {"measure_shapes", py_shapes, METH_O, shapes_doc},
+    {"measure_intensity", py_intensity, METH_VARARGS, intensity_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,42 @@
+/* Shape and intensity of every object of a label image, in a few passes over its runs. */
+#ifndef CELLFLEET_MEASURE_H
+#define CELLFLEET_MEASURE_H
+
+#include "common.h"
+
+typedef struct {
+    const uint32_t *labels; /* height * width, every value at most `count` */
+    size_t height, width;
+    size_t count;
+} LabelImage;
+
+/* Columns of a row of shape results; centroid and moments in pixels, variances about the centroid. */
+enum {
+    SHAPE_AREA,
+    SHAPE_Y,
+    SHAPE_X,
+    SHAPE_Y_MIN,
+    SHAPE_X_MIN,
+    SHAPE_Y_MAX, /* half open */
+    SHAPE_X_MAX,
+    SHAPE_VAR_YY,
+    SHAPE_VAR_XX,
+    SHAPE_VAR_YX,
+    SHAPE_PERIMETER,
+    SHAPE_HULL_AREA,
+    SHAPE_COLUMNS
+};
+
+enum { INTENSITY_MEAN, INTENSITY_STD, INTENSITY_MIN, INTENSITY_MAX, INTENSITY_SUM, INTENSITY_COLUMNS };
+
+typedef enum { PIXEL_U8, PIXEL_I8, PIXEL_U16, PIXEL_I16, PIXEL_U32, PIXEL_I32, PIXEL_F32, PIXEL_F64 } PixelType;
+
+uint32_t largest_label(const uint32_t *labels, size_t size);
+
+/* `rows` has count * SHAPE_COLUMNS values; row k is label k + 1; an absent label has area 0 and nothing else. */
+cf_status measure_shapes(const LabelImage *image, double *rows);
+
+/* `rows` has count * INTENSITY_COLUMNS values. NaN pixels are left out; an object without any other has NaN. */
+cf_status measure_intensity(const LabelImage *image, const void *pixels, PixelType type, double *rows);
+
+#endif
