@@ -99,6 +99,12 @@ SPECIMENS: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "E106",
         "this TIFF file is damaged or cut short (its header makes no sense). Copy or export it again.",
     ),
+    "half_stack.tif": (
+        lambda: tiff(PIXELS[np.newaxis].repeat(3, 0), imagej=True, metadata={"axes": "CYX"})[:9000],
+        "E106",
+        "this TIFF file is damaged or cut short (its list of pages or its metadata break off)."
+        " Copy or export it again.",
+    ),
     "stream.tif": (
         corrupted_stream,
         "E106",
@@ -346,11 +352,9 @@ def test_arrays_that_are_no_images(array: Any, code: str) -> None:
 # What tifffile says
 
 
-def test_what_tifffile_complains_about_becomes_a_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = bytearray(tiff(PIXELS, description="hello", metadata=None))
-    with tifffile.TiffFile(io.BytesIO(data)) as tif:
-        next_page = tif.pages.first.offset + 2 + 12 * len(tif.pages.first.tags)
-    data[next_page : next_page + 4] = struct.pack("<I", 1 << 30)  # the list of pages goes on beyond the file
+def test_what_tifffile_warns_about_becomes_a_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # A description in an encoding that is neither UTF-8 nor Windows'.
+    data = tiff(description="@@@@@@@@", metadata=None).replace(b"@@@@@@@@", b"\x81\x8d\x8f\x90 abc")
     (tmp_path / "x.tif").write_bytes(data)
 
     image = open_image(tmp_path / "x.tif")

@@ -169,9 +169,10 @@ def _check_file(given: Path) -> None:
         raise _missing(given, where)
     suffix = given.suffix.lower()
     if suffix in LATER:
+        article = "an" if LATER[suffix].startswith("O") else "a"
         raise InputError(
             "E103",
-            f"a {LATER[suffix]} is not read in this version",
+            f"{article} {LATER[suffix]} is not read in this version",
             where=where,
             action="Unpack it and give the folder"
             if suffix == ".zip"
@@ -235,7 +236,7 @@ def _census(inputs: Sequence[Path]) -> str:
         f"{count} file{'s' * (count > 1)} {'end' + 's' * (count == 1)} in {printable(ending)}"
         if ending
         else f"{count} file{'s' * (count > 1)} without an ending"
-        for ending, count in endings.most_common(3)
+        for ending, count in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:3]
     ]
     return ", ".join(parts)
 

@@ -72,6 +72,8 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
 def _read_header(path: Path, name: str) -> Stored:
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # a folder that may not be searched fails for that reason
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(status.st_mode, name)
         with path.open("rb") as file:

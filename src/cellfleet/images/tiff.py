@@ -49,6 +49,9 @@ def read_tiff_header(path: Path, name: str) -> Stored:
         tif = tifffile.TiffFile(path, _multifile=False)
         try:
             pages = _first_series(tif, path, name)
+            if any(record.levelno >= logging.ERROR for record in records):
+                # tifffile goes on with the pages that it found; an image without its other half is no image.
+                raise damaged(name, "TIFF", "its list of pages or its metadata break off")
             ome = tiff_metadata.ome_image(tif)
             names = tiff_metadata.channel_names(tif, ome)
             sizes = tiff_metadata.pixel_sizes(tif, ome)
@@ -81,8 +84,8 @@ def _first_series(tif: tifffile.TiffFile, path: Path, name: str) -> _Pages:
 
 
 def _complaints(records: list[logging.LogRecord]) -> tuple[Notice, ...]:
-    """Turn what tifffile logged into one notice: it went on, but something about the file is wrong."""
-    texts = [" ".join(record.getMessage().split()) for record in records if record.levelno >= logging.WARNING]
+    """Turn the warnings of tifffile into one notice: it went on, but something about the file is odd."""
+    texts = [" ".join(record.getMessage().split()) for record in records if record.levelno == logging.WARNING]
     texts = [text for text in texts if "Missing data are zeroed" not in text]  # told as W114: we read what is there
     if not texts:
         return ()

@@ -22,7 +22,9 @@ LONGEST_LABEL = 60
 
 def refuse_unsafe_xml(tif: tifffile.TiffFile, name: str) -> None:
     """Refuse OME-XML with entity declarations or of absurd size, before tifffile parses it."""
-    if is_unsafe(tif.pages.first.description):
+    # Text in an unknown encoding comes as bytes, and nobody parses it.
+    description = tif.pages.first.description
+    if isinstance(description, str) and is_unsafe(description):
         raise InputError(
             "E106",
             "its OME-XML declares entities or is larger than any real one: it is not parsed",
