@@ -24,7 +24,7 @@ from cellfleet.models import LoadedModel, load_model
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
 from cellfleet.run.names import output_names, output_stems
-from cellfleet.run.request import Channels, make_spec, python_channels
+from cellfleet.run.request import Channels, make_spec, python_channels, require_threads
 from cellfleet.run.segment_image import Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
@@ -200,6 +200,7 @@ def segment(
     Raises:
         CellfleetError: With a code and what to do; see docs/reference/errors.md.
     """
+    require_threads(threads)
     loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device, threads=threads)
     spec = make_spec(
         model=loaded.manifest.name if isinstance(model, LoadedModel) else str(model),

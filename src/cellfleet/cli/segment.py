@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from cellfleet.spec.choices import Device, Format, Progress
 
@@ -79,7 +79,9 @@ class HowToRun:
     device: Annotated[Device, Parameter(group=_RUN, help="What computes; auto takes a GPU where there is one.")] = (
         "auto"
     )
-    threads: Annotated[int | None, Parameter(group=_RUN, help="Processor threads. [default: all]")] = None
+    threads: Annotated[
+        int | None, Parameter(group=_RUN, validator=validators.Number(gte=1), help="Processor threads. [default: all]")
+    ] = None
     progress: Annotated[
         Progress, Parameter(group=_RUN, help="auto: bar on a terminal, else a line per 30 s. json: lines on stdout.")
     ] = "auto"

@@ -41,6 +41,12 @@ def make_spec(
     )
 
 
+def require_threads(threads: int | None) -> None:
+    """Raise UsageError E015 unless `threads` is None or at least 1."""
+    if threads is not None and threads < 1:
+        raise UsageError("E015", f"{threads} threads can do nothing", where="threads", action="Give 1 or more, or None")
+
+
 def python_channels(channels: Channels | None) -> tuple[ChannelChoice, ...]:
     """Translate the channels of the Python call, whose numbers count from 0.
 

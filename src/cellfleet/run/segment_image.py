@@ -113,19 +113,20 @@ def segment_image(
     if spec.microns_per_pixel:
         size, source = spec.microns_per_pixel, "option"
     planes, clock = image.planes(), Clock()
-    middle = len(planes) // 2
     labels = np.zeros((len(planes), image.length("Y"), image.length("X")), np.uint32)
-    notices, tables, offset = dict.fromkeys(image.notices), [], 0
-    known: Survey | None = None
-    if middle:
-        with clock.stage("preprocess"):
-            known = _survey(finite(image.read_plane(*planes[middle]))[0], roles, spec, size, model)
+    notices, tables, blank, offset = dict.fromkeys(image.notices), [], 0, 0
+    with clock.stage("preprocess"):
+        shown_plane, known = _first_look(image, roles, spec, size, model)
     for index, (t, z) in enumerate(planes):
         checkpoint()
         with clock.stage("read"):
             pixels, told = finite(image.read_plane(t, z))
         checkpoint()
-        result = _segment(pixels, roles, spec, size, model, known)
+        if _is_blank(pixels, roles):
+            blank += 1
+            result = _nothing_in(pixels, roles, known)
+        else:
+            result = segment_plane(pixels, roles, spec, size, model, known)
         clock.add(result)
         checkpoint()
         with clock.stage("measure"):
@@ -134,8 +135,9 @@ def segment_image(
         np.add(result.labels, np.uint32(offset), out=labels[index], where=result.labels > 0)
         notices.update(dict.fromkeys((*told, *result.notices)))
         offset += len(table["label"])
-        if index == middle:
-            shown = role_planes(pixels, [roles[role] for role in model.manifest.roles]), result
+        if index == shown_plane:
+            shown = role_planes(pixels, list(roles.values())), result
+    notices.update(dict.fromkeys(_told_of_blank(blank, len(planes))))
     axes = image.axes.replace("C", "")
     return Segmented(
         axes=axes,
@@ -154,36 +156,43 @@ def segment_image(
     )
 
 
-def _segment(
-    pixels: NDArray[Any],
+def _first_look(
+    image: Image,
     roles: dict[str, tuple[int, ...]],
     spec: SegmentSpec,
     microns_per_pixel: float | None,
     model: LoadedModel,
-    known: Survey | None,
-) -> PlaneResult:
-    """Segment one plane; in a constant one there is nothing to find, and contrast and scale mean nothing."""
-    used = role_planes(pixels, [roles[role] for role in model.manifest.roles])
-    if any(plane.min() != plane.max() for plane in used):
-        return segment_plane(pixels, roles, spec, microns_per_pixel, model, known)
-    value = float(used.flat[0])
-    blank = Survey(
-        np.array([(value, value + 1)] * len(used), np.float32),
-        Scale(zoom=1, source="unscaled"),
-        (Notice("W002", f"all pixels have the value {value:g}: no cells"),),
-    )
+) -> tuple[int, Survey | None]:
+    """Return the plane nearest to the middle that is not blank, and its survey where there are several planes."""
+    planes = image.planes()
+    if len(planes) == 1:
+        return 0, None
+    middle = len(planes) // 2
+    for index in sorted(range(len(planes)), key=lambda index: abs(index - middle)):
+        pixels = finite(image.read_plane(*planes[index]))[0]
+        if not _is_blank(pixels, roles):
+            used = role_planes(pixels, list(roles.values()))
+            return index, survey(used, spec, microns_per_pixel, model.manifest, model.predictor)
+    return middle, None
+
+
+def _is_blank(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]]) -> bool:
+    """Say whether every channel that is used has one value only: no contrast, and nothing to find."""
+    return all(pixels[channel].min() == pixels[channel].max() for channels in roles.values() for channel in channels)
+
+
+def _nothing_in(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]], known: Survey | None) -> PlaneResult:
+    values = role_planes(pixels[:, :1, :1], list(roles.values())).ravel()
+    contrast = np.stack([values, values + 1], axis=1)
+    blank = Survey(contrast, known.scale if known else Scale(zoom=1, source="unscaled"))
     return PlaneResult(np.zeros(pixels.shape[1:], np.uint32), blank)
 
 
-def _survey(
-    pixels: NDArray[Any],
-    roles: dict[str, tuple[int, ...]],
-    spec: SegmentSpec,
-    microns_per_pixel: float | None,
-    model: LoadedModel,
-) -> Survey:
-    used = role_planes(pixels, [roles[role] for role in model.manifest.roles])
-    return survey(used, spec, microns_per_pixel, model.manifest, model.predictor)
+def _told_of_blank(blank: int, planes: int) -> tuple[Notice, ...]:
+    if not blank:
+        return ()
+    where = "all pixels have" if planes == 1 else f"in {blank} of {planes} planes all pixels have"
+    return (Notice("W002", f"{where} the same value: no cells"),)
 
 
 def finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], tuple[Notice, ...]]:
@@ -194,9 +203,9 @@ def finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], tuple[Notice, ...]]:
     cleaned = pixels.copy()
     for plane, valid in zip(cleaned, good, strict=True):
         plane[~valid] = plane[valid].min(initial=np.inf) if valid.any() else 0
-    share = 1 - good.mean()
+    count = int(good.size - good.sum())
     return cleaned, (
-        Notice("W001", f"{share:.1%} of the pixels are not a number or infinite; taken as the lowest value"),
+        Notice("W001", f"{count} of {good.size} pixels are not a number or infinite; taken as the lowest value"),
     )
 
 
