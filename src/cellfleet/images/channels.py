@@ -178,7 +178,7 @@ def _default(image: Image, role: str, roles: Sequence[str]) -> int:
 
 def _means(name: str, role: str) -> bool:
     words = STAINS.get(role, re.escape(role))
-    return re.search(rf"(?<![a-z0-9])(?:{words})[\s_-]?\d*(?![a-z])", name.casefold()) is not None
+    return re.search(rf"(?<![a-z0-9])(?:{words})[\s_-]?\d*(?![a-z0-9])", name.casefold()) is not None
 
 
 def _inventory(image: Image) -> str:
@@ -196,14 +196,15 @@ def _how_to_choose(image: Image, role: str = "") -> str:
     if image.channels == 1:
         return "Leave out --channel, or write --channel 1"
     prefix = f"{role}=" if role else ""
-    names = [name for name in image.channel_names if name]
+    # A + or = in a name would be taken for our own.
+    names = [name for name in image.channel_names if name and not set(name) & set("+=")]
     by_name = f" or --channel {_quoted(prefix + names[0])}" if names else ""
     summed = f"; --channel {prefix}1+2 sums two"
     return f"Write for example --channel {prefix}1{by_name}{summed}"
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+    return text if re.fullmatch(r"[\w.=-]+", text) else f'"{text}"'
 
 
 def _meant(wanted: str, names: Sequence[str]) -> str:

@@ -111,7 +111,8 @@ def _unequal(size: PixelSize) -> Notice:
 
 
 def _impossible(size: PixelSize) -> Notice:
-    value = f"{size.x:.4g}" if size.x == size.y else f"{size.y:.4g} by {size.x:.4g}"
+    high, wide = f"{size.y:.4g}", f"{size.x:.4g}"
+    value = high if high == wide else f"{high} by {wide}"
     return Notice(
         "W105",
         f"The pixel size in its {SOURCE_NAMES[size.source]}, {value} µm, cannot be true and is ignored."
