@@ -1,0 +1,110 @@
+"""Bad images, a full disk, too little memory, a bug: the run goes on where it can, and says what happened."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from tests.support import discs, results, rows, run_record, segment
+
+from cellfleet.samples import copy_samples
+
+
+def test_bad_images_fail_alone_with_what_where_action_and_code(bad: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert segment(bad, "-o", out) == 3
+    failures = {row["image"]: row for row in rows(out / "failures.csv")}
+    assert set(failures) == {"truncated.tif", "text.tif", "empty.tif", "huge.tif", "pages.tif"}
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    for image, row in failures.items():
+        assert row["code"][0] == "E" and row["what"] and row["action"]
+        assert any(line.startswith(f"{image}: ") and line.endswith(f"[{row['code']}]") for line in said.splitlines())
+        assert not (out / image.replace(".tif", "_labels.tif")).exists()
+    run = run_record(out)
+    assert run.status == "done-with-failures"
+    objects = {image.image: image.objects for image in run.images if image.status == "done"}
+    assert objects["good.tif"] == objects["last.tif"] == objects["nan.tif"] == objects["rgba.png"] == 4
+    assert objects["constant.tif"] == 0
+    codes = {image.image: [notice.code for notice in image.notices] for image in run.images}
+    assert codes["nan.tif"] == ["W001"] and codes["constant.tif"] == ["W002"]
+    assert f"{len(failures)} failed: see {out / 'failures.csv'}" in said
+
+
+def test_failed_images_are_tried_again_and_leave_no_old_results(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    segment(images, "-o", out)
+    whole = results(out)
+    good = (images / "a.tif").read_bytes()
+    (images / "a.tif").write_bytes(good[:100])
+    assert segment(images, "-o", out) == 3
+    assert not (out / "a_labels.tif").exists() and not (out / "a_cells.csv").exists()
+    (images / "a.tif").write_bytes(good)
+    assert segment(images, "-o", out) == 0
+    assert results(out) == whole and rows(out / "failures.csv") == []
+
+
+def test_wrong_channel_name_fails_with_the_names_there_are(tmp_path: Path) -> None:
+    copy_samples(tmp_path / "s")
+    assert segment(tmp_path / "s" / "cell_painting.ome.tif", "-o", tmp_path / "out", "--channel", "DAPY") == 3
+    (failure,) = rows(tmp_path / "out" / "failures.csv")
+    assert failure["code"].startswith("E2") and "DNA" in failure["what"] + failure["action"]
+
+
+def test_an_unforeseen_fault_fails_one_image_and_saves_its_traceback(images: Path, tmp_path: Path, monkeypatch) -> None:
+    from cellfleet.run import worker
+
+    def faulty(path: Path, **options: object) -> object:
+        if path.name == "b.png":
+            raise ZeroDivisionError("as a test")
+        return original(path, **options)
+
+    original = worker.open_image
+    monkeypatch.setattr(worker, "open_image", faulty)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert segment(images, "-o", tmp_path / "out") == 3
+    (failure,) = rows(tmp_path / "out" / "failures.csv")
+    assert failure["code"] == "E599" and "bug in cellfleet" in failure["what"]
+    (log,) = tmp_path.glob("cellfleet-bug-*.log")
+    assert "ZeroDivisionError: as a test" in log.read_text() and str(log) in failure["action"]
+
+
+def test_full_disk_stops_with_code_6_and_the_run_goes_on_later(
+    images: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    out, whole, original, calls = tmp_path / "out", tmp_path / "whole", os.fsync, []
+
+    def full_for_a_while(descriptor: int) -> None:
+        calls.append(descriptor)
+        if 12 < len(calls) < 16:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(descriptor)
+
+    segment(images, "-o", whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_for_a_while)
+        assert segment(images, "-o", out, "--threads", 1) == 6
+    assert "disk is full" in capsys.readouterr().err
+    assert len(results(out)) < len(results(whole))
+    assert not list(out.rglob("*.part"))
+    assert segment(images, "-o", out) == 0
+    assert results(out) == results(whole)
+
+
+def test_unwritable_output_is_said_before_any_work(images: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    assert segment(images, "-o", tmp_path / "file" / "out") == 6
+    said = capsys.readouterr().err
+    assert "[E307]" in said and "Traceback" not in said
+
+
+def test_image_larger_than_memory_fails_alone(images: Path, tmp_path: Path, monkeypatch) -> None:
+    from cellfleet.run.resources import MemoryBudget
+
+    tifffile.imwrite(images / "large.tif", np.tile(discs(), (8, 8)))
+    monkeypatch.setattr(MemoryBudget, "of_this_machine", classmethod(lambda cls: cls(5_000_000)))
+    assert segment(images, "-o", tmp_path / "out") == 3
+    (failure,) = rows(tmp_path / "out" / "failures.csv")
+    assert (failure["image"], failure["code"]) == ("large.tif", "E510")

@@ -1,0 +1,65 @@
+"""`--help` and `--version`: at once, within a screen, and equal to the reference page."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cellfleet import __version__
+from cellfleet.cli import main
+from cellfleet.cli.help import COMMANDS
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+HEAVY = {"numpy", "onnxruntime", "pydantic", "pyarrow", "tifffile", "PIL", "torch"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["segment", "--help"], ["evaluate", "--help"]])
+def test_neither_numpy_nor_the_network_code_is_imported(words: list[str]) -> None:
+    code = (
+        "import sys; from cellfleet.cli import main; code = main(sys.argv[1:]);"
+        f"heavy = {HEAVY!r} & set(sys.modules); assert not heavy, heavy; sys.exit(code)"
+    )
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+
+
+def test_help_takes_less_time_than_three_bare_starts_of_python_plus_the_bar() -> None:
+    def best(*words: str) -> float:
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    # The bar is 0.3 s; a busy machine shows in the bare start, too.
+    assert best("-m", "cellfleet", "--help") < 0.3 + 2 * best("-c", "pass")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_one_screen_of_100_columns(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([command, "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 45
+
+
+def test_version(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cellfleet {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_reference_names_every_option_and_no_other(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    main([command, "--help"])
+    options = set(re.findall(r"^│ \*?\s*(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    section = re.search(rf"^## `cellfleet {command}\b.*?(?=^## |\Z)", REFERENCE.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, f"{REFERENCE} has no section for {command}"
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section[0], re.MULTILINE)) == options
+
+
+def test_reference_names_every_exit_code() -> None:
+    text = REFERENCE.read_text()
+    assert all(re.search(rf"^\| {code} \|", text, re.MULTILINE) for code in (0, 1, 2, 3, 4, 6, 130))
