@@ -1,0 +1,1 @@
+"""preprocess → predict → postprocess → measure for one plane or block: functions of arrays and one spec."""

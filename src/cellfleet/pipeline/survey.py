@@ -58,3 +58,106 @@ def survey(
     if not manifest.diameter_px or not manifest.diameter_range_px:
         return Survey(found, Scale(zoom=1, source="unscaled"))
     return Survey(found, *_estimated(pixels, found, manifest, predictor))
+
+
+def _limited(zoom: float) -> float:
+    return float(np.clip(zoom, *_ZOOM_LIMITS))
+
+
+def _estimated(
+    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor
+) -> tuple[Scale, tuple[Notice, ...]]:
+    """Choose the zoom from an estimated diameter; images whose objects the model knows stay at their own scale."""
+    diameter = estimate_diameter(pixels, low_high, manifest, predictor)
+    if diameter is None:
+        text = "Pixel size is not known and no objects were found to judge the scale by. --diameter sets it"
+        return Scale(zoom=1, source="estimated"), (Notice("W203", text),)
+    assert manifest.diameter_px and manifest.diameter_range_px, "the caller looked"
+    low, high = manifest.diameter_range_px
+    zoom = 1.0 if low <= diameter <= high else _limited(manifest.diameter_px / diameter)
+    text = f"Pixel size is not known; objects of about {diameter:.0f} px were found"
+    text += "" if zoom == 1 else f" and the image is resampled × {zoom:.2g}"
+    return Scale(zoom=zoom, source="estimated", diameter_px=diameter), (Notice("W204", f"{text}. --diameter sets it"),)
+
+
+_LADDER = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+_WINDOW_PX = 192
+"""Side of the copy that is looked at on each rung, px at model scale: bounds the cost, whatever the image's size."""
+_SMALLEST_COPY_PX = 24
+_CREDIBLE_PEAK = 0.8
+"""Objects at a scale that the model knows reach an outer distance near 1 at their middle; blurred specks do not."""
+_CREDIBLE_DIAMETER_PX = 8.0
+
+
+def estimate_diameter(
+    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor
+) -> float | None:
+    """Estimate the typical object diameter, px of the image; None where no rung shows objects.
+
+    Climbs from small copies to large ones and stops at the first on which objects look right to the model.
+
+    Args:
+        pixels: (R, Y, X).
+        low_high: (R, 2) contrast.
+        manifest: Heads and post-processing.
+        predictor: Segments the copies.
+    """
+    for zoom in _LADDER:
+        copy = _copy(pixels, zoom)
+        if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:
+            continue
+        heads = predictor.predict(copy, low_high)
+        spec = manifest.postprocess
+        maxima, interior = (
+            np.ascontiguousarray(heads[manifest.heads.index(h)]) for h in (spec.maxima_head, spec.interior_head)
+        )
+        labels = deep_watershed(maxima, interior, spec)
+        found = _typical(labels, heads[manifest.heads.index("outer_distance")])
+        if found and found[0] >= _CREDIBLE_DIAMETER_PX and found[1] >= _CREDIBLE_PEAK:
+            return found[0] / zoom
+    return None
+
+
+def _typical(labels: NDArray[np.uint32], outer: NDArray[np.uint8]) -> tuple[float, float] | None:
+    """Return the area-weighted median diameter (px) and the area-weighted mean of the objects' peaks (0…1)."""
+    index = labels.ravel()
+    areas = np.bincount(index)[1:]
+    if not areas.size:
+        return None
+    peaks = np.zeros(areas.size + 1, np.uint8)
+    np.maximum.at(peaks, index, outer.ravel())
+    order = np.argsort(areas)
+    middle = order[np.searchsorted(np.cumsum(areas[order]), areas.sum() / 2)]
+    return float(2 * np.sqrt(areas[middle] / np.pi)), float(np.average(peaks[1:] / 255, weights=areas))
+
+
+def _copy(pixels: NDArray[Any], zoom: float) -> NDArray[np.float32]:
+    """Return the brightest window of the image at `zoom`, at most `_WINDOW_PX` wide."""
+    side = round(_WINDOW_PX / zoom)
+    y, x = _brightest(pixels, side)
+    window = pixels[:, y, x]
+    shape = max(1, round(window.shape[1] * zoom)), max(1, round(window.shape[2] * zoom))
+    return window.astype(np.float32) if zoom == 1 else resampled(window, shape)
+
+
+def _brightest(pixels: NDArray[Any], side: int) -> tuple[slice, slice]:
+    """Return the window of at most `side` px on a half-overlapping grid with the largest sum of all channels."""
+    height, width = pixels.shape[1:]
+    if height <= side and width <= side:
+        return slice(0, height), slice(0, width)
+    best, chosen = -np.inf, (slice(0, side), slice(0, side))
+    # About 32 samples across a window are enough to tell where the signal is.
+    step = max(1, side // 32)
+    for top in _starts(height, side):
+        for left in _starts(width, side):
+            window = slice(top, min(top + side, height)), slice(left, min(left + side, width))
+            signal = float(pixels[:, window[0], window[1]][:, ::step, ::step].mean(dtype=np.float64))
+            if signal > best:
+                best, chosen = signal, window
+    return chosen
+
+
+def _starts(length: int, side: int) -> list[int]:
+    last = max(0, length - side)
+    # At most 16 windows along an axis, however long it is.
+    return sorted({*range(0, last, max(1, side // 2, last // 15)), last})

@@ -1,0 +1,1 @@
+"""Cutting up an image: pure geometry."""

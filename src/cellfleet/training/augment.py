@@ -172,26 +172,26 @@ def _photographed(crop: Crop, spec: Augmentation, random: _Random) -> NDArray[np
     if random.random() < spec.empty_share:
         crop.labels[:], crop.outer[:], crop.inner[:] = 0, 0, 0
         pixels = torch.zeros_like(pixels)
-    if random.random() < 0.3:
+    if random.random() < 0.15:
         pixels = _uneven_stain(pixels, crop.labels, random)
-    pixels = pixels.clamp_min(0) ** float(np.exp(random.normal(0, 0.35)))
-    if random.random() < 0.2:
-        pixels = pixels + random.uniform(0.1, 0.6) * _blurred(pixels, random.uniform(5, 16))
-    if random.random() < 0.35:
+    pixels = pixels.clamp_min(0) ** float(np.exp(random.normal(0, 0.2)))
+    if random.random() < 0.15:
+        pixels = pixels + random.uniform(0.1, 0.5) * _blurred(pixels, random.uniform(5, 16))
+    if random.random() < 0.25:
         pixels = _blurred(pixels, random.uniform(0.4, 2.2))
-    if random.random() < 0.4:
+    if random.random() < 0.25:
         pixels = pixels + _slope(crop.labels.shape, random) * random.uniform(0, 0.5)
     pixels = _noisy(pixels, random)
-    if random.random() < 0.5 and (crop.labels > 0).mean() > 0.02:
+    if random.random() < 0.25 and (crop.labels > 0).mean() > 0.05:
         low, high = torch.quantile(pixels.flatten(), torch.tensor([0.01, 0.998]))
         pixels = (pixels - low) / (high - low).clamp_min(1e-3)
-    pixels = pixels * float(np.exp(random.normal(0, 0.3))) + float(random.normal(0, 0.05))
+    pixels = pixels * float(np.exp(random.normal(0, 0.25))) + float(random.normal(0, 0.04))
     return pixels.clamp(-1, 5)[0].float().numpy()
 
 
 def _uneven_stain(pixels: Tensor, labels: NDArray[np.int32], random: _Random) -> Tensor:
     """Make each object brighter or dimmer by its own factor, with soft transitions."""
-    factors = np.exp(random.normal(0, 0.5, int(labels.max()) + 1)).astype(np.float32)
+    factors = np.exp(random.normal(0, 0.35, int(labels.max()) + 1)).astype(np.float32)
     factors[0] = 1
     soft = _blurred(torch.from_numpy(factors[labels])[None, None], 0.8)
     return pixels * soft
@@ -209,12 +209,13 @@ def _slope(shape: tuple[int, ...], random: _Random) -> Tensor:
 
 def _noisy(pixels: Tensor, random: _Random) -> Tensor:
     """Add camera noise (even) and photon noise (grows with the root of the signal), sometimes grainy."""
-    strength = np.exp(random.uniform(np.log(0.003), np.log(0.15)))
-    photon = np.exp(random.uniform(np.log(0.003), np.log(0.12)))
+    strength = np.exp(random.uniform(np.log(0.002), np.log(0.12)))
+    photon = np.exp(random.uniform(np.log(0.002), np.log(0.10)))
     noise = torch.from_numpy(random.standard_normal(tuple(pixels.shape), np.float32))
     if random.random() < 0.3:
         noise = 2 * _blurred(noise, random.uniform(0.5, 1.0))
-    return pixels + noise * (strength + photon * pixels.clamp_min(0).sqrt())
+    noisy: Tensor = pixels + noise * (strength + photon * pixels.clamp_min(0).sqrt())
+    return noisy
 
 
 def _blurred(pixels: Tensor, sigma_px: float) -> Tensor:
@@ -225,7 +226,10 @@ def _blurred(pixels: Tensor, sigma_px: float) -> Tensor:
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_px) ** 2)
     taps = (taps / taps.sum()).to(pixels.dtype)
     roles = pixels.shape[1]
-    for padding, kernel in (((reach, reach, 0, 0), taps.view(1, 1, 1, -1)), ((0, 0, reach, reach), taps.view(1, 1, -1, 1))):
+    for padding, kernel in (
+        ((reach, reach, 0, 0), taps.view(1, 1, 1, -1)),
+        ((0, 0, reach, reach), taps.view(1, 1, -1, 1)),
+    ):
         padded = functional.pad(pixels, padding, mode="reflect")
         pixels = functional.conv2d(padded, kernel.repeat(roles, 1, 1, 1), groups=roles)
     return pixels

@@ -99,7 +99,7 @@ def _read_sample(path: Path, labels_by_stem: dict[str, Path]) -> Sample:
         )
     low_high = contrast(image)
     low, high = low_high[:, 0, None, None], low_high[:, 1, None, None]
-    return Sample(path.stem, (image - low) / (high - low), labels, median_diameter(labels))
+    return Sample(path.stem, (image.astype(np.float32) - low) / (high - low), labels, median_diameter(labels))
 
 
 def _size(array: NDArray[Any]) -> str:

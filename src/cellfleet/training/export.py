@@ -7,6 +7,7 @@ from the first number to the last. Knows no training data.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellfleet import __version__
 from cellfleet.spec.model import ModelManifest
 
 EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
+
+
+_CITATIONS = (
+    ("Bannon et al., DeepCell Kiosk, Nature Methods 18 (2021): the method's origin", "10.1038/s41592-020-01023-0"),
+    ("Caicedo et al., BBBC038, Nature Methods 16 (2019): training data", "10.1038/s41592-019-0612-7"),
+)
 
 
 class Packaged(nn.Module):
@@ -40,7 +46,12 @@ class Packaged(nn.Module):
 
 
 def export_package(
-    network: nn.Module, manifest: ModelManifest, out: Path, *, example: NDArray[np.float32], contrast: NDArray[np.float32]
+    network: nn.Module,
+    manifest: ModelManifest,
+    out: Path,
+    *,
+    example: NDArray[np.float32],
+    contrast: NDArray[np.float32],
 ) -> None:
     """Write a model package.
 
@@ -54,21 +65,30 @@ def export_package(
     packaged = Packaged(network).eval()
     tensors = (torch.from_numpy(example)[None], torch.from_numpy(contrast)[None])
     weights = out / f"{manifest.name}.onnx"
-    torch.onnx.export(
-        packaged,
-        tensors,
-        str(weights),
-        input_names=["pixels", "contrast"],
-        output_names=["heads"],
-        dynamic_axes={"pixels": {0: "n", 2: "y", 3: "x"}, "contrast": {0: "n"}, "heads": {0: "n", 2: "y", 3: "x"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    _export_graph(packaged, tensors, weights)
     with torch.no_grad():
         heads = packaged(*tensors).numpy()
     for name, array in (("pixels", tensors[0].numpy()), ("contrast", tensors[1].numpy()), ("heads", heads)):
         np.save(out / f"test_{name}.npy", array)
     write_rdf(manifest, out)
+
+
+def _export_graph(packaged: nn.Module, tensors: tuple[Tensor, Tensor], weights: Path) -> None:
+    with warnings.catch_warnings():
+        # The exporter that PyTorch prefers since 2.9 needs onnxscript, and fixes height and width of this graph.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # What it cannot fold, ONNX Runtime folds when it loads the graph.
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
+        torch.onnx.export(
+            packaged,
+            tensors,
+            str(weights),
+            input_names=["pixels", "contrast"],
+            output_names=["heads"],
+            dynamic_axes={name: {0: "n", 2: "y", 3: "x"} for name in ("pixels", "heads")} | {"contrast": {0: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def write_rdf(manifest: ModelManifest, out: Path) -> None:
@@ -87,16 +107,20 @@ def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         "version": manifest.version,
         "license": "Apache-2.0",
         "authors": [{"name": "The cellfleet developers"}],
-        "cite": [{"text": "cellfleet", "url": "https://github.com/cellfleet/cellfleet"}],
+        "cite": [{"text": text, "doi": doi} for text, doi in _CITATIONS],
         "tags": ["segmentation", manifest.compartment, "2d", "fluorescence"],
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_pixels(manifest, out), _contrast(manifest, out)],
         "outputs": [_heads(manifest, out)],
         "weights": {
-            "onnx": {"source": f"{manifest.name}.onnx", "sha256": _sha256(out / f"{manifest.name}.onnx"), "opset_version": 17}
+            "onnx": {
+                "source": f"{manifest.name}.onnx",
+                "sha256": _sha256(out / f"{manifest.name}.onnx"),
+                "opset_version": 17,
+            }
         },
-        "config": {"cellfleet": {"exported_by": __version__, **manifest.model_dump(mode="json")}},
+        "config": {"cellfleet": manifest.model_dump(mode="json")},
     }
 
 

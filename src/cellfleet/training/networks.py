@@ -5,6 +5,8 @@ Shapes are (N, R, Y, X) → (N, 5, Y, X). Knows no data, loss or file.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,7 +48,7 @@ class ResidualUNet(nn.Module):
             _Residual(before, after) for before, after in zip((widths[0], *widths), widths, strict=False)
         )
         self.up = nn.ModuleList(
-            _Residual(fine + coarse, fine) for fine, coarse in reversed(list(zip(widths, widths[1:], strict=False)))
+            _Residual(fine + coarse, fine) for fine, coarse in reversed(list(itertools.pairwise(widths)))
         )
         self.head = nn.Conv2d(widths[0], 4 * len(HEADS), 1)
 

@@ -1,0 +1,192 @@
+"""A data set folder → a model package: load, optimise, choose the post-processing, export, score.
+
+The exported package is what is scored, through the same pipeline that users run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cellfleet import __version__
+from cellfleet.errors import DeviceError
+from cellfleet.evaluation.matching import Match, match, pool
+from cellfleet.models import load_model
+from cellfleet.pipeline.postprocess import deep_watershed
+from cellfleet.pipeline.segment import segment_plane
+from cellfleet.spec.choices import Device
+from cellfleet.spec.model import ModelManifest, Tile
+from cellfleet.spec.postprocess import DeepWatershed
+from cellfleet.spec.segment import SegmentSpec
+from cellfleet.training.card import write_card
+from cellfleet.training.dataset import Sample, load_dataset
+from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, write_rdf
+from cellfleet.training.loop import LOG, State, Tell, optimise
+from cellfleet.training.networks import halo_of, multiple_of
+from cellfleet.training.spec import TrainSpec
+
+_START = DeepWatershed(
+    maxima_head="outer_distance",
+    interior_head="foreground",
+    radius=1,
+    maxima_threshold=0.1,
+    maxima_smooth=1,
+    interior_threshold=0.5,
+    interior_smooth=0,
+    small_objects_threshold=10,
+    fill_holes_threshold=50,
+)
+"""Post-processing during training, and the centre of the search at the end."""
+_SEARCH: dict[str, tuple[Any, ...]] = {
+    "maxima_head": ("outer_distance", "inner_distance"),
+    "maxima_threshold": (0.05, 0.1, 0.15, 0.2, 0.3),
+    "maxima_smooth": (0.5, 1.0, 1.5),
+    "interior_threshold": (0.4, 0.45, 0.5, 0.55, 0.6),
+    "interior_smooth": (0.0, 0.5),
+}
+
+
+def train(
+    spec: TrainSpec, dataset: Path, out: Path, *, device: Device = "auto", tell: Tell = lambda entry: None
+) -> ModelManifest:
+    """Train a model and write its package to `out`; go on where an interrupted run stopped.
+
+    Args:
+        spec: Network, recipe and budget.
+        dataset: Folder as `load_dataset` reads it.
+        out: Package folder; also holds checkpoint and log.
+        device: ``cuda`` is an error where there is none.
+        tell: Called with each log entry.
+
+    Returns:
+        The manifest of the package, with its validation scores.
+    """
+    where = _device(device)
+    out.mkdir(parents=True, exist_ok=True)
+    samples, held_out = load_dataset(dataset, spec.seed)
+    step = multiple_of(spec.network)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out, _START)))
+
+    state = optimise(spec, samples, out, device=where, validate=validate, tell=tell)
+    network = state.average.cpu().eval()
+    postprocess = choose_postprocess(list(_heads(network, held_out, step, "cpu")), held_out)
+    manifest = _manifest(spec, samples, held_out, state, postprocess, where)
+    example = _padded(max(held_out, key=lambda s: int(s.labels.max())).pixels, step)[:, :256, :256]
+    export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
+    scored = manifest.model_copy(update={"scores": {"validation": package_scores(out, held_out)}})
+    write_rdf(scored, out)
+    write_card(scored, out, [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()])
+    return scored
+
+
+def _device(asked: Device) -> str:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "E503", "cuda was asked for, but PyTorch finds no such device", where="--device", action="Use --device cpu"
+        )
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _padded(pixels: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    height, width = pixels.shape[1:]
+    return np.pad(pixels, ((0, 0), (0, -height % multiple), (0, -width % multiple)), mode="reflect")
+
+
+def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str) -> Iterator[NDArray[np.uint8]]:
+    """Yield the quantised heads (4, Y, X) of each sample, in the image's own pixels."""
+    packaged = Packaged(network).eval()
+    for sample in samples:
+        pixels = torch.from_numpy(_padded(sample.pixels, multiple))[None].to(device)
+        contrast = torch.tensor([[[0.0, 1.0]] * pixels.shape[1]], device=device)
+        with torch.no_grad():
+            heads = packaged(pixels, contrast)[0].cpu().numpy()
+        yield heads[:, : sample.labels.shape[0], : sample.labels.shape[1]]
+
+
+def _matches(
+    heads: Iterator[NDArray[np.uint8]] | list[NDArray[np.uint8]], samples: list[Sample], spec: DeepWatershed
+) -> list[Match]:
+    maxima, interior = EXPORTED_HEADS.index(spec.maxima_head), EXPORTED_HEADS.index(spec.interior_head)
+    return [
+        match(
+            deep_watershed(np.ascontiguousarray(maps[maxima]), np.ascontiguousarray(maps[interior]), spec),
+            sample.labels,
+        )
+        for maps, sample in zip(heads, samples, strict=True)
+    ]
+
+
+def scores_of(pooled: Match) -> dict[str, float]:
+    """Return F1 and AP at IoU 0.5, and AP averaged over 0.5…0.9."""
+    return {
+        "f1": round(pooled.at(0.5).f1, 4),
+        "ap": round(pooled.at(0.5).average_precision, 4),
+        "mean_ap": round(pooled.mean_average_precision, 4),
+    }
+
+
+def choose_postprocess(heads: list[NDArray[np.uint8]], samples: list[Sample]) -> DeepWatershed:
+    """Choose the parameters of the watershed on the validation images, one at a time, twice round."""
+    chosen = _START
+    best = -1.0
+    for name, values in itertools.chain.from_iterable([_SEARCH.items()] * 2):
+        for value in values:
+            candidate = chosen.model_copy(update={name: value})
+            scores = scores_of(pool(_matches(heads, samples, candidate)))
+            quality = scores["f1"] + scores["mean_ap"]
+            if quality > best:
+                best, chosen = quality, candidate
+    return chosen
+
+
+def _manifest(
+    spec: TrainSpec,
+    samples: list[Sample],
+    held_out: list[Sample],
+    state: State,
+    postprocess: DeepWatershed,
+    device: str,
+) -> ModelManifest:
+    median, log_sigma = spec.augmentation.diameter_px
+    return ModelManifest(
+        name=spec.name,
+        version="1.0",
+        diameter_px=median,
+        # Half a sigma inside the sizes that training covered well: nothing is gained by rescaling there.
+        diameter_range_px=(round(median * np.exp(-1.2 * log_sigma), 1), round(median * np.exp(1.5 * log_sigma), 1)),
+        heads=EXPORTED_HEADS,
+        tile=Tile(multiple=multiple_of(spec.network), halo=halo_of(spec.network)),
+        postprocess=postprocess,
+        training={
+            "spec": spec.model_dump(mode="json"),
+            "train_images": len(samples),
+            "train_objects": int(sum(len(np.unique(s.labels)) - 1 for s in samples)),
+            "validation_images": len(held_out),
+            "steps": state.step,
+            "minutes": round(state.seconds / 60, 1),
+            "device": device,
+            "processor": platform.processor() or platform.machine(),
+            "parameters": sum(p.numel() for p in state.network.parameters()),
+            "cellfleet": __version__,
+            "torch": torch.__version__,
+        },
+    )
+
+
+def package_scores(package: Path, samples: list[Sample]) -> dict[str, float]:
+    """Score an exported package on samples, through the pipeline that users run (scale estimated)."""
+    model = load_model(package, device="cpu")
+    roles = {role: (index,) for index, role in enumerate(model.manifest.roles)}
+    found = [segment_plane(s.pixels, roles, SegmentSpec(), None, model).labels for s in samples]
+    return scores_of(pool([match(labels, s.labels) for labels, s in zip(found, samples, strict=True)]))

@@ -1,0 +1,188 @@
+"""Training end to end on drawn disks: learns, resumes to the same weights, exports what it validated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from cellfleet.errors import DeviceError, TrainingError
+from cellfleet.models import load_model, read_manifest
+from cellfleet.training.dataset import load_dataset
+from cellfleet.training.loop import CHECKPOINT, optimise
+from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet
+from cellfleet.training.train import train
+
+QUICK = TrainSpec(
+    name="disks",
+    network=UNet(widths=(8, 12)),
+    optimiser=AdamW(learning_rate=1e-2, warm_up_steps=5),
+    augmentation=Augmentation(diameter_px=(14.0, 0.2), empty_share=0),
+    crop_px=64,
+    batch=4,
+    steps=60,
+    steps_per_epoch=30,
+    ema_decay=0.9,
+)
+
+
+def _draw(folder: Path, count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:96, :96]
+    for sub in ("images", "labels"):
+        (folder / sub).mkdir(parents=True)
+    for index in range(count):
+        labels = np.zeros((96, 96), np.uint16)
+        for label in range(1, 9):
+            cy, cx, r = random.uniform(8, 88, 2).tolist() + [random.uniform(6, 8)]
+            disk = (y - cy) ** 2 + (x - cx) ** 2 <= r * r
+            if not labels[disk].any():
+                labels[disk] = label
+        image = 20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)
+        tifffile.imwrite(folder / "images" / f"{index}.tif", image.clip(0, 255).astype(np.uint8))
+        tifffile.imwrite(folder / "labels" / f"{index}.tif", labels)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("disks")
+    _draw(folder / "train", 8, seed=1)
+    _draw(folder / "val", 3, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    out, told = tmp_path_factory.mktemp("model"), []
+    train(QUICK, dataset, out, device="cpu", tell=told.append)
+    return out, told
+
+
+def test_a_minute_of_training_finds_disks(trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, told = trained
+    assert [entry["step"] for entry in told] == [30, 60]
+    assert told[-1]["loss"] < told[0]["loss"]
+    assert read_manifest(out).scores["validation"]["f1"] > 0.8
+
+
+def test_the_package_carries_card_curve_log_and_test_tensors(trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = trained
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"{read_manifest(out).scores['validation']['f1']:.3f}" in card
+    assert (out / "curve.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()] == [
+        30,
+        60,
+    ]
+
+
+def test_the_graph_gives_the_heads_that_training_saw(trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = trained
+    model = load_model(out, device="cpu")
+    pixels, contrast = np.load(out / "test_pixels.npy"), np.load(out / "test_contrast.npy")
+    heads = model.predictor.predict(pixels[0], contrast[0])
+    difference = np.abs(heads.astype(int) - np.load(out / "test_heads.npy")[0].astype(int))
+    assert difference.max() <= 1
+
+
+def test_the_graph_takes_raw_pixels_and_applies_the_contrast(trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = trained
+    model = load_model(out, device="cpu")
+    pixels = np.load(out / "test_pixels.npy")[0]
+    stretched = model.predictor.predict(pixels * 1000 + 200, np.array([[200, 1200]], np.float32))
+    plain = model.predictor.predict(pixels, np.array([[0, 1]], np.float32))
+    assert np.abs(stretched.astype(int) - plain.astype(int)).max() <= 1
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    content: dict[str, torch.Tensor] = torch.load(folder / CHECKPOINT, weights_only=True)["average"]
+    return content
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(dataset: Path, tmp_path: Path) -> None:
+    samples, _ = load_dataset(dataset)
+    spec = QUICK.model_copy(update={"steps": 8, "steps_per_epoch": 4})
+
+    def run(name: str, steps_seen: list[int], stop_at: int | None) -> Path:
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+
+        def tell(entry: dict[str, Any]) -> None:
+            steps_seen.append(entry["step"])
+            if entry["step"] == stop_at:
+                raise KeyboardInterrupt
+
+        optimise(spec, samples, out, device="cpu", validate=lambda _: {"f1": 0.0}, tell=tell)
+        return out
+
+    whole, parts = [], []
+    expected = _weights(run("whole", whole, None))
+    with pytest.raises(KeyboardInterrupt):
+        run("parts", parts, stop_at=4)
+    resumed = _weights(run("parts", parts, None))
+    assert whole == parts == [4, 8]
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_checkpoint_of_other_settings_is_refused(dataset: Path, trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = trained
+    with pytest.raises(TrainingError, match=r"other settings.*E605"):
+        train(QUICK.model_copy(update={"batch": 5}), dataset, out, device="cpu")
+
+
+def test_the_papers_network_and_recipe_train_and_export(dataset: Path, tmp_path: Path) -> None:
+    spec = QUICK.model_copy(
+        update={
+            "network": FeatureNet(receptive_field=21),
+            "optimiser": Sgd(),
+            "steps": 2,
+            "steps_per_epoch": 1,
+            "batch": 1,
+        }
+    )
+    manifest = train(spec, dataset, tmp_path, device="cpu")
+    assert manifest.tile.halo == 10
+    assert 0 <= manifest.scores["validation"]["f1"] <= 1
+
+
+def test_cuda_without_cuda_is_an_error(dataset: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        assert (
+            train(QUICK.model_copy(update={"steps": 1}), dataset, tmp_path, device="cuda").training["device"] == "cuda"
+        )
+        return
+    with pytest.raises(DeviceError, match="E503"):
+        train(QUICK, dataset, tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"),
+    [
+        (lambda d: (d / "images").rename(d / "pictures"), "E601"),
+        (lambda d: (d / "labels" / "1.tif").unlink(), "E602"),
+        (lambda d: tifffile.imwrite(d / "labels" / "1.tif", np.zeros((5, 5), np.uint16)), "E603"),
+        (lambda d: [p.unlink() for s in ("images", "labels") for p in (d / s).iterdir() if p.stem != "0"], "E604"),
+    ],
+)
+def test_unusable_data_says_what_to_do(tmp_path: Path, break_it: Any, code: str) -> None:
+    _draw(tmp_path / "data", 3, seed=3)
+    break_it(tmp_path / "data")
+    with pytest.raises(TrainingError, match=code) as caught:
+        load_dataset(tmp_path / "data")
+    assert caught.value.action
+
+
+def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:
+    _draw(tmp_path / "data", 6, seed=4)
+    manifest = [{"id": str(i), "fov_group": i // 3} for i in range(6)]
+    (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    train_samples, held_out = load_dataset(tmp_path / "data")
+    groups = [{int(s.name) // 3 for s in split} for split in (train_samples, held_out)]
+    assert len(train_samples) == len(held_out) == 3
+    assert not groups[0] & groups[1]
