@@ -65,6 +65,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
