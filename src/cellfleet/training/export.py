@@ -40,8 +40,10 @@ class Packaged(nn.Module):
         """Map raw (N, R, Y, X) and (N, R, 2) to uint8 (N, 4, Y, X), see `EXPORTED_HEADS`."""
         low, high = contrast[..., 0, None, None], contrast[..., 1, None, None]
         maps = self.network(((pixels - low) / (high - low)).clamp(-1, 5))
-        classes = maps[:, 2:].softmax(1)
-        heads = torch.cat([maps[:, :2], 1 - classes[:, :1], classes[:, 2:]], 1)
+        # Softmax of the three classes, spelled out: over this axis ONNX Runtime's own takes a sixth of the whole graph.
+        odds = (maps[:, 3:] - maps[:, 2:3]).clamp(-40, 40).exp()
+        foreground = odds.sum(1, keepdim=True)
+        heads = torch.cat([maps[:, :2], torch.cat([foreground, odds[:, 1:]], 1) / (1 + foreground)], 1)
         return (heads.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
