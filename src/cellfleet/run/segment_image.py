@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import Notice
-from cellfleet.images.channels import choose_channels
+from cellfleet.images.channels import choice_notices, choose_channels
 from cellfleet.images.image import Image
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.measure import measure
@@ -114,7 +114,8 @@ def segment_image(
         size, source = spec.microns_per_pixel, "option"
     planes, clock = image.planes(), Clock()
     labels = np.zeros((len(planes), image.length("Y"), image.length("X")), np.uint32)
-    notices, tables, blank, offset = dict.fromkeys(image.notices), [], 0, 0
+    notices = dict.fromkeys((*image.notices, *choice_notices(image, spec.channels, roles)))
+    tables, blank, offset = [], 0, 0
     with clock.stage("preprocess"):
         shown_plane, known = _first_look(image, roles, spec, size, model)
     for index, (t, z) in enumerate(planes):
