@@ -30,7 +30,7 @@ COLUMNS: dict[str, str] = {
     "perimeter_um": "length of the outline through the centres of border pixels, µm",
     "eccentricity": "of the ellipse with the same second moments: 0 for a circle, towards 1 for a line",
     "orientation": "angle of the major axis to the downward direction, radians from −π/2 to π/2, counter-clockwise",
-    "circularity": "4π · area ÷ perimeter²: about 1 for a disc, less for a ragged or long object; missing for single pixels",
+    "circularity": "4π · area ÷ perimeter²: about 1 for a disc, less when ragged or long; missing for one pixel",
     "solidity": "area ÷ area of the convex hull: 1 without dents",
     "extent": "area ÷ area of the bounding box",
 }
