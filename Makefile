@@ -27,7 +27,6 @@ help:
 
 # --- set-up, remembered by stamp files ---------------------------------------------------------------------------
 
-# The interpreter is part of the stamp: another PYTHON makes a new environment.
 $(VENV)/.made: scripts/system_setup.sh
 	bash scripts/system_setup.sh $(PYTHON) build
 	$(PYTHON) -m venv $(VENV)
@@ -74,7 +73,7 @@ test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
 
 bench: $(VENV)/.package
-	bash benchmarks/run.sh $(BIN)/python
+	set -e; for script in benchmarks/*/run.sh; do bash $$script $(abspath $(BIN))/python; done
 
 soak: $(VENV)/.package
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
