@@ -16,7 +16,7 @@ from cellfleet.models import load_model, read_manifest
 from cellfleet.training.dataset import load_dataset
 from cellfleet.training.loop import CHECKPOINT, optimise
 from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet
-from cellfleet.training.train import train
+from cellfleet.training.run import train
 
 QUICK = TrainSpec(
     name="disks",
@@ -59,7 +59,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     out, told = tmp_path_factory.mktemp("model"), []
-    train(QUICK, dataset, out, device="cpu", tell=told.append)
+    train(dataset, out, QUICK, device="cpu", tell=told.append)
     return out, told
 
 
@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(dataset: Path, tmp_path:
 def test_a_checkpoint_of_other_settings_is_refused(dataset: Path, trained: tuple[Path, list[dict[str, Any]]]) -> None:
     out, _ = trained
     with pytest.raises(TrainingError, match=r"other settings.*E605"):
-        train(QUICK.model_copy(update={"batch": 5}), dataset, out, device="cpu")
+        train(dataset, out, QUICK.model_copy(update={"batch": 5}), device="cpu")
 
 
 def test_the_papers_network_and_recipe_train_and_export(dataset: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_papers_network_and_recipe_train_and_export(dataset: Path, tmp_path:
             "batch": 1,
         }
     )
-    manifest = train(spec, dataset, tmp_path, device="cpu")
+    manifest = train(dataset, tmp_path, spec, device="cpu")
     assert manifest.tile.halo == 10
     assert 0 <= manifest.scores["validation"]["f1"] <= 1
 
@@ -154,11 +154,11 @@ def test_the_papers_network_and_recipe_train_and_export(dataset: Path, tmp_path:
 def test_cuda_without_cuda_is_an_error(dataset: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         assert (
-            train(QUICK.model_copy(update={"steps": 1}), dataset, tmp_path, device="cuda").training["device"] == "cuda"
+            train(dataset, tmp_path, QUICK.model_copy(update={"steps": 1}), device="cuda").training["device"] == "cuda"
         )
         return
     with pytest.raises(DeviceError, match="E503"):
-        train(QUICK, dataset, tmp_path, device="cuda")
+        train(dataset, tmp_path, QUICK, device="cuda")
 
 
 @pytest.mark.parametrize(

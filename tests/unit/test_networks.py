@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cellfleet.training.networks import FeatureNet2D, build_network, halo_of, multiple_of
+from cellfleet.training.networks import FeatureNet2D, build_network, tile_of
 from cellfleet.training.spec import HEADS, FeatureNet, UNet
 
 
@@ -25,7 +25,7 @@ def test_feature_net_has_the_published_number_of_parameters(receptive_field: int
 @pytest.mark.parametrize("spec", [UNet(widths=(4, 6, 8)), FeatureNet(receptive_field=21)])
 @pytest.mark.parametrize("roles", [1, 2])
 def test_output_has_the_size_of_the_input(spec: UNet | FeatureNet, roles: int) -> None:
-    step = multiple_of(spec)
+    step = tile_of(spec).multiple
     pixels = torch.rand(2, roles, 6 * step if step > 1 else 33, 5 * step if step > 1 else 47)
     with torch.no_grad():
         maps = build_network(spec, roles).eval()(pixels)
@@ -45,4 +45,4 @@ def test_convolutions_of_the_feature_net_see_exactly_their_receptive_field(recep
     rows = padded.grad[0, 0].abs().sum(1).nonzero().ravel()
     assert int(rows.max() - rows.min()) + 1 <= receptive_field
     assert abs(int(rows.min() + rows.max()) // 2 - centre) <= 1
-    assert halo_of(FeatureNet(receptive_field=receptive_field)) == receptive_field // 2
+    assert tile_of(FeatureNet(receptive_field=receptive_field)).halo == receptive_field // 2

@@ -7,3 +7,5 @@ from typing import Literal
 Format = Literal["labels-tiff", "csv", "parquet"]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
+Network = Literal["unet", "feature-net"]
+Recipe = Literal["fast", "paper"]

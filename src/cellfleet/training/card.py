@@ -28,7 +28,7 @@ def write_card(manifest: ModelManifest, out: Path, log: Sequence[dict[str, Any]]
     text = f"""# {manifest.name} {manifest.version}
 
 Finds {manifest.compartment} objects; one channel for each of: {", ".join(manifest.roles)}.
-Works best at a median object diameter of {manifest.diameter_px:g} px. Images between {low:g} and {high:g} px are left at
+Works best at a median object diameter of {manifest.diameter_px:g} px. Images between {low:g} and {high:g} px stay at
 their own scale; others are resampled, by a diameter that the user gives or that a first pass estimates.
 
 | data | F1 at IoU 0.5 | AP at IoU 0.5 | mean AP 0.5…0.9 |

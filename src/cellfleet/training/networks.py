@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cellfleet.spec.model import Tile
 from cellfleet.training.spec import HEADS, FeatureNet, UNet
 
 
@@ -21,18 +22,16 @@ def build_network(spec: UNet | FeatureNet, roles: int = 1) -> nn.Module:
     return ResidualUNet(spec.widths, roles)
 
 
-def multiple_of(spec: UNet | FeatureNet) -> int:
-    """Height and width of the input must be a multiple of this."""
-    return 2 ** len(spec.widths) if isinstance(spec, UNet) else 1
+def tile_of(spec: UNet | FeatureNet) -> Tile:
+    """Return multiple, halo and largest size of a tile.
 
-
-def halo_of(spec: UNet | FeatureNet) -> int:
-    """Context in px that a tile needs on each side.
-
-    For the U-Net this is the context that changes the output by less than the quantisation step, measured (the
-    theoretical receptive field is several times larger and its rim carries next to no weight).
+    The U-Net's halo is smaller than its theoretical receptive field, whose rim carries next to no weight
+    (docs/decisions/0002-tiles-and-graph.md has the measured difference). The feature-net works at full resolution
+    with 200 maps, so that its tiles are small.
     """
-    return 64 if isinstance(spec, UNet) else spec.receptive_field // 2
+    if isinstance(spec, UNet):
+        return Tile(multiple=2 ** len(spec.widths), halo=64, largest=1024)
+    return Tile(multiple=1, halo=spec.receptive_field // 2, largest=256)
 
 
 class ResidualUNet(nn.Module):

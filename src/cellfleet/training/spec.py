@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from cellfleet.errors import UsageError
+from cellfleet.spec.choices import Network, Recipe
+
 HEADS = ("outer_distance", "inner_distance", "background", "interior", "border")
 """Output maps of every network, in order; the last three are one softmax."""
 
@@ -65,7 +68,7 @@ class Augmentation(_Spec):
 
 
 class TrainSpec(_Spec):
-    """One training run. Exactly one of `steps` and `minutes` bounds it."""
+    """One training run, bounded by `steps`, or by `minutes` where no steps are given."""
 
     name: str = "model"
     network: Annotated[UNet | FeatureNet, Field(discriminator="kind")] = UNet()
@@ -81,3 +84,36 @@ class TrainSpec(_Spec):
     ema_decay: float = 0.999
     """The weights that are validated and exported are this moving average."""
     seed: int = 0
+
+
+def train_spec(
+    name: str,
+    *,
+    network: Network = "unet",
+    receptive_field: int | None = None,
+    recipe: Recipe = "fast",
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+) -> TrainSpec:
+    """Build a spec from the few choices that the command offers.
+
+    Raises:
+        UsageError: E016 two budgets, E017 a receptive field for a network that has none to choose.
+    """
+    if steps and minutes:
+        raise UsageError("E016", "--steps and --minutes are both given", action="Give one of them")
+    if receptive_field and network != "feature-net":
+        raise UsageError(
+            "E017",
+            f"--receptive-field is given, but network {network!r} has none to choose",
+            action="Add --network feature-net, or leave it out",
+        )
+    return TrainSpec(
+        name=name,
+        network=FeatureNet(receptive_field=receptive_field or 41) if network == "feature-net" else UNet(),
+        optimiser=Sgd() if recipe == "paper" else AdamW(),
+        steps=steps,
+        minutes=None if steps else minutes or 20,
+        seed=seed,
+    )

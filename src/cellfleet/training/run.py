@@ -24,14 +24,14 @@ from cellfleet.models import load_model
 from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.pipeline.segment import segment_plane
 from cellfleet.spec.choices import Device
-from cellfleet.spec.model import ModelManifest, Tile
+from cellfleet.spec.model import ModelManifest
 from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, write_rdf
 from cellfleet.training.loop import LOG, State, Tell, optimise
-from cellfleet.training.networks import halo_of, multiple_of
+from cellfleet.training.networks import tile_of
 from cellfleet.training.spec import TrainSpec
 
 _START = DeepWatershed(
@@ -56,24 +56,35 @@ _SEARCH: dict[str, tuple[Any, ...]] = {
 
 
 def train(
-    spec: TrainSpec, dataset: Path, out: Path, *, device: Device = "auto", tell: Tell = lambda entry: None
+    dataset: str | Path,
+    out: str | Path,
+    spec: TrainSpec | None = None,
+    *,
+    device: Device = "auto",
+    tell: Tell = lambda entry: None,
 ) -> ModelManifest:
-    """Train a model and write its package to `out`; go on where an interrupted run stopped.
+    """Train a model and write its package; go on where an interrupted run stopped.
 
     Args:
-        spec: Network, recipe and budget.
         dataset: Folder as `load_dataset` reads it.
-        out: Package folder; also holds checkpoint and log.
+        out: Package folder, is made; also holds checkpoint and log. Use it as a model: ``segment(..., model=out)``.
+        spec: Network, recipe and budget; None: our network for 20 minutes.
         device: ``cuda`` is an error where there is none.
         tell: Called with each log entry.
 
     Returns:
         The manifest of the package, with its validation scores.
+
+    Raises:
+        TrainingError: E6xx, the data or an earlier run in `out` do not fit.
+        DeviceError: E503, the device is not there.
     """
+    dataset, out = Path(dataset), Path(out)
+    spec = spec or TrainSpec(name=out.name, minutes=20)
     where = _device(device)
-    out.mkdir(parents=True, exist_ok=True)
     samples, held_out = load_dataset(dataset, spec.seed)
-    step = multiple_of(spec.network)
+    out.mkdir(parents=True, exist_ok=True)
+    step = tile_of(spec.network).multiple
 
     def validate(network: nn.Module) -> dict[str, float]:
         return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out, _START)))
@@ -166,7 +177,7 @@ def _manifest(
         # Half a sigma inside the sizes that training covered well: nothing is gained by rescaling there.
         diameter_range_px=(round(median * np.exp(-1.2 * log_sigma), 1), round(median * np.exp(1.5 * log_sigma), 1)),
         heads=EXPORTED_HEADS,
-        tile=Tile(multiple=multiple_of(spec.network), halo=halo_of(spec.network)),
+        tile=tile_of(spec.network),
         postprocess=postprocess,
         training={
             "spec": spec.model_dump(mode="json"),
