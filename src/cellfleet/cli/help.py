@@ -30,7 +30,9 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv""",
     ),
     "train": Help(
-        "Train a model on your own labelled images.",
+        "Train a model on your own labelled images.\n\n"
+        "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "
+        "after a stop, run the same command again.",
         """Example:
   cellfleet train corrected/ --out our-model
   cellfleet segment plates/ -o results --model our-model""",

@@ -12,14 +12,15 @@ def models() -> int:
     """
     from cellfleet.models import bundled_names, read_manifest
 
-    rows = [("name", "version", "finds", "channels", "diameter (px)", "pixel size (µm)", "F1@0.5")]
+    rows = [("name", "version", "finds", "channels", "diameter (px)", "pixel size (µm)", "validation F1")]
     for name in bundled_names():
         manifest = read_manifest(name)
         best = f"{manifest.diameter_px:g}" if manifest.diameter_px else "any"
         size = f"{manifest.microns_per_pixel:g}" if manifest.microns_per_pixel else "any"
         found = "nuclei" if manifest.compartment == "nuclear" else "whole cells"
-        score = manifest.scores.get("f1_50", "")
-        rows.append((name, manifest.version, found, ", ".join(manifest.roles), best, size, str(score)))
+        f1 = manifest.scores.get("validation", {}).get("f1")
+        score = "" if f1 is None else f"{f1:.3f}"
+        rows.append((name, manifest.version, found, ", ".join(manifest.roles), best, size, score))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
