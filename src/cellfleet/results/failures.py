@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from cellfleet.results.atomic import write_bytes
+from cellfleet.results.tables import csv_line
 from cellfleet.spec.record import ImageRecord
 
 _HEADER = ("image", "code", "what", "action")
@@ -19,10 +18,7 @@ def write_failures(path: Path, images: Iterable[ImageRecord]) -> int:
     Written anew at the end of every run, with the header alone when nothing failed: an old list would lie, a missing
     file would leave a script guessing. Raises `OutputError`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
-    failed = [record for record in images if record.error is not None]
-    writer.writerows((r.image, r.error.code, r.error.what, r.error.action) for r in failed if r.error is not None)
-    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    failed = [(record.image, record.error) for record in images if record.error is not None]
+    lines = [csv_line(_HEADER), *(csv_line((image, e.code, e.what, e.action)) for image, e in failed)]
+    write_bytes(path, "".join(lines).encode())
     return len(failed)

@@ -87,7 +87,7 @@ def _too_large(path: Path, what: str) -> OutputError:
 
 
 def _notices(largest: int) -> tuple[Notice, ...]:
-    if largest < _FLOAT32_EXACT:
+    if largest <= _FLOAT32_EXACT:
         return ()
     text = (
         f"{largest} labels are more than the 16 777 216 that ImageJ tells apart; the file itself is exact. "

@@ -6,10 +6,9 @@ pixel value of the object in the label image.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +33,9 @@ def write_csv(path: Path, image: str, columns: Columns) -> None:
         OutputError: E301–E308.
     """
     table = arrow_table(image, columns)
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow([portable_text(name) for name in table.column_names])
     with replacing(path, needed_bytes=table.nbytes * 2) as temporary, open(temporary, "wb") as file:
         # Arrow would put quotes around every name of the header.
-        file.write(header.getvalue().encode())
+        file.write(csv_line(table.column_names).encode())
         arrow_csv.write_csv(table, file, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))
 
 
@@ -70,6 +67,12 @@ def arrow_table(image: str, columns: Columns, *, nan_is_missing: bool = True) ->
     }
     fields = [pa.field(name, array.type, metadata={"description": describe(name)}) for name, array in arrays.items()]
     return pa.table(list(arrays.values()), schema=pa.schema(fields))
+
+
+def csv_line(fields: Iterable[str]) -> str:
+    """Return one line of a CSV file. Python's own writer leaves a lone carriage return without quotes."""
+    quoted = ('"' + f.replace('"', '""') + '"' if re.search('[",\r\n]', f) else f for f in map(portable_text, fields))
+    return ",".join(quoted) + "\n"
 
 
 def portable_text(text: str) -> str:
