@@ -77,6 +77,15 @@ def test_table_and_json_agree_with_the_python_call(
     assert str(pred / "evaluate.json") in err
 
 
+def test_every_field_of_the_json_is_documented(folders: tuple[Path, Path]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "evaluation.md").read_text(encoding="utf-8")
+    command(*folders)
+    written = json.loads((folders[0] / "evaluate.json").read_text())
+    image = written["images"][0]
+    fields = {*written, *image, *image["scores"][0], *image["errors"]} - {"iou_threshold"}
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+
+
 def test_pooled_is_the_sum_over_images(folders: tuple[Path, Path]) -> None:
     result = evaluate(*folders)
     pooled, images = result.pooled.at(0.5), [one.at(0.5) for one in result.images.values()]

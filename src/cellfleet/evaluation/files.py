@@ -94,7 +94,7 @@ def read_labels(path: Path) -> NDArray[np.integer[Any] | np.bool_]:
             "E706",
             f"cannot be read as a label image ({error or type(error).__name__})",
             where=str(path),
-            action="Open it in Fiji and save it again as TIFF",
+            action="Copy or export it again, as TIFF or PNG",
         ) from error
     while labels.ndim > 2 and labels.shape[0] == 1:
         labels = labels[0]
