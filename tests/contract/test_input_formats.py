@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image as PillowImage
+from tests.contract.input_images import pixels, whole
 
 from cellfleet.errors import ImageError
-from cellfleet.images.image import Image
 from cellfleet.images.read import image_from_array, open_image
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
@@ -32,23 +30,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "big": {"bigtiff": True},
     "big endian": {"byteorder": ">"},
 }
-
-
-def pixels(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> NDArray[Any]:
-    values = np.random.default_rng(seed).integers(0, 120, shape)
-    return (values > 60) if dtype == "bool" else values.astype(dtype)
-
-
-def whole(image: Image) -> NDArray[Any]:
-    """Every plane, (planes, C, Y, X); checks what `read_plane` promises of each."""
-    planes = [image.read_plane(t, z) for t, z in image.planes()]
-    for plane in planes:
-        assert plane.dtype == image.dtype and plane.dtype.isnative
-        assert plane.flags.c_contiguous
-        assert plane.shape == (image.channels, image.length("Y"), image.length("X"))
-    assert len(image.channel_names) == image.channels
-    assert len(image.axes) == len(image.shape)
-    return np.stack(planes)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "bool"])
@@ -131,6 +112,15 @@ def test_only_the_pages_of_the_plane_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.read_plane(0, 3)[0], stored[3])
     with pytest.raises(Exception, match="E106"):
         image.read_plane(0, 4)
+
+
+def test_planes_may_be_read_from_several_threads(tmp_path: Path) -> None:
+    stored = pixels((60, 32, 32))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", metadata={"axes": "ZYX"}, compression="zlib")
+    image = open_image(tmp_path / "a.tif", name="a")
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda plane: image.read_plane(*plane)[0], image.planes() * 5))
+    np.testing.assert_array_equal(np.stack(read), np.concatenate([stored] * 5))
 
 
 def test_hyperstack_with_one_page_for_all_planes(tmp_path: Path) -> None:
@@ -300,79 +290,6 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     assert [str(notice) for notice in image.notices] == [
         "Pixels are not square: 0.3 µm high, 0.2 µm wide. The mean, 0.25 µm, is used [W106]"
     ]
-
-
-# PNG and JPEG
-
-
-def save_png(path: Path, image: PillowImage.Image, **options: Any) -> None:
-    image.save(path, "PNG", **options)
-
-
-def test_grey_png_of_8_and_16_bit(tmp_path: Path) -> None:
-    for dtype in ("uint8", "uint16"):
-        stored = pixels((20, 30), dtype) * (500 if dtype == "uint16" else 1)
-        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(stored.astype(dtype)))
-        image = open_image(tmp_path / "a.png", name="a.png")
-        assert (image.axes, image.dtype, image.microns_per_pixel) == ("YX", np.dtype(dtype), None)
-        np.testing.assert_array_equal(whole(image)[0, 0], stored)
-
-
-def test_one_bit_png_is_black_and_white(tmp_path: Path) -> None:
-    stored = pixels((20, 30), "bool")
-    save_png(tmp_path / "a.png", PillowImage.fromarray(stored))
-    np.testing.assert_array_equal(open_image(tmp_path / "a.png", name="a").read_plane()[0], stored * np.uint8(255))
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
-def test_grey_stored_as_colour_just_works(tmp_path: Path, mode: str) -> None:
-    stored = pixels((20, 30), "uint8")
-    save_png(tmp_path / "a.png", PillowImage.fromarray(stored).convert("P" if mode == "P" else mode))
-    image = open_image(tmp_path / "a.png", name="a")
-    assert (image.axes, image.channels) == ("YX", 1)
-    assert [notice.code for notice in image.notices] == ["W110" if mode == "LA" else "W111"]
-    np.testing.assert_array_equal(image.read_plane()[0], stored)
-    np.testing.assert_array_equal(image.read_plane()[0], stored)  # again, when the kept pixels are gone
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-def test_real_colours_are_three_named_channels(tmp_path: Path, bits: int) -> None:
-    stored = pixels((20, 30, 4), "uint8").astype(f"uint{bits}") * (1 if bits == 8 else 257)
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(stored))
-    image = open_image(tmp_path / "a.png", name="a")
-    assert (image.axes, image.channel_names, image.dtype.itemsize) == ("CYX", ("red", "green", "blue"), bits // 8)
-    assert [notice.code for notice in image.notices] == ["W110"]
-    np.testing.assert_array_equal(image.read_plane(), stored[..., :3].transpose(2, 0, 1))
-
-
-def test_png_with_transparent_palette_entry(tmp_path: Path) -> None:
-    stored = pixels((20, 30), "uint8") // 30
-    save_png(tmp_path / "a.png", PillowImage.fromarray(stored).convert("P"), transparency=1)
-    image = open_image(tmp_path / "a.png", name="a")
-    np.testing.assert_array_equal(image.read_plane()[0], stored)
-
-
-def test_faulty_colour_profile_in_png_is_not_heard_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    save_png(tmp_path / "a.png", PillowImage.fromarray(pixels((9, 9), "uint8")), icc_profile=b"nonsense")
-    open_image(tmp_path / "a.png", name="a").read_plane()
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("colour", [False, True])
-def test_jpeg_of_grey_values(tmp_path: Path, colour: bool) -> None:
-    y, x = np.mgrid[:64, :96]
-    stored = ((np.sin(y / 9) * np.cos(x / 7) + 1) * 100).astype("u1")
-    picture = PillowImage.fromarray(stored)
-    (picture.convert("RGB") if colour else picture).save(tmp_path / "a.jpg", quality=90)
-    image = open_image(tmp_path / "a.jpg", name="a.jpg")
-    assert image.axes == "YX"
-    assert np.abs(image.read_plane()[0].astype(int) - stored).max() < 12
-
-
-def test_suffix_does_not_matter_for_what_a_file_is(tmp_path: Path) -> None:
-    stored = pixels((20, 30), "uint8")
-    (tmp_path / "really_png.tif").write_bytes(imagecodecs.png_encode(stored))
-    np.testing.assert_array_equal(open_image(tmp_path / "really_png.tif", name="a").read_plane()[0], stored)
 
 
 # The user's axes, and arrays
