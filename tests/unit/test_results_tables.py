@@ -89,6 +89,11 @@ def test_an_image_without_objects_has_a_header_and_types(tmp_path: Path) -> None
     assert [str(kind) for kind in parquet.read_schema(tmp_path / "a.parquet").types] == ["string", "uint32", "double"]
 
 
+def test_names_that_are_no_utf8_stay_apart() -> None:
+    assert portable_text("a\udcff.tif") == "a\\udcff.tif"
+    assert portable_text("µ 1.tif") == "µ 1.tif"
+
+
 def test_other_readers_agree_with_ours(tmp_path: Path) -> None:
     columns = {"label": np.arange(1, 4, dtype=np.uint32), "sum_1": np.array([3.5, np.nan, np.inf])}
     write_csv(tmp_path / "a.csv", "a.tif", columns)

@@ -294,7 +294,7 @@ def _file_links(record: ImageRecord) -> str:
 
 def _link(path: str, text: str) -> str:
     """Link to a file beside the report. "./" and the escaped colon keep odd names from being schemes or hosts."""
-    return f'<a href="./{escape(quote(path, errors="surrogateescape"))}">{_text(text)}</a>'
+    return f'<a href="./{escape(quote(path))}">{_text(text)}</a>'
 
 
 def _data_url(path: Path) -> str | None:
