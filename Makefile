@@ -11,6 +11,7 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 SOAK_ARGS ?=
 BIN = $(VENV)/bin
 PIP = python -m pip --disable-pip-version-check --quiet
@@ -73,7 +74,7 @@ test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
 
 bench: $(VENV)/.package
-	set -e; for script in benchmarks/*/run.sh; do bash $$script $(abspath $(BIN))/python; done
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 soak: $(VENV)/.package
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
