@@ -168,6 +168,14 @@ def test_channel_last_samples_without_colour_are_channels(tmp_path: Path) -> Non
     np.testing.assert_array_equal(image.read_plane(), stored.transpose(2, 0, 1))
 
 
+def test_transparency_of_a_grey_tiff_is_dropped(tmp_path: Path) -> None:
+    stored = pixels((20, 30, 2), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", extrasamples=["unassalpha"])
+    image = open_image(tmp_path / "a.tif", name="a")
+    assert (image.axes, [notice.code for notice in image.notices]) == ("YX", ["W110"])
+    np.testing.assert_array_equal(image.read_plane()[0], stored[..., 0])
+
+
 def test_white_as_zero_is_turned_into_light(tmp_path: Path) -> None:
     stored = pixels((20, 30), "uint8")
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from cellfleet.errors import ImageError
 from cellfleet.images.colour import Colours, is_grey, judge_colours
 from cellfleet.images.read import image_from_array
 
@@ -39,14 +40,20 @@ def test_faint_colours_and_16_bit_must_be_exactly_equal() -> None:
     assert not is_grey(np.stack([deep, deep, deep + np.uint16(1)]))
 
 
-def test_later_plane_in_colour_is_an_error() -> None:
-    stack = np.stack([np.stack([GREY] * 3), np.stack([GREY, np.roll(GREY, 1), GREY])])
+def test_another_plane_in_colour_is_an_error() -> None:
+    stack = np.stack([np.stack([GREY, np.roll(GREY, 1), GREY]), np.stack([GREY] * 3)])
     image = image_from_array(stack, axes="TSYX")
-    assert image.read_plane(0, 0).shape == (1, 8, 9)
+    assert image.read_plane(1, 0).shape == (1, 8, 9)
     with pytest.raises(
-        Exception, match=r"plane t=2, z=1 is in colour, but the first plane is grey\..*--axes.*\[E207\]"
+        ImageError, match=r"plane t=1, z=1 is in colour, but the middle plane is grey\..*--axes.*\[E207\]"
     ):
-        image.read_plane(1, 0)
+        image.read_plane(0, 0)
+
+
+def test_dark_first_plane_does_not_decide() -> None:
+    colours = np.stack([np.roll(GREY, i) for i in range(3)])
+    image = image_from_array(np.stack([colours * 0, colours, colours]), axes="ZSYX")
+    assert image.channel_names == ("red", "green", "blue")
 
 
 def test_channels_of_colours_are_named_by_both() -> None:

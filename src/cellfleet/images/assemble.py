@@ -46,8 +46,8 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
     check_sizes(stored.shape, name)
     letters, notices = settle_axes(stored.axes, stored.shape, override=axes, name=name, unit=stored.unit)
     lengths = dict(zip(letters, stored.shape, strict=True))
-    first: dict[tuple[int, int], NDArray[np.generic]] = {}
-    channels = _settle_channels(stored, letters, lengths, first, colours_by_user="S" in (axes or "").upper())
+    decoded: dict[tuple[int, int], NDArray[np.generic]] = {}
+    channels = _settle_channels(stored, letters, lengths, decoded, colours_by_user="S" in (axes or "").upper())
     lengths["C"] = len(channels.names)
     image_axes = "".join(letter for letter in "TCZ" if lengths.get(letter, 1) > 1) + "YX"
     microns, source, size_notices = settle_pixel_size(stored.pixel_sizes)
@@ -56,7 +56,7 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
         axes=image_axes,
         shape=tuple(lengths[letter] for letter in image_axes),
         dtype=stored.dtype,
-        reader=_reader(stored, letters, channels, first, name),
+        reader=_reader(stored, letters, channels, decoded, name),
         channel_names=channels.names,
         microns_per_pixel=microns,
         microns_per_pixel_source=source,
@@ -82,19 +82,19 @@ def _reader(
     stored: Stored,
     letters: str,
     channels: _Channels,
-    first: dict[tuple[int, int], NDArray[np.generic]],
+    decoded: dict[tuple[int, int], NDArray[np.generic]],
     name: str,
 ) -> Callable[[int, int], Plane]:
-    """Return the function (t, z) → (C, Y, X); `first` holds planes decoded already, each handed out once."""
+    """Return the function (t, z) → (C, Y, X); `decoded` holds planes read already, each handed out once."""
 
     def read(t: int, z: int) -> Plane:
-        samples = first.pop((t, z), None)
+        samples = decoded.pop((t, z), None)
         if samples is None:
             samples = _read_samples(stored, letters, t, z)
         if channels.grey and not all(is_grey(channel) for channel in samples):
             raise ImageError(
                 "E207",
-                f"plane t={t + 1}, z={z + 1} is in colour, but the first plane is grey",
+                f"plane t={t + 1}, z={z + 1} is in colour, but the middle plane is grey",
                 where=name,
                 action="Say that the colours are channels with --axes, with C in the place of S",
             )
@@ -108,11 +108,11 @@ def _settle_channels(
     stored: Stored,
     letters: str,
     lengths: dict[str, int],
-    first: dict[tuple[int, int], NDArray[np.generic]],
+    decoded: dict[tuple[int, int], NDArray[np.generic]],
     *,
     colours_by_user: bool,
 ) -> _Channels:
-    """Decide what samples mean; put a plane that had to be decoded for it into `first`."""
+    """Decide what samples mean; put a plane that had to be decoded for it into `decoded`."""
     count, samples = lengths.get("C", 1), lengths.get("S", 1)
     names = stored.channel_names if len(stored.channel_names) == count else ("",) * count
     if samples == 2 and stored.colours:
@@ -122,7 +122,9 @@ def _settle_channels(
     if stored.small is not None and count == 1 and stored.small.shape[-1] == samples:
         planes = stored.small.transpose(2, 0, 1)[np.newaxis]
     else:
-        planes = first[0, 0] = _read_samples(stored, letters, 0, 0)
+        # Of a stack, the middle is the plane most likely to show something.
+        middle = (lengths.get("T", 1) // 2, lengths.get("Z", 1) // 2)
+        planes = decoded[middle] = _read_samples(stored, letters, *middle)
     judged = [judge_colours(plane) for plane in planes]
     alpha = samples in ALPHA_SAMPLES
     if all(colours.grey for colours in judged):

@@ -157,7 +157,7 @@ def _distinct(sources: list[Source]) -> list[Source]:
 def _check_file(given: Path) -> None:
     """Refuse a path that is not there or has a suffix that is not read."""
     where = printable(str(given))
-    url = re.match(r"([a-z][a-z0-9+.-]+):/", str(given), re.IGNORECASE)
+    url = re.match(r"([a-z][a-z0-9+.-]+):[/\\]", str(given), re.IGNORECASE)
     if url and not given.exists():
         raise InputError(
             "E103",

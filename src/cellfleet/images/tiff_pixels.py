@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import InputError
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, YCBCR = 0, 1, 2, 3, 4, 6
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG_CODES = frozenset({6, 7, 33007, 34892})
 """Compressions for which tifffile decodes YCbCr to RGB."""
 COLOUR_MODELS = {5: "CMYK", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
@@ -52,7 +52,9 @@ def conversion_of(page: tifffile.TiffPage, *, is_imagej: bool, name: str) -> Con
         return Conversion(dtype, _inverter(dtype, page.bitspersample))
     if photometric == PALETTE and not is_imagej and page.colormap is not None and dtype.kind == "u":
         return _palette(page.colormap)
-    return Conversion(dtype, lambda pixels: pixels, colours=photometric in (RGB, YCBCR))
+    # Two samples are grey and transparency only if the file says so; else they are two channels.
+    grey_alpha = photometric == BLACK_IS_ZERO and tuple(page.extrasamples) in ((1,), (2,))
+    return Conversion(dtype, lambda pixels: pixels, colours=photometric in (RGB, YCBCR) or grey_alpha)
 
 
 def _inverter(dtype: np.dtype[np.generic], bits: int) -> Callable[[NDArray[np.generic]], NDArray[np.generic]]:
