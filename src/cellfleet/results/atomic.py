@@ -49,8 +49,8 @@ def replacing(path: Path, *, needed_bytes: int | None = None) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
+        # The folder is not flushed: after a power cut the newest names may be gone, but never point to half a file.
         os.replace(temporary, path)
-        _flush_folder(path.parent)
     except OSError as error:
         raise output_error(error, path, needed_bytes=needed_bytes) from error
     finally:
@@ -161,18 +161,6 @@ def _flush(path: Path) -> None:
     # "r+": Windows flushes only handles that may write.
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows and some network drives cannot open or flush a folder."""
-    if sys.platform == "win32":
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _host() -> str:
