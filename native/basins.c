@@ -53,54 +53,68 @@ static void ascend_eight(const float *first, const float *second, ptrdiff_t stri
     }
 }
 
-CF_CLONES
-static uint32_t count_peaks(const uint8_t *direction, size_t width) {
-    uint32_t count = 0;
-    for (size_t x = 0; x < width; x++) count += direction[x] == CF_CENTRE;
-    return count;
-}
-
-static uint32_t find_directions(const Grid *grid, Order order, float floor, Connectivity connectivity,
-                                uint8_t *direction) {
-    uint32_t peaks = 0;
+static void find_directions(const Grid *grid, Order order, float floor, Connectivity connectivity,
+                            uint8_t *direction) {
+    const ptrdiff_t stride = (ptrdiff_t)grid->stride;
     memset(direction, CF_NONE, grid->size);
     for (size_t y = 0; y < grid->height; y++) {
         const size_t row = grid_row(grid, y);
-        (connectivity == CF_FOUR ? ascend_four : ascend_eight)(order.first + row, order.second + row,
-                                                                (ptrdiff_t)grid->stride, floor, grid->width,
-                                                                direction + row);
-        peaks += count_peaks(direction + row, grid->width);
+        if (connectivity == CF_FOUR)
+            ascend_four(order.first + row, order.second + row, stride, floor, grid->width, direction + row);
+        else
+            ascend_eight(order.first + row, order.second + row, stride, floor, grid->width, direction + row);
     }
-    return peaks;
 }
 
-static void follow(const ptrdiff_t *offsets, size_t p, Basins *basins) {
+CF_CLONES
+static size_t count_peaks(const uint8_t *direction, size_t size) {
+    size_t count = 0;
+    for (size_t p = 0; p < size; p++) count += direction[p] == CF_CENTRE;
+    return count;
+}
+
+static void list_peaks(const Grid *grid, Basins *basins) {
+    const uint8_t *p = basins->direction, *end = p + grid->size;
+    basins->count = 0;
+    while ((p = memchr(p, CF_CENTRE, (size_t)(end - p))) != NULL) {
+        basins->peak[++basins->count] = (uint32_t)(p - basins->direction);
+        p++;
+    }
+}
+
+cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins) {
+    find_directions(grid, order, floor, connectivity, basins->direction);
+    basins->peak = malloc((count_peaks(basins->direction, grid->size) + 1) * sizeof *basins->peak);
+    if (!basins->peak) return CF_NO_MEMORY;
+    list_peaks(grid, basins);
+    return CF_OK;
+}
+
+/* Take the basin of the first pixel uphill that has one, for p and for every pixel in between. */
+static uint32_t follow(const ptrdiff_t *offsets, const uint8_t *direction, size_t p, uint32_t *basin) {
+    size_t q = p;
+    while (!basin[q]) q += (size_t)offsets[direction[q]];
+    const uint32_t found = basin[q];
+    for (; p != q; p += (size_t)offsets[direction[p]]) basin[p] = found;
+    return found;
+}
+
+void find_basins(const Grid *grid, Order order, float floor, Basins *basins) {
     const uint8_t *direction = basins->direction;
     uint32_t *basin = basins->basin;
-    size_t q = p;
-    while (!basin[q] && direction[q] != CF_CENTRE) q += (size_t)offsets[direction[q]];
-    if (!basin[q]) {
-        basins->count++;
-        basins->peak[basins->count] = (uint32_t)q;
-        basin[q] = basins->count;
-    }
-    const uint32_t found = basin[q];
-    for (q = p; basin[q] != found; q += (size_t)offsets[direction[q]]) basin[q] = found;
-}
-
-cf_status find_basins(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins) {
-    const size_t peaks = find_directions(grid, order, floor, connectivity, basins->direction);
-    basins->count = 0;
-    basins->peak = malloc((peaks + 1) * sizeof *basins->peak);
-    if (!basins->peak) return CF_NO_MEMORY;
-
     ptrdiff_t offsets[CF_DIRECTIONS];
     direction_offsets(grid, offsets);
-    memset(basins->basin, 0, grid->size * sizeof *basins->basin);
+    memset(basin, 0, grid->size * sizeof *basin);
+    for (uint32_t b = 1; b <= basins->count; b++)
+        if (order.first[basins->peak[b]] > floor) basin[basins->peak[b]] = b;
     for (size_t y = 0; y < grid->height; y++) {
         const size_t row = grid_row(grid, y);
-        for (size_t p = row; p < row + grid->width; p++)
-            if (basins->direction[p] != CF_NONE && !basins->basin[p]) follow(offsets, p, basins);
+        for (size_t p = row; p < row + grid->width; p++) {
+            if (!(order.first[p] > floor)) continue;
+            /* Whether the next pixel uphill knows is easier to predict than whether this one does. */
+            const size_t uphill = p + (size_t)offsets[direction[p]];
+            const uint32_t known = basin[uphill];
+            basin[p] = known ? known : follow(offsets, direction, uphill, basin);
+        }
     }
-    return CF_OK;
 }

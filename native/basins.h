@@ -13,7 +13,10 @@ typedef struct {
     uint32_t count;
 } Basins;
 
-/* Fill `direction` and `basin` (given by the caller), allocate `peak`. Pixels with first > floor belong to basins. */
-cf_status find_basins(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins);
+/* Fill `direction` (given by the caller) for pixels with first > floor, and allocate `peak`, in raster order. */
+cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins);
+
+/* Fill `basin` (given by the caller) for pixels with first > floor, which may lie above the floor of find_peaks. */
+void find_basins(const Grid *grid, Order order, float floor, Basins *basins);
 
 #endif

@@ -6,34 +6,37 @@
 
 #include "flood.h"
 
-enum { UNSEEN = 0 };
-static const uint32_t DROPPED = UINT32_MAX;
-
-static void count_areas(const Grid *grid, const uint32_t *labelled, uint32_t *area) {
+/* Area of every label, and the labels in the order of their first pixels; returns how many there are. */
+static uint32_t survey(const Grid *grid, const uint32_t *labelled, uint32_t *area, uint32_t *order) {
+    uint32_t count = 0;
     for (size_t y = 0; y < grid->height; y++) {
         const uint32_t *row = labelled + grid_row(grid, y);
         for (size_t x = 0; x < grid->width;) {
             const size_t from = x;
-            while (++x < grid->width && row[x] == row[from]) {
+            const uint32_t value = row[x], label = value & ~CF_LABELLED;
+            while (++x < grid->width && row[x] == value) {
             }
-            area[row[from] & ~CF_LABELLED] += (uint32_t)(x - from);
-        }
-    }
-}
-
-/* `number` holds per seed label: UNSEEN or DROPPED at first, the final label after the first pixel. */
-static uint32_t number_objects(const Grid *grid, const uint32_t *labelled, uint32_t *number, uint32_t *labels) {
-    uint32_t count = 0;
-    for (size_t y = 0; y < grid->height; y++) {
-        const uint32_t *row = labelled + grid_row(grid, y);
-        uint32_t *out = labels + y * grid->width;
-        for (size_t x = 0; x < grid->width; x++) {
-            const uint32_t label = row[x] & ~CF_LABELLED;
-            if (label && number[label] == UNSEEN) number[label] = ++count;
-            out[x] = label && number[label] != DROPPED ? number[label] : 0;
+            if (label && area[label] == 0) order[count++] = label;
+            area[label] += (uint32_t)(x - from);
         }
     }
     return count;
+}
+
+/* Turn areas into final labels, 0 for what is dropped; returns the number of objects. */
+static uint32_t number_objects(const uint32_t *order, uint32_t count, size_t smallest, uint32_t *area) {
+    uint32_t objects = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t label = order[i];
+        area[label] = area[label] >= smallest ? ++objects : 0;
+    }
+    area[0] = 0;
+    return objects;
+}
+
+CF_CLONES
+static void write_row(const uint32_t *labelled, const uint32_t *number, size_t width, uint32_t *CF_RESTRICT labels) {
+    for (size_t x = 0; x < width; x++) labels[x] = number[labelled[x] & ~CF_LABELLED];
 }
 
 static uint32_t image_index(const Grid *grid, uint32_t pixel) {
@@ -46,7 +49,7 @@ static cf_status reorder_seeds(const Grid *grid, const uint32_t *number, uint32_
     if (!pixel) return CF_NO_MEMORY;
     for (uint32_t k = 0; k < seeds->count; k++) {
         const uint32_t label = number[k + 1];
-        if (label != UNSEEN && label != DROPPED) pixel[label - 1] = image_index(grid, seeds->pixel[k]);
+        if (label) pixel[label - 1] = image_index(grid, seeds->pixel[k]);
     }
     free(seeds->pixel);
     seeds->pixel = pixel;
@@ -54,7 +57,7 @@ static cf_status reorder_seeds(const Grid *grid, const uint32_t *number, uint32_
     return CF_OK;
 }
 
-/* Marks on background pixels, always at or after the scan's position; none is left when the scan has passed. */
+/* Marks on background pixels while holes are searched. */
 #define OPEN (CF_LABELLED | 0u)    /* its background component is known to be no hole */
 #define VISITED (CF_LABELLED | 1u) /* belongs to the hole that is being looked at */
 
@@ -63,6 +66,7 @@ typedef struct {
     size_t height, width, largest;
     size_t *pixels; /* of the hole, `largest` at most */
     size_t count;
+    uint8_t *marks; /* a row */
 } HoleSearch;
 
 /* Returns 0 when the neighbour shows that this is no hole of `owner`. */
@@ -90,45 +94,74 @@ static int is_hole(HoleSearch *search, size_t start, uint32_t owner) {
     return 1;
 }
 
-/* A hole's first pixel has its owner above and to the left. Pixels of what proved to be no hole are marked, so that
- * they are not searched again: the search is linear. */
+/* marks[x] = may a hole begin here? Its first pixel has its owner above and to the left. */
+CF_CLONES
+static void mark_corners(const uint32_t *row, const uint32_t *above, size_t width, uint8_t *CF_RESTRICT marks) {
+    for (size_t x = 1; x < width; x++) marks[x] = (row[x] == 0) & (row[x - 1] == above[x]) & (above[x] != 0);
+}
+
+/* The first row of a hole ends soon, at its owner, and lies below it. Tells open background apart quickly. */
+static int begins_hole(const HoleSearch *search, size_t p) {
+    const uint32_t *here = search->labels + p, *above = here - search->width, owner = here[-1];
+    const size_t rest = search->width - p % search->width;
+    size_t n = 0;
+    while (n < rest && n < search->largest && here[n] == 0 && above[n] == owner) n++;
+    return n < rest && here[n] == owner;
+}
+
+static void search_hole(HoleSearch *search, size_t p) {
+    const uint32_t owner = search->labels[p - 1];
+    const uint32_t filling = is_hole(search, p, owner) ? owner : OPEN;
+    for (size_t i = 0; i < search->count; i++) search->labels[search->pixels[i]] = filling;
+}
+
+/* Pixels of what proved to be no hole are marked, so that they are not searched again: the search is linear. */
 static void scan_holes(HoleSearch *search) {
-    for (size_t y = 0; y < search->height; y++) {
-        uint32_t *row = search->labels + y * search->width;
-        for (size_t x = 0; x < search->width; x++) {
-            if (row[x] & CF_LABELLED) row[x] = 0;
-            else if (row[x] == 0 && y && x && row[x - 1] && row[x - 1] == *(row + x - search->width)) {
-                const uint32_t owner = row[x - 1];
-                const uint32_t filling = is_hole(search, y * search->width + x, owner) ? owner : OPEN;
-                for (size_t i = 0; i < search->count; i++) search->labels[search->pixels[i]] = filling;
-                if (row[x] == OPEN) row[x] = 0;
-            }
-        }
+    const size_t width = search->width;
+    for (size_t y = 1; y < search->height; y++) {
+        uint32_t *row = search->labels + y * width;
+        mark_corners(row, row - width, width, search->marks);
+        for (size_t x = 1; x < width; x++)
+            if (search->marks[x] && row[x] == 0 && begins_hole(search, y * width + x))
+                search_hole(search, y * width + x);
     }
+}
+
+CF_CLONES
+static void clear_marks(uint32_t *labels, size_t size) {
+    for (size_t p = 0; p < size; p++) labels[p] &= labels[p] & CF_LABELLED ? 0 : UINT32_MAX;
 }
 
 static cf_status fill_holes(const Grid *grid, size_t largest, uint32_t *labels) {
     const size_t pixels = grid->height * grid->width;
-    HoleSearch search = {labels, grid->height, grid->width, largest < pixels ? largest : pixels, NULL, 0};
+    HoleSearch search = {.labels = labels, .height = grid->height, .width = grid->width};
+    search.largest = largest < pixels ? largest : pixels;
     if (search.largest == 0) return CF_OK;
     search.pixels = malloc(search.largest * sizeof *search.pixels);
-    if (!search.pixels) return CF_NO_MEMORY;
-    scan_holes(&search);
+    search.marks = calloc(grid->width, 1);
+    const cf_status status = search.pixels && search.marks ? CF_OK : CF_NO_MEMORY;
+    if (status == CF_OK) {
+        scan_holes(&search);
+        clear_marks(labels, pixels);
+    }
+    free(search.marks);
     free(search.pixels);
-    return CF_OK;
+    return status;
 }
 
 cf_status collect_objects(const Grid *grid, const uint32_t *labelled, size_t smallest, size_t largest_hole,
                           Seeds *seeds, uint32_t *labels) {
     uint32_t *number = calloc((size_t)seeds->count + 1, sizeof *number);
-    if (!number) return CF_NO_MEMORY;
-    if (smallest > 1) {
-        count_areas(grid, labelled, number);
-        for (uint32_t k = 1; k <= seeds->count; k++) number[k] = number[k] < smallest ? DROPPED : UNSEEN;
+    uint32_t *order = malloc(((size_t)seeds->count + 1) * sizeof *order);
+    cf_status status = number && order ? CF_OK : CF_NO_MEMORY;
+    if (status == CF_OK) {
+        const uint32_t found = survey(grid, labelled, number, order);
+        const uint32_t count = number_objects(order, found, smallest, number);
+        for (size_t y = 0; y < grid->height; y++)
+            write_row(labelled + grid_row(grid, y), number, grid->width, labels + y * grid->width);
+        status = reorder_seeds(grid, number, count, seeds);
     }
-    const uint32_t count = number_objects(grid, labelled, number, labels);
-    cf_status status = reorder_seeds(grid, number, count, seeds);
+    free(order);
     free(number);
-    if (status == CF_OK) status = fill_holes(grid, largest_hole, labels);
-    return status;
+    return status == CF_OK ? fill_holes(grid, largest_hole, labels) : status;
 }

@@ -116,74 +116,101 @@ cf_status saddles_finish(Saddles *saddles) {
     return status;
 }
 
-CF_CLONES
-static void mark_row(const uint32_t *here, const uint32_t *there, size_t width, uint8_t bit,
-                     uint8_t *CF_RESTRICT marks) {
-    for (size_t x = 0; x < width; x++) {
-        const int differ = (here[x] != there[x]) & (here[x] != 0) & (there[x] != 0);
-        marks[x] |= (uint8_t)(differ ? bit : 0);
-    }
-}
-
-typedef struct {
-    size_t down;
-    ptrdiff_t across;
-} Step;
-
 /* Each unordered pair of neighbours once: only steps that lead onwards in raster order. */
-static const Step STEPS[] = {{0, 1}, {1, 0}, {1, -1}, {1, 1}, {0, 2}, {2, 0}};
+enum { FOUR_STEPS = 2, EIGHT_STEPS = 4, HOP_STEPS = 6 };
+static const struct {
+    int down, across;
+} STEPS[HOP_STEPS] = {{0, 1}, {1, 0}, {1, -1}, {1, 1}, {0, 2}, {2, 0}};
 
 typedef struct {
     const Grid *grid;
     const uint32_t *basin;
-    int steps[6], count; /* indices into STEPS */
+    int steps;
+    ptrdiff_t offset[HOP_STEPS];
     EdgeVisitor visit;
     void *context;
-    uint8_t *marks; /* a row, filled up to a multiple of 8 */
+    uint8_t *marks;    /* a row, filled up to a multiple of 8 */
+    uint32_t *columns; /* as many, and one */
 } EdgeScan;
 
-static ptrdiff_t step_offset(const EdgeScan *scan, int k) {
-    const Step step = STEPS[scan->steps[k]];
-    return (ptrdiff_t)(step.down * scan->grid->stride) + step.across;
+/* Bit k of marks[x]: does step k lead from a basin to another? */
+CF_INLINE void mark_row(const uint32_t *here, const ptrdiff_t *offset, int steps, size_t width,
+                        uint8_t *CF_RESTRICT marks) {
+    for (size_t x = 0; x < width; x++) {
+        const uint32_t basin = here[x];
+        uint32_t bits = 0;
+        for (int k = 0; k < steps; k++) {
+            const uint32_t other = here[(ptrdiff_t)x + offset[k]];
+            bits |= ((other != basin) & (other != 0) ? 1u : 0u) << k;
+        }
+        marks[x] = (uint8_t)(basin != 0 ? bits : 0);
+    }
 }
 
-static cf_status visit_pixel(const EdgeScan *scan, size_t p, uint8_t marks) {
-    for (int k = 0; k < scan->count; k++) {
-        if (!(marks >> k & 1)) continue;
-        const uint32_t q = (uint32_t)((ptrdiff_t)p + step_offset(scan, k));
-        if (scan->visit(scan->context, (uint32_t)p, q) != CF_OK) return CF_NO_MEMORY;
+CF_CLONES
+static void mark_four(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
+    mark_row(here, offset, FOUR_STEPS, width, marks);
+}
+
+CF_CLONES
+static void mark_eight(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
+    mark_row(here, offset, EIGHT_STEPS, width, marks);
+}
+
+CF_CLONES
+static void mark_hops(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
+    mark_row(here, offset, HOP_STEPS, width, marks);
+}
+
+static cf_status visit_pixel(const EdgeScan *scan, size_t p, uint8_t bits) {
+    for (int k = 0; bits; k++, bits >>= 1) {
+        if (!(bits & 1)) continue;
+        if (scan->visit(scan->context, (uint32_t)p, (uint32_t)((ptrdiff_t)p + scan->offset[k])) != CF_OK)
+            return CF_NO_MEMORY;
     }
     return CF_OK;
 }
 
-static cf_status visit_row(const EdgeScan *scan, size_t y) {
-    const size_t width = scan->grid->width, row = grid_row(scan->grid, y);
-    memset(scan->marks, 0, (width + 7) / 8 * 8);
-    for (int k = 0; k < scan->count; k++)
-        if (y + STEPS[scan->steps[k]].down <= scan->grid->height)
-            mark_row(scan->basin + row, scan->basin + row + step_offset(scan, k), width, (uint8_t)(1 << k),
-                     scan->marks);
+/* Columns of marked pixels; without branches where there are any, because where they stand cannot be predicted. */
+static size_t list_marked(const uint8_t *marks, size_t width, uint32_t *columns) {
+    size_t count = 0;
     for (size_t x = 0; x < width; x += 8) {
         uint64_t eight; /* most pixels lie inside a basin: skip them eight at a time */
-        memcpy(&eight, scan->marks + x, 8);
+        memcpy(&eight, marks + x, 8);
         if (!eight) continue;
-        for (size_t i = x; i < x + 8; i++)
-            if (scan->marks[i] && visit_pixel(scan, row + i, scan->marks[i]) != CF_OK) return CF_NO_MEMORY;
+        for (size_t i = x; i < x + 8; i++) {
+            columns[count] = (uint32_t)i;
+            count += marks[i] != 0;
+        }
     }
+    return count;
+}
+
+static cf_status visit_row(const EdgeScan *scan, size_t y) {
+    const size_t width = scan->grid->width, row = grid_row(scan->grid, y);
+    if (scan->steps == FOUR_STEPS)
+        mark_four(scan->basin + row, scan->offset, width, scan->marks);
+    else if (scan->steps == HOP_STEPS)
+        mark_hops(scan->basin + row, scan->offset, width, scan->marks);
+    else
+        mark_eight(scan->basin + row, scan->offset, width, scan->marks);
+    const size_t count = list_marked(scan->marks, width, scan->columns);
+    for (size_t i = 0; i < count; i++)
+        if (visit_pixel(scan, row + scan->columns[i], scan->marks[scan->columns[i]]) != CF_OK) return CF_NO_MEMORY;
     return CF_OK;
 }
 
 cf_status visit_edges(const Grid *grid, const uint32_t *basin, Connectivity connectivity, int hop_two,
                       EdgeVisitor visit, void *context) {
-    EdgeScan scan = {grid, basin, {0, 1, 2, 3, 4, 5}, connectivity == CF_FOUR ? 2 : 4, visit, context, NULL};
-    if (hop_two) {
-        scan.steps[scan.count++] = 4;
-        scan.steps[scan.count++] = 5;
-    }
-    scan.marks = malloc((grid->width + 7) / 8 * 8);
-    if (!scan.marks) return CF_NO_MEMORY;
-    cf_status status = CF_OK;
+    EdgeScan scan = {.grid = grid, .basin = basin, .visit = visit, .context = context};
+    scan.steps = connectivity == CF_FOUR ? FOUR_STEPS : hop_two ? HOP_STEPS : EIGHT_STEPS;
+    for (int k = 0; k < HOP_STEPS; k++)
+        scan.offset[k] = STEPS[k].down * (ptrdiff_t)grid->stride + STEPS[k].across;
+    scan.marks = calloc((grid->width + 7) / 8, 8);
+    scan.columns = malloc((grid->width + 8) * sizeof *scan.columns);
+    cf_status status = scan.marks && scan.columns ? CF_OK : CF_NO_MEMORY;
     for (size_t y = 0; y < grid->height && status == CF_OK; y++) status = visit_row(&scan, y);
+    free(scan.columns);
     free(scan.marks);
     return status;
 }

@@ -7,6 +7,7 @@
  */
 #include "seeds.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* Does a peak of this height outlast a pass of that height? */
@@ -16,8 +17,9 @@ typedef struct {
     const Grid *grid;
     Order order;
     const Basins *basins;
-    double h;
-    size_t radius;
+    const SeedSpec *spec;
+    float *height; /* per basin: value of its peak */
+    uint32_t *parent;
     Saddles saddles;
 } SeedSearch;
 
@@ -26,9 +28,9 @@ static cf_status add_pass(void *context, uint32_t p, uint32_t q) {
     SeedSearch *search = context;
     const float *field = search->order.first;
     const uint32_t a = search->basins->basin[p], b = search->basins->basin[q];
-    const float peak_a = field[search->basins->peak[a]], peak_b = field[search->basins->peak[b]];
-    const uint32_t lower = higher(search->order, p, q) ? q : p;
-    if (persistent(peak_a < peak_b ? peak_a : peak_b, field[lower], search->h)) return CF_OK;
+    const float height_a = search->height[a], height_b = search->height[b];
+    const uint32_t lower = field[p] > field[q] ? q : p; /* which of two equal ones does not matter */
+    if (persistent(height_a < height_b ? height_a : height_b, field[lower], search->spec->h)) return CF_OK;
     return saddles_add(&search->saddles, a, b, lower);
 }
 
@@ -45,7 +47,7 @@ static cf_status hop_to_row(SeedSearch *search, uint32_t p, size_t y, size_t fro
 
 static cf_status hop_from(SeedSearch *search, size_t y, size_t x) {
     const Grid *grid = search->grid;
-    const size_t radius = search->radius;
+    const size_t radius = search->spec->radius;
     const size_t first = y > radius ? y - radius : 0;
     const uint32_t p = (uint32_t)(grid_row(grid, y) + x);
     for (size_t to = first; to < grid->height && to <= y + radius; to++) {
@@ -68,7 +70,7 @@ static cf_status add_hops(SeedSearch *search) {
         const size_t row = grid_row(search->grid, y);
         for (size_t x = 0; x < search->grid->width; x++) {
             const uint32_t b = basins->basin[row + x];
-            if (b == 0 || persistent(field[basins->peak[b]], field[row + x], search->h)) continue;
+            if (b == 0 || persistent(search->height[b], field[row + x], search->spec->h)) continue;
             if (hop_from(search, y, x) != CF_OK) return CF_NO_MEMORY;
         }
     }
@@ -76,63 +78,78 @@ static cf_status add_hops(SeedSearch *search) {
 }
 
 static cf_status collect_passes(SeedSearch *search) {
-    const int hop_two = search->radius == 2;
+    const int hop_two = search->spec->radius == 2;
     if (visit_edges(search->grid, search->basins->basin, CF_EIGHT, hop_two, add_pass, search) != CF_OK)
         return CF_NO_MEMORY;
-    if (search->radius > 2 && add_hops(search) != CF_OK) return CF_NO_MEMORY;
+    if (search->spec->radius > 2 && add_hops(search) != CF_OK) return CF_NO_MEMORY;
     return saddles_finish(&search->saddles);
 }
 
 /* Each tree's root is the component's highest peak. Components whose lower peak outlasts the pass stay apart: no
  * lower pass can end either of them through the other. */
-static void join_passes(const SeedSearch *search, uint32_t *parent) {
-    const float *field = search->order.first;
-    const uint32_t *peak = search->basins->peak;
+static void join_passes(SeedSearch *search) {
+    uint32_t *parent = search->parent;
     for (size_t i = 0; i < search->saddles.count; i++) {
         const Saddle pass = search->saddles.items[i];
         const uint32_t a = find_root(parent, pass.a), b = find_root(parent, pass.b);
         if (a == b) continue;
-        const int a_wins = higher(search->order, peak[a], peak[b]);
+        const int a_wins = higher(search->order, search->basins->peak[a], search->basins->peak[b]);
         const uint32_t winner = a_wins ? a : b, loser = a_wins ? b : a;
-        if (!persistent(field[peak[loser]], field[pass.pixel], search->h)) parent[loser] = winner;
+        if (!persistent(search->height[loser], search->order.first[pass.pixel], search->spec->h))
+            parent[loser] = winner;
     }
 }
 
-/* Nothing lies below 0: a peak lower than h is never a seed. */
-static cf_status keep_roots(const SeedSearch *search, const uint32_t *parent, Seeds *seeds) {
+/* Nothing lies below 0: a peak lower than h is never a seed. A peak outside the interior reaches nothing. */
+static int eligible(Order order, const SeedSpec *spec, uint32_t peak) {
+    return persistent(order.first[peak], 0.0f, spec->h) && order.second[peak] > spec->interior;
+}
+
+float relevant_floor(Order order, const Basins *basins, const SeedSpec *spec) {
+    float lowest = INFINITY;
+    for (uint32_t b = 1; b <= basins->count; b++) {
+        const float height = order.first[basins->peak[b]];
+        if (height < lowest && eligible(order, spec, basins->peak[b])) lowest = height;
+    }
+    if (lowest == INFINITY) return INFINITY;
+    float floor = (float)(lowest - spec->h);
+    while (floor > 0 && !persistent(lowest, floor, spec->h)) floor = nextafterf(floor, -1.0f);
+    return floor > 0 ? floor : 0.0f;
+}
+
+static cf_status keep_roots(const SeedSearch *search, Seeds *seeds) {
     const Basins *basins = search->basins;
-    const float *field = search->order.first;
-    uint32_t count = 0;
-    for (uint32_t i = 1; i <= basins->count; i++)
-        count += parent[i] == i && persistent(field[basins->peak[i]], 0.0f, search->h);
-    seeds->pixel = malloc(((size_t)count + 1) * sizeof *seeds->pixel);
+    seeds->pixel = malloc(((size_t)basins->count + 1) * sizeof *seeds->pixel);
     if (!seeds->pixel) return CF_NO_MEMORY;
     seeds->count = 0;
-    for (uint32_t i = 1; i <= basins->count; i++)
-        if (parent[i] == i && persistent(field[basins->peak[i]], 0.0f, search->h))
-            seeds->pixel[seeds->count++] = basins->peak[i];
+    for (uint32_t b = 1; b <= basins->count; b++)
+        if (search->parent[b] == b && eligible(search->order, search->spec, basins->peak[b]))
+            seeds->pixel[seeds->count++] = basins->peak[b];
     return CF_OK;
 }
 
-cf_status find_seeds(const Grid *grid, Order order, const Basins *basins, double h, size_t radius, Seeds *seeds) {
+static cf_status run(SeedSearch *search, Seeds *seeds) {
+    for (uint32_t b = 1; b <= search->basins->count; b++)
+        search->height[b] = search->order.first[search->basins->peak[b]];
+    if (collect_passes(search) != CF_OK) return CF_NO_MEMORY;
+    join_passes(search);
+    return keep_roots(search, seeds);
+}
+
+cf_status find_seeds(const Grid *grid, Order order, const Basins *basins, const SeedSpec *spec, Seeds *seeds) {
     SeedSearch *search = malloc(sizeof *search);
-    uint32_t *parent = new_forest(basins->count);
-    cf_status status = CF_NO_MEMORY;
-    if (search && parent) {
-        search->grid = grid;
-        search->order = order;
-        search->basins = basins;
-        search->h = h;
-        search->radius = radius;
-        saddles_start(&search->saddles, order);
-        status = collect_passes(search);
-        if (status == CF_OK) {
-            join_passes(search, parent);
-            status = keep_roots(search, parent, seeds);
-        }
-        saddles_free(&search->saddles);
-    }
-    free(parent);
+    if (!search) return CF_NO_MEMORY;
+    search->grid = grid;
+    search->order = order;
+    search->basins = basins;
+    search->spec = spec;
+    search->height = malloc(((size_t)basins->count + 1) * sizeof *search->height);
+    search->parent = new_forest(basins->count);
+    saddles_start(&search->saddles, order);
+    const cf_status status = search->height && search->parent ? run(search, seeds) : CF_NO_MEMORY;
+    saddles_free(&search->saddles);
+    free(search->parent);
+    free(search->height);
     free(search);
     return status;
 }

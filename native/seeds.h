@@ -9,8 +9,16 @@ typedef struct {
     uint32_t count;
 } Seeds;
 
-/* `basins` are those of order.first above 0, 8-connected. A peak is a seed if it rises `h` above the highest pass to
- * a higher peak, where passes may hop over up to `radius` pixels. Allocates seeds->pixel. */
-cf_status find_seeds(const Grid *grid, Order order, const Basins *basins, double h, size_t radius, Seeds *seeds);
+typedef struct {
+    double h;       /* a seed rises this much above the highest pass to a higher peak */
+    size_t radius;  /* passes may hop this far, px */
+    float interior; /* and its value in order.second lies above this */
+} SeedSpec;
+
+/* The level below which no pixel of order.first can decide about a seed: at least 0. */
+float relevant_floor(Order order, const Basins *basins, const SeedSpec *spec);
+
+/* `basins` are those of order.first above relevant_floor(), 8-connected. Allocates seeds->pixel. */
+cf_status find_seeds(const Grid *grid, Order order, const Basins *basins, const SeedSpec *spec, Seeds *seeds);
 
 #endif

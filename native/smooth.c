@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 static void load_bytes(const uint8_t *CF_RESTRICT source, size_t width, const float unit[256], float *CF_RESTRICT row) {
     for (size_t x = 0; x < width; x++) row[x] = unit[source[x]];
 }
@@ -32,10 +34,8 @@ static void load_row(Head head, size_t y, size_t width, const float unit[256], f
 }
 
 static void fill_border(const Grid *grid, float *field) {
-    for (size_t x = 0; x < grid->stride; x++) {
-        field[x] = -INFINITY;
-        field[grid->size - 1 - x] = -INFINITY;
-    }
+    for (size_t x = 0; x < grid->stride; x++) field[x] = -INFINITY;
+    for (size_t p = (grid->height + 1) * grid->stride; p < grid->size; p++) field[p] = -INFINITY;
     for (size_t y = 0; y < grid->height; y++) {
         field[grid_row(grid, y) - 1] = -INFINITY;
         field[grid_row(grid, y) + grid->width] = -INFINITY;
@@ -174,7 +174,7 @@ static void dilate_down(const Grid *grid, size_t reach, const float *source, flo
 
 cf_status dilate_field(const Grid *grid, size_t reach, float *field) {
     if (reach == 0) return CF_OK;
-    float *copy = malloc(grid->size * sizeof *copy);
+    float *copy = new_field(grid->size, sizeof *copy);
     if (!copy) return CF_NO_MEMORY;
     dilate_across(grid, reach, copy, field);
     memcpy(copy, field, grid->size * sizeof *copy);

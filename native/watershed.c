@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "flood.h"
+#include "memory.h"
 #include "objects.h"
 
 typedef struct {
@@ -24,9 +25,12 @@ static cf_status prepare_fields(Work *work, Head maxima, Head interior, const Wa
 
 static cf_status search_seeds(Work *work, const WatershedSpec *spec, Seeds *seeds) {
     const Order order = {work->maxima, work->interior};
-    cf_status status = find_basins(&work->grid, order, 0.0f, CF_EIGHT, &work->basins);
-    if (status == CF_OK)
-        status = find_seeds(&work->grid, order, &work->basins, spec->maxima_threshold, spec->radius, seeds);
+    const SeedSpec wanted = {spec->maxima_threshold, spec->radius, (float)spec->interior_threshold};
+    cf_status status = find_peaks(&work->grid, order, 0.0f, CF_EIGHT, &work->basins);
+    if (status == CF_OK) {
+        find_basins(&work->grid, order, relevant_floor(order, &work->basins, &wanted), &work->basins);
+        status = find_seeds(&work->grid, order, &work->basins, &wanted, seeds);
+    }
     free(work->basins.peak);
     work->basins.peak = NULL;
     return status;
@@ -35,8 +39,11 @@ static cf_status search_seeds(Work *work, const WatershedSpec *spec, Seeds *seed
 static cf_status flood_interior(Work *work, const WatershedSpec *spec, const Seeds *seeds) {
     const Order order = {work->interior, work->maxima};
     const float floor = (float)spec->interior_threshold;
-    cf_status status = find_basins(&work->grid, order, floor, CF_FOUR, &work->basins);
-    if (status == CF_OK) status = flood(&work->grid, order, seeds, &work->basins);
+    cf_status status = find_peaks(&work->grid, order, floor, CF_FOUR, &work->basins);
+    if (status == CF_OK) {
+        find_basins(&work->grid, order, floor, &work->basins);
+        status = flood(&work->grid, order, seeds, &work->basins);
+    }
     free(work->basins.peak);
     work->basins.peak = NULL;
     return status;
@@ -58,11 +65,11 @@ cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width
     seeds->pixel = NULL;
     seeds->count = 0;
     if (height == 0 || width == 0) return CF_OK;
-    Work work = {{height, width, width + 2, (height + 2) * (width + 2)}, NULL, NULL, {NULL, NULL, NULL, 0}};
-    work.maxima = malloc(work.grid.size * sizeof *work.maxima);
-    work.interior = malloc(work.grid.size * sizeof *work.interior);
-    work.basins.direction = malloc(work.grid.size);
-    work.basins.basin = malloc(work.grid.size * sizeof *work.basins.basin);
+    Work work = {{height, width, width + 2, (height + 3) * (width + 2)}, NULL, NULL, {NULL, NULL, NULL, 0}};
+    work.maxima = new_field(work.grid.size, sizeof *work.maxima);
+    work.interior = new_field(work.grid.size, sizeof *work.interior);
+    work.basins.direction = new_field(work.grid.size, 1);
+    work.basins.basin = new_field(work.grid.size, sizeof *work.basins.basin);
     cf_status status = CF_NO_MEMORY;
     if (work.maxima && work.interior && work.basins.direction && work.basins.basin)
         status = run(&work, maxima, interior, spec, labels, seeds);
