@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Literal, NoReturn
 from xml.etree.ElementTree import ParseError
 
+import tifffile
+
 from cellfleet.errors import InputError
 
 DAMAGE = (
@@ -30,8 +32,9 @@ DAMAGE = (
     RecursionError,
     RuntimeError,  # every codec of imagecodecs has its own subclass
     TypeError,
-    ValueError,  # includes TiffFileError, UnicodeError and JSON errors
+    ValueError,  # includes UnicodeError and JSON errors
     struct.error,
+    tifffile.TiffFileError,
 )
 
 Part = Literal["header", "pixels"]
