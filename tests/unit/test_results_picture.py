@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from cellfleet.results.palette import label_colours
-from cellfleet.results.picture import jpeg, outline_picture, outline_pixels, outlined, png
+from cellfleet.results.picture import jpeg, outline_picture, outline_pixels, outlined
 
 YELLOW = (255, 215, 0)
 
@@ -96,9 +96,8 @@ def test_every_shape_gives_a_bounded_picture_that_decodes(shape: tuple[int, int]
         image.load()
 
 
-def test_encodings_keep_the_colour_of_thin_lines() -> None:
+def test_the_encoding_keeps_the_colour_of_thin_lines() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:, 30] = YELLOW
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(picture)))), picture)
     line = np.asarray(Image.open(io.BytesIO(jpeg(picture))))[:, 30].astype(int)
     assert np.abs(line - YELLOW).max() < 40

@@ -6,8 +6,6 @@ whatever the size of the image, and stay visible in a small picture of a large i
 
 from __future__ import annotations
 
-import io
-
 import imagecodecs
 import numpy as np
 from PIL import Image
@@ -16,7 +14,6 @@ from cellfleet.results.palette import label_colours
 
 THUMBNAIL_PIXELS = 480
 """Longest side in the report: cards are about 240 CSS pixels wide, on a screen of two device pixels each."""
-LARGE_PIXELS = 1600
 _LARGEST_ZOOM = 4
 _OUTLINE = (255, 215, 0)
 """Yellow: far from black and, with `_WHITE` held back, from the brightest grey, also to colour-blind eyes."""
@@ -102,13 +99,6 @@ def jpeg(picture: np.ndarray) -> bytes:
     """Encode uint8 (y, x, 3). Full colour resolution: with the usual halving thin outlines would fade."""
     # Not Pillow: its optimised JPEG fails on noise that does not fit its buffer.
     return bytes(imagecodecs.jpeg8_encode(picture, level=_JPEG_QUALITY, subsampling="444", optimize=True))
-
-
-def png(picture: np.ndarray) -> bytes:
-    """Encode uint8 (y, x, 3) without loss."""
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG", optimize=True)
-    return data.getvalue()
 
 
 def _size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
