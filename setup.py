@@ -6,7 +6,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 # The same bits on every platform: no fused multiply-add, no reordering of sums. Vectorised loops need no traps.
-FLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else ["-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math"]
+GCC_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math"]
+FLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else GCC_FLAGS
 
 setup(
     ext_modules=[

@@ -37,7 +37,7 @@ INTENSITIES = {"mean_a": "intensity_mean", "std_a": "intensity_std", "min_a": "i
 
 @st.composite
 def label_images(draw: st.DrawFn) -> NDArray[np.uint32]:
-    """Blobs, scattered pixels, lines and objects at the border, sometimes in several pieces, with gaps in the labels."""
+    """Blobs, scattered pixels, lines, objects at the border or in several pieces, and gaps in the labels."""
     height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     noise = ndimage.gaussian_filter(random.random((height, width)), draw(st.sampled_from([0, 1, 2])))

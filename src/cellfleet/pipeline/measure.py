@@ -17,7 +17,20 @@ from cellfleet import _native
 
 Table = dict[str, NDArray[Any]]
 
-_SHAPE_COLUMNS = ("area", "y", "x", "y_min", "x_min", "y_max", "x_max", "var_yy", "var_xx", "var_yx", "perimeter", "hull")
+_SHAPE_COLUMNS = (
+    "area",
+    "y",
+    "x",
+    "y_min",
+    "x_min",
+    "y_max",
+    "x_max",
+    "var_yy",
+    "var_xx",
+    "var_yx",
+    "perimeter",
+    "hull",
+)
 _STATISTICS = ("mean", "std", "min", "max", "sum")
 _COMPILED_TYPES = tuple(np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"))
 
