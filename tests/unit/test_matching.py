@@ -92,7 +92,7 @@ def _assert_equal(ours: Any, theirs: Any) -> None:
         lambda truth: st.tuples(st.just(truth), st.lists(st.integers(0, 5), min_size=len(truth), max_size=len(truth)))
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_overlaps_equal_counting_by_hand(pair: tuple[list[int], list[int]]) -> None:
     truth, pred = (np.array(side, np.uint16) for side in pair)
     table = overlaps(pred, truth)
@@ -110,7 +110,7 @@ def test_overlaps_equal_counting_by_hand(pair: tuple[list[int], list[int]]) -> N
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_splits_seen_from_the_other_side_are_merges(pixels: list[tuple[int, int]]) -> None:
     truth, pred = np.array(pixels, np.uint32).T
     errors = match(pred, truth).errors
