@@ -6,6 +6,7 @@ done is what stands in the output folder: a repeated run skips it. Knows no opti
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 
-from cellfleet.errors import UsageError
+from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.models import load_model
 from cellfleet.results.atomic import sweep
@@ -104,6 +105,14 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, at_once: int, tell: Tel
     began = time.perf_counter()
     worked: list[ImageRecord] = []
     objects = failed = 0
+
+    def summed_up() -> RunRecord:
+        images = sorted((*plan.done.values(), *worked), key=lambda image: image.image)
+        seconds = time.perf_counter() - began
+        ended = summary.finish(record, images, worked, seconds, stopped=len(images) < len(plan.tasks))
+        summary.write_summary(work.out, ended)
+        return ended
+
     try:
         for finished in _in_parallel(plan.to_do, work, at_once):
             worked.append(finished)
@@ -111,13 +120,12 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, at_once: int, tell: Tel
             failed += finished.status == "failed"
             seconds = time.perf_counter() - began
             tell(ImageFinished(finished, len(worked), failed, len(plan.to_do), objects, seconds))
-    finally:
-        images = sorted((*plan.done.values(), *worked), key=lambda image: image.image)
-        record = summary.finish(
-            record, images, worked, time.perf_counter() - began, stopped=len(images) < len(plan.tasks)
-        )
-        summary.write_summary(work.out, record)
-    return record
+    except BaseException:
+        # On a full disk the summary fails like the image did: the first error says it.
+        with contextlib.suppress(OutputError):
+            summed_up()
+        raise
+    return summed_up()
 
 
 def _in_parallel(tasks: Sequence[Task], work: Work, at_once: int) -> Iterator[ImageRecord]:
