@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ModelManifest, Tile
 
 EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
 
@@ -73,6 +73,11 @@ def export_package(
     for name, array in (("pixels", tensors[0].numpy()), ("contrast", tensors[1].numpy()), ("heads", heads)):
         np.save(out / f"test_{name}.npy", array)
     write_rdf(manifest, out)
+
+
+def smallest_input(tile: Tile) -> int:
+    """Return the least height and width, px, that leave something when the halo is cut off."""
+    return (2 * tile.halo // tile.multiple + 1) * tile.multiple
 
 
 def _export_graph(packaged: nn.Module, tensors: tuple[Tensor, Tensor], weights: Path) -> None:
@@ -138,8 +143,7 @@ def _tensor(out: Path, name: str, description: str, axes: list[dict[str, Any]], 
 
 
 def _pixels(manifest: ModelManifest, out: Path) -> dict[str, Any]:
-    step = manifest.tile.multiple
-    size = {"min": step, "step": step}
+    size = {"min": smallest_input(manifest.tile), "step": manifest.tile.multiple}
     channels = {"type": "channel", "channel_names": list(manifest.roles)}
     space = [{"type": "space", "id": axis, "size": size} for axis in "yx"]
     return _tensor(out, "pixels", "Raw pixel values", [channels, *space], "float32")

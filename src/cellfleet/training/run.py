@@ -29,7 +29,7 @@ from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
-from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, write_rdf
+from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, smallest_input, write_rdf
 from cellfleet.training.loop import LOG, State, Tell, optimise
 from cellfleet.training.networks import tile_of
 from cellfleet.training.spec import TrainSpec
@@ -48,9 +48,9 @@ _START = DeepWatershed(
 """Post-processing during training, and the centre of the search at the end."""
 _SEARCH: dict[str, tuple[Any, ...]] = {
     "maxima_head": ("outer_distance", "inner_distance"),
-    "maxima_threshold": (0.05, 0.1, 0.15, 0.2, 0.3),
-    "maxima_smooth": (0.5, 1.0, 1.5),
-    "interior_threshold": (0.4, 0.45, 0.5, 0.55, 0.6),
+    "maxima_threshold": (0.1, 0.2, 0.3, 0.4),
+    "maxima_smooth": (0.5, 1.0, 1.5, 2.0),
+    "interior_threshold": (0.4, 0.5, 0.6, 0.7),
     "interior_smooth": (0.0, 0.5),
 }
 
@@ -93,7 +93,7 @@ def train(
     network = state.average.cpu().eval()
     postprocess = choose_postprocess(list(_heads(network, held_out, step, "cpu")), held_out)
     manifest = _manifest(spec, samples, held_out, state, postprocess, where)
-    example = _padded(max(held_out, key=lambda s: int(s.labels.max())).pixels, step)[:, :256, :256]
+    example = _example(max(held_out, key=lambda sample: int(sample.labels.max())).pixels, smallest_input(manifest.tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
     scored = manifest.model_copy(update={"scores": {"validation": package_scores(out, held_out)}})
     write_rdf(scored, out)
@@ -107,6 +107,12 @@ def _device(asked: Device) -> str:
             "E503", "cuda was asked for, but PyTorch finds no such device", where="--device", action="Use --device cpu"
         )
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _example(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return a square of `side` px for the test tensors, mirrored where the image is smaller."""
+    missing = [(0, 0), *((0, max(0, side - length)) for length in pixels.shape[1:])]
+    return np.pad(pixels, missing, mode="reflect")[:, :side, :side]
 
 
 def _padded(pixels: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
@@ -172,10 +178,10 @@ def _manifest(
     median, log_sigma = spec.augmentation.diameter_px
     return ModelManifest(
         name=spec.name,
-        version="1.0",
+        version="1.0.0",
         diameter_px=median,
-        # Half a sigma inside the sizes that training covered well: nothing is gained by rescaling there.
-        diameter_range_px=(round(median * np.exp(-1.2 * log_sigma), 1), round(median * np.exp(1.5 * log_sigma), 1)),
+        # The sizes that training saw most, so that little is gained by resampling (docs/decisions/0003-scale.md).
+        diameter_range_px=(round(median * np.exp(-1.1 * log_sigma), 1), round(median * np.exp(1.1 * log_sigma), 1)),
         heads=EXPORTED_HEADS,
         tile=tile_of(spec.network),
         postprocess=postprocess,
