@@ -147,7 +147,16 @@ def peer_python(name: str, requirements: Path) -> Path:
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing {requirements.relative_to(ROOT)} into {folder.name}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps", "--require-hashes"]
+        install = [
+            python,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--quiet",
+            "install",
+            "--no-deps",
+            "--require-hashes",
+        ]
         subprocess.run([*install, "-r", requirements], check=True)
         stamp.write_text(wanted, encoding="utf-8")
     return python

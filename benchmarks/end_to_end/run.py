@@ -108,12 +108,22 @@ def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: di
         what = f"end to end against StarDist 2D, {name}" + ("" if is_bar else " (for comparison)")
         bars.append(Bar(what, 3, 8, ratio, "×", True, spread))
     rest = [1 - run["ours"]["steps"]["network"] / run["ours"]["cpu"] for run in everything]
-    bars.append(Bar("everything but the network", 25, 10, 100 * median(rest), "%", False, (100 * min(rest), 100 * max(rest))))
+    bars.append(
+        Bar("everything but the network", 25, 10, 100 * median(rest), "%", False, (100 * min(rest), 100 * max(rest)))
+    )
     rows, stages = [], []
     for field in fields:
         rows += [field_row(field, runs[field.name])]
         stages += [stage_row(field, runs[field.name])]
-    header = ["field", "objects: true · ours · StarDist", "zoom", "ours, s/Mpx", "scale known", "StarDist: no · basic · equal table", "ratio"]
+    header = [
+        "field",
+        "objects: true · ours · StarDist",
+        "zoom",
+        "ours, s/Mpx",
+        "scale known",
+        "StarDist: no · basic · equal table",
+        "ratio",
+    ]
     tables = "Processor seconds per megapixel, medians; ratio: basic table ÷ ours.\n\n" + table(header, rows)
     tables += "\nWhere ours goes, ms per megapixel (*network* wherever it is called from, also in *preprocess*):\n\n"
     tables += table(["field", "network", *OUR_STAGES, "of write: labels", "csv", "picture", "record", "other"], stages)
