@@ -239,6 +239,31 @@ def test_stopped_acquisition_gives_the_planes_that_are_there(tmp_path: Path) -> 
     np.testing.assert_array_equal(whole(image), stored.reshape(2, 2, 20, 30))
 
 
+def test_planes_missing_in_the_middle_are_an_error(tmp_path: Path) -> None:
+    description = ome_xml('<TiffData IFD="0" PlaneCount="3"/>', frames=3)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", pixels((3, 20, 30)), photometric="minisblack", description=description, metadata=None
+    )
+    with pytest.raises(ImageError) as caught:
+        open_image(tmp_path / "a.ome.tif", name="a")
+    assert str(caught.value) == (
+        "a: holds only 3 of the 6 planes that its metadata announce, with gaps."
+        " Export the whole image into one file. [E206]"
+    )
+
+
+def test_further_images_of_a_file_are_told(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for size in (20, 10, 5):
+            writer.write(pixels((size, 30)))
+    image = open_image(tmp_path / "a.tif", name="a")
+    assert image.shape == (20, 30)
+    assert [str(notice) for notice in image.notices] == [
+        "Holds 3 images; only the first (20 × 30) is read, not 10 × 30, 5 × 30."
+        " Save the others as files of their own if they are wanted [W101]"
+    ]
+
+
 # Names and pixel sizes
 
 
@@ -267,6 +292,13 @@ def test_imagej_unit_and_resolution(tmp_path: Path, unit: str) -> None:
     image = open_image(tmp_path / "a.tif", name="a")
     assert (image.microns_per_pixel, image.microns_per_pixel_source) == (0.25, "imagej")
     assert image.channel_names == ("nuclei", "actin")
+
+
+@pytest.mark.parametrize("labels", [["same", "same"], ["only one"], ["ok", "x" * 61], ["", "b"]])
+def test_slice_labels_that_are_no_names(tmp_path: Path, labels: list[str]) -> None:
+    metadata = {"axes": "CYX", "Labels": labels}
+    tifffile.imwrite(tmp_path / "a.tif", pixels((2, 20, 30)), imagej=True, metadata=metadata)
+    assert open_image(tmp_path / "a.tif", name="a").channel_names == ("", "")
 
 
 @pytest.mark.parametrize(

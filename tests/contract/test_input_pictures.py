@@ -79,6 +79,14 @@ def test_jpeg_of_grey_values(tmp_path: Path, colour: bool) -> None:
     assert np.abs(image.read_plane()[0].astype(int) - stored).max() < 12
 
 
+def test_jpeg_with_fill_bytes_and_long_segments_before_its_size(tmp_path: Path) -> None:
+    data = imagecodecs.jpeg_encode(pixels((16, 24), "uint8"))
+    comment = b"\xff\xfe\x40\x00" + bytes(0x3FFE)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xff\xff" + comment[1:] + comment + data[2:])
+    image = open_image(tmp_path / "a.jpg", name="a")
+    np.testing.assert_array_equal(image.read_plane()[0], imagecodecs.jpeg_decode(data))
+
+
 def test_suffix_does_not_matter_for_what_a_file_is(tmp_path: Path) -> None:
     stored = pixels((20, 30), "uint8")
     (tmp_path / "really_png.tif").write_bytes(imagecodecs.png_encode(stored))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import struct
 import tracemalloc
 import zlib
@@ -53,6 +52,19 @@ def corrupted_stream() -> bytes:
     data = bytearray(tiff(compression="zlib"))
     data[-2000:-1000] = bytes(1000)
     return bytes(data)
+
+
+def ome_with(attributes: str, tiff_data: str) -> bytes:
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels DimensionOrder="XYCZT" SizeX="50" SizeY="40" Type="uint16" {attributes}>{tiff_data}</Pixels>'
+        "</Image></OME>"
+    )
+    return tiff(description=text, metadata=None)
+
+
+def imagej_with(text: str) -> bytes:
+    return tiff(description=f"ImageJ=1.53\n{text}", metadata=None, compression="zlib")
 
 
 def cmyk_jpeg() -> bytes:
@@ -109,6 +121,40 @@ SPECIMENS: dict[str, tuple[Callable[[], bytes], str, str]] = {
         corrupted_stream,
         "E106",
         "this TIFF file is damaged or cut short (its pixels cannot be unpacked). Copy or export it again.",
+    ),
+    "ome_sizes.tif": (
+        lambda: ome_with('SizeC="100000" SizeZ="100000" SizeT="1"', '<TiffData IFD="0" PlaneCount="1"/>'),
+        "E107",
+        "its metadata announce 10000000000 planes, more than the file can hold."
+        " The file is damaged: copy or export it again.",
+    ),
+    "ome_count.tif": (
+        lambda: ome_with('SizeC="1" SizeZ="1" SizeT="1"', '<TiffData IFD="0" PlaneCount="9999999999"/>'),
+        "E107",
+        "its metadata announce 9999999999 planes, more than the file can hold."
+        " The file is damaged: copy or export it again.",
+    ),
+    "imagej_slices.tif": (
+        lambda: imagej_with("images=9999999999\nslices=9999999999\n"),
+        "E106",
+        "this TIFF file is damaged or cut short (the size of its pages does not fit its metadata)."
+        " Copy or export it again.",
+    ),
+    "shape.tif": (
+        lambda: tiff(description='{"shape": [9999999999, 40, 50], "truncated": true}', metadata=None),
+        "E106",
+        "this TIFF file is damaged or cut short (the size of its pages does not fit its metadata)."
+        " Copy or export it again.",
+    ),
+    "no_page.tif": (
+        lambda: b"II*\x00" + bytes(12),
+        "E110",
+        "this TIFF file holds no image. Export it again.",
+    ),
+    "no_frame.jpg": (
+        lambda: b"\xff\xd8\xff\xd0\xff\xda" + bytes(12),
+        "E106",
+        "this JPEG file is damaged or cut short (it has no frame header). Copy or export it again.",
     ),
     "tera.tif": (
         lambda: with_tags(tiff(), ImageWidth=1_000_000, ImageLength=1_000_000),
@@ -225,7 +271,11 @@ def test_every_codec_notices_a_cut_file(tmp_path: Path, compression: str, share:
         open_image(tmp_path / "x.tif").read_plane()
 
 
-@pytest.mark.parametrize("name", ["tera.tif", "giga.tif", "tiles.tif", "bomb.png", "tera.png"])
+CLAIMS = ["tera.tif", "giga.tif", "tiles.tif", "bomb.png", "tera.png"]
+CLAIMS += ["ome_sizes.tif", "ome_count.tif", "imagej_slices.tif", "shape.tif"]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_allocates_nothing(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(SPECIMENS[name][0]())
@@ -242,85 +292,6 @@ def test_densely_packed_empty_image_is_no_bomb(tmp_path: Path) -> None:
     dark = np.zeros((9000, 9000), "u1")
     tifffile.imwrite(tmp_path / "dark.tif", dark, compression="zlib")
     assert open_image(tmp_path / "dark.tif", name="dark").read_plane().shape == (1, 9000, 9000)
-
-
-# What the file system answers
-
-
-def refusal(path: Path, **options: Any) -> str:
-    with pytest.raises(CellfleetError) as caught:
-        open_image(path, **options)
-    return str(caught.value)
-
-
-def test_folder_named_like_an_image(tmp_path: Path) -> None:
-    (tmp_path / "x.tif").mkdir()
-    assert refusal(tmp_path / "x.tif") == "x.tif: cannot be opened: it is a folder. Give an image file. [E104]"
-
-
-def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.tif")
-    assert "it is a device or pipe" in refusal(tmp_path / "x.tif")
-
-
-@pytest.mark.parametrize("target", ["nowhere", "x.tif"])
-def test_links_to_nowhere_and_to_themselves(tmp_path: Path, target: str) -> None:
-    (tmp_path / "x.tif").symlink_to(target)
-    expected = "x.tif: cannot be opened: it is a link that leads to no file. Mend or remove the link. [E104]"
-    assert refusal(tmp_path / "x.tif") == expected
-
-
-def test_file_that_went_away(tmp_path: Path) -> None:
-    expected = "x.tif: cannot be opened: it is not there any more. Run the command again. [E104]"
-    assert refusal(tmp_path / "x.tif") == expected
-
-
-def test_file_that_goes_away_between_opening_and_reading(tmp_path: Path) -> None:
-    for name, data in {"x.tif": tiff(), "x.png": imagecodecs.png_encode(PIXELS)}.items():
-        (tmp_path / name).write_bytes(data)
-        image = open_image(tmp_path / name)
-        (tmp_path / name).unlink()
-        with pytest.raises(CellfleetError, match="it is not there any more"):
-            image.read_plane()
-
-
-def test_file_that_shrinks_between_opening_and_reading(tmp_path: Path) -> None:
-    (tmp_path / "x.tif").write_bytes(tiff())
-    image = open_image(tmp_path / "x.tif")
-    (tmp_path / "x.tif").write_bytes(tiff()[:1000])
-    with pytest.raises(CellfleetError, match="E106"):
-        image.read_plane()
-
-
-def test_no_right_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # chmod would not stop root, which is who runs tests in containers.
-    (tmp_path / "x.tif").write_bytes(tiff())
-
-    def deny(path: Path, mode: str = "r") -> io.BytesIO:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "open", deny)
-    expected = "x.tif: cannot be opened: permission denied. Ask its owner for the right to read it. [E104]"
-    assert refusal(tmp_path / "x.tif") == expected
-
-
-@pytest.mark.parametrize(
-    "name", ["a b µm.tif", "😀 nuclei.tif", "line\nbreak.tif", "x" * 240 + ".tif", "-o.tif", "%41.tif"]
-)
-def test_odd_names_are_read_and_printable(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(tiff())
-    image = open_image(tmp_path / name)
-    assert image.read_plane().shape == (1, 40, 50)
-    assert image.name == name.replace("\n", "%0A")
-
-
-def test_name_that_is_no_utf_8(tmp_path: Path) -> None:
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif"))
-    path.write_bytes(tiff())
-    image = open_image(path)
-    assert (image.name, image.read_plane().shape) == ("caf%E9.tif", (1, 40, 50))
-    path.write_bytes(b"")
-    assert refusal(path).encode() == b"caf%E9.tif: the file is empty (0 bytes). Copy or export it again. [E105]"
 
 
 # Arrays
@@ -347,6 +318,35 @@ def test_arrays_that_are_no_images(array: Any, code: str) -> None:
     assert caught.value.code == code
     assert caught.value.where == "array"
     assert caught.value.action
+
+
+# What the libraries lack
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (
+            imagecodecs.DelayedImportError("png_decode"),
+            "its pixels are stored in a way that cannot be read here (by a codec that is not installed)."
+            " Export it without compression, or with deflate (zip) or LZW. [E109]",
+        ),
+        (
+            MemoryError(),
+            "does not fit into the memory that is free."
+            " Close other programs, use a larger machine, or cut the image into parts. [E108]",
+        ),
+    ],
+)
+def test_decoder_that_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, told: str) -> None:
+    def give_up(data: bytes) -> None:
+        raise failure
+
+    (tmp_path / "x.png").write_bytes(imagecodecs.png_encode(PIXELS))
+    monkeypatch.setattr(imagecodecs, "png_decode", give_up)
+    with pytest.raises(CellfleetError) as caught:
+        open_image(tmp_path / "x.png").read_plane()
+    assert str(caught.value) == f"x.png: {told}"
 
 
 # What tifffile says

@@ -119,7 +119,8 @@ class _Pages:
     ) -> tuple[str, tuple[int, ...], NDArray[np.intp]]:
         """Return axes, shape, and the page number for each index of the leading dimensions."""
         leading = _leading_dimensions(series.shape, math.prod(keyframe.shape))
-        if leading is None:
+        # Every plane takes at least a byte of the file; checked before anything is as long as the claim.
+        if leading is None or math.prod(series.shape[:leading]) > self._tif.filehandle.size:
             raise damaged(self.name, "TIFF", "the size of its pages does not fit its metadata")
         lead_shape = series.shape[:leading]
         numbers = np.arange(math.prod(lead_shape), dtype=np.intp).reshape(lead_shape)

@@ -11,7 +11,7 @@ from typing import Any
 import tifffile
 
 from cellfleet.errors import InputError, Notice
-from cellfleet.images.ome import OmeImage, is_unsafe, parse_ome
+from cellfleet.images.ome import OmeImage, announced_planes, is_unsafe, parse_ome
 from cellfleet.images.pixel_size import PixelSize, from_unit
 
 RESOLUTION_UNITS = {2: "inch", 3: "cm"}
@@ -21,15 +21,24 @@ LONGEST_LABEL = 60
 
 
 def refuse_unsafe_xml(tif: tifffile.TiffFile, name: str) -> None:
-    """Refuse OME-XML with entity declarations or of absurd size, before tifffile parses it."""
-    # Text in an unknown encoding comes as bytes, and nobody parses it.
-    description = tif.pages.first.description
-    if isinstance(description, str) and is_unsafe(description):
+    """Refuse OME-XML that could cost any amount of memory, before tifffile parses it."""
+    description: object = tif.pages.first.description
+    if not isinstance(description, str):  # text in an unknown encoding comes as bytes, and nobody parses it
+        return
+    if is_unsafe(description):
         raise InputError(
             "E106",
             "its OME-XML declares entities or is larger than any real one: it is not parsed",
             where=name,
             action="Export the file again with the microscope's software or Fiji",
+        )
+    planes = announced_planes(description)
+    if planes > tif.filehandle.size:  # every plane takes at least a byte
+        raise InputError(
+            "E107",
+            f"its metadata announce {planes} planes, more than the file can hold",
+            where=name,
+            action="The file is damaged: copy or export it again",
         )
 
 
