@@ -92,6 +92,15 @@ def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp
     assert "area_um2" in (out / "a_cells.csv").read_text().splitlines()[0]
 
 
+def test_images_left_over_from_an_overwrite_that_was_cut_short_are_redone(images: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    segment(images, "-o", out)
+    assert segment(images / "a.tif", "-o", out, "--pixel-size", "0.5", "--overwrite") == 0
+    assert segment(images, "-o", out, "--pixel-size", "0.5") == 0
+    segment(images, "-o", whole, "--pixel-size", "0.5")
+    assert results(out) == results(whole)
+
+
 def test_files_of_others_are_never_overwritten(images: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     out.mkdir()

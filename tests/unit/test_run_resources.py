@@ -20,25 +20,21 @@ def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
         pass
 
 
-def test_images_in_flight_never_hold_more_than_the_budget() -> None:
-    budget, guard = MemoryBudget(10), threading.Lock()
-    held, most = [0], [0]
+def test_an_image_waits_until_others_have_given_their_memory_back() -> None:
+    budget, entered = MemoryBudget(10), threading.Event()
 
-    def work(size: int) -> None:
-        with budget.hold(size):
-            with guard:
-                held[0] += size
-                most[0] = max(most[0], held[0])
-            with guard:
-                held[0] -= size
+    def second() -> None:
+        with budget.hold(6):
+            entered.set()
 
-    threads = [threading.Thread(target=work, args=(size,)) for size in [4, 10, 6, 3, 7, 1, 10, 5] * 20]
-    for thread in threads:
+    thread = threading.Thread(target=second)
+    with budget.hold(5):
         thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
-    assert not any(thread.is_alive() for thread in threads)
-    assert 0 < most[0] <= 10
+        with budget.hold(5):
+            assert not entered.wait(0.2)
+        assert not entered.wait(0.2)
+    assert entered.wait(20)
+    thread.join()
 
 
 def test_memory_is_given_back_when_an_image_fails() -> None:

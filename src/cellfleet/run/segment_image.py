@@ -26,7 +26,8 @@ from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
 
 BYTES_PER_PIXEL_OF_PLANE = 64
-"""Working memory per pixel of one plane beside its own pixels: float copies, heads, watershed; measured, rounded up."""
+"""Working memory per pixel of one plane beside its own pixels: float copies, heads, watershed. Measured: 30 with `otsu`
+on 26 megapixels; the rest is for networks with more heads."""
 
 
 @dataclass(frozen=True, eq=False)
