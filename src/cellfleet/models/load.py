@@ -127,7 +127,8 @@ def _read(folder: Path) -> tuple[ModelManifest, tuple[Path, str] | None]:
 
 
 def _broken(rdf: Path, why: str) -> ModelError:
-    return ModelError("E402", f"is not a cellfleet model package: {why}", where=str(rdf), action="Export it again")
+    reason = " ".join(why.split())
+    return ModelError("E402", f"is not a cellfleet model package: {reason}", where=str(rdf), action="Export it again")
 
 
 def _digest(manifest: ModelManifest, weights_sha256: str | None) -> str:

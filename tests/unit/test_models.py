@@ -1,0 +1,125 @@
+"""Model packages: found, verified and refused; nothing outside the package is ever read."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+
+from cellfleet.errors import CellfleetError, DeviceError, ModelError
+from cellfleet.models import bundled_names, load_model, read_manifest
+from cellfleet.models import load as loading
+
+BUNDLED = Path(loading.__file__).parent / "bundled"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(BUNDLED / "nuclei", tmp_path / "package"))
+
+
+def _change(package: Path, **changes: object) -> None:
+    content = yaml.safe_load((package / "rdf.yaml").read_text(encoding="utf-8"))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        target = content
+        for name in parents:
+            target = target[name]
+        target[last] = value
+    (package / "rdf.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def test_the_bundled_models_are_listed_and_declare_themselves() -> None:
+    assert bundled_names() == ["nuclei", "otsu"]
+    for name in bundled_names():
+        assert read_manifest(name).name == name
+
+
+def test_bundled_weights_give_the_heads_of_their_test_tensors() -> None:
+    folder = BUNDLED / "nuclei"
+    heads = load_model("nuclei", device="cpu").predictor.predict(
+        np.load(folder / "test_pixels.npy")[0], np.load(folder / "test_contrast.npy")[0]
+    )
+    difference = np.abs(heads.astype(int) - np.load(folder / "test_heads.npy")[0].astype(int))
+    # Runtimes round differently by one step; PyTorch made the stored heads.
+    assert difference.max() <= 2
+    assert (difference > 0).mean() < 0.01
+
+
+def test_bundled_weights_are_small() -> None:
+    assert (BUNDLED / "nuclei" / "nuclei.onnx").stat().st_size <= 8_000_000
+
+
+def test_a_package_is_found_by_its_path_and_has_the_same_hash(package: Path) -> None:
+    assert load_model(package, device="cpu").sha256 == load_model("nuclei", device="cpu").sha256
+
+
+def test_the_hash_follows_what_changes_results_and_only_that(package: Path) -> None:
+    before = load_model(package, device="cpu").sha256
+    _change(package, config__cellfleet__scores={"elsewhere": {"f1": 1.0}}, description="other words")
+    assert load_model(package, device="cpu").sha256 == before
+    _change(package, config__cellfleet__postprocess__interior_threshold=0.31)
+    assert load_model(package, device="cpu").sha256 != before
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ModelError, match=r"nucleus: is neither.*nuclei, otsu.*E401"):
+        load_model("nucleus")
+
+
+def test_changed_weights_are_refused(package: Path) -> None:
+    weights = package / "nuclei.onnx"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match=r"nuclei\.onnx: the weights are not those.*E403"):
+        load_model(package, device="cpu")
+
+
+@pytest.mark.parametrize("source", ["../nuclei.onnx", "/etc/passwd", "sub/nuclei.onnx", "missing.onnx", "..", ""])
+def test_weights_outside_the_package_are_refused(package: Path, source: str) -> None:
+    (package.parent / "nuclei.onnx").write_bytes(b"")
+    _change(package, weights__onnx__source=source)
+    with pytest.raises(ModelError, match="E402"):
+        load_model(package, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a list",
+        "name: only",
+        "config: {cellfleet: {name: x}}",
+        "config: {cellfleet: {name: x, version: '1', surprise: 1}}",
+        "config: [unclosed",
+        "!!python/object/apply:os.system ['true']",
+        "\x00\x01",
+        "x: &a [1]\n" + "#" * (1 << 20),
+    ],
+)
+def test_a_broken_description_is_refused_with_its_place(package: Path, text: str) -> None:
+    (package / "rdf.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"rdf\.yaml: is not a cellfleet model package: .*E402"):
+        load_model(package, device="cpu")
+
+
+def test_weights_that_are_no_graph_are_refused(package: Path) -> None:
+    (package / "nuclei.onnx").write_bytes(b"no graph at all")
+    _change(package, weights__onnx__sha256=hashlib.sha256(b"no graph at all").hexdigest())
+    with pytest.raises(ModelError, match="E404"):
+        load_model(package, device="cpu")
+
+
+@pytest.mark.parametrize("model", ["nuclei", "otsu"])
+def test_a_gpu_that_is_not_there_is_an_error_not_the_processor(model: str) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and model == "nuclei":
+        assert load_model(model, device="cuda").device == "cuda"
+        return
+    with pytest.raises(DeviceError) as caught:
+        load_model(model, device="cuda")
+    assert isinstance(caught.value, CellfleetError)
+    assert caught.value.exit_code == 6

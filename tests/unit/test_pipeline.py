@@ -1,0 +1,171 @@
+"""The pipeline on arrays: scale, position, tiles, threads. Real bundled weights on drawn nuclei."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cellfleet.evaluation.matching import match
+from cellfleet.inference.onnx import OnnxPredictor
+from cellfleet.models import LoadedModel, load_model
+from cellfleet.models import load as loading
+from cellfleet.pipeline.preprocess import contrast, resampled
+from cellfleet.pipeline.segment import scaled_shape, segment_plane
+from cellfleet.pipeline.survey import survey
+from cellfleet.spec.model import Tile
+from cellfleet.spec.segment import SegmentSpec
+
+WEIGHTS = Path(loading.__file__).parent / "bundled" / "nuclei" / "nuclei.onnx"
+ROLES = {"nuclear": (0,)}
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model("nuclei", device="cpu", threads=1)
+
+
+def draw(shape: tuple[int, int], diameter: float, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """Draw soft, textured, slightly oval nuclei that do not overlap: (1, Y, X) and labels (Y, X)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image, labels = np.full(shape, 20.0), np.zeros(shape, np.uint32)
+    for cy in np.arange(diameter, shape[0] - diameter / 2, 1.6 * diameter):
+        for cx in np.arange(diameter, shape[1] - diameter / 2, 1.6 * diameter):
+            ry, rx = diameter / 2 * random.uniform(0.85, 1.15, 2)
+            r = np.hypot((y - cy) / ry, (x - cx) / rx)
+            labels[r <= 1] = labels.max() + 1
+            image += random.uniform(90, 150) * np.clip((1.05 - r) * diameter / 3, 0, 1)
+    return (image + random.normal(0, 3, shape)).clip(0, 255).astype(np.uint8)[None], labels
+
+
+@pytest.mark.parametrize("diameter", [7, 12, 24, 45, 90, 180])
+def test_an_unknown_scale_is_estimated_from_tiny_to_huge(model: LoadedModel, diameter: int) -> None:
+    pixels, _ = draw((max(160, 5 * diameter),) * 2, diameter)
+    found = survey(pixels, SegmentSpec(), None, model.manifest, model.predictor)
+    assert found.scale.source == "estimated"
+    assert found.scale.diameter_px is not None
+    assert 0.6 < found.scale.diameter_px / diameter < 1.7
+    assert found.notices
+
+
+@pytest.mark.parametrize("diameter", [7, 12, 24, 45, 90, 180])
+def test_nuclei_of_any_size_are_found_where_they_are(model: LoadedModel, diameter: int) -> None:
+    pixels, labels = draw((5 * diameter + 40, 6 * diameter + 33), diameter)
+    result = segment_plane(pixels, ROLES, SegmentSpec(), None, model)
+    assert result.labels.shape == labels.shape
+    assert match(result.labels, labels).at(0.5).f1 > 0.9
+
+
+def test_a_given_diameter_decides_the_zoom(model: LoadedModel) -> None:
+    pixels, _ = draw((120, 120), 22)
+    result = segment_plane(pixels, ROLES, SegmentSpec(diameter_px=44), None, model)
+    assert model.manifest.diameter_px is not None
+    assert result.scale.zoom == pytest.approx(model.manifest.diameter_px / 44)
+    assert result.scale.source == "diameter"
+
+
+def test_a_pixel_size_decides_the_zoom_where_the_model_has_one(model: LoadedModel) -> None:
+    pixels, _ = draw((120, 120), 22)
+    manifest = model.manifest.model_copy(update={"microns_per_pixel": 0.5})
+    found = survey(pixels, SegmentSpec(), 0.25, manifest, model.predictor)
+    assert (found.scale.zoom, found.scale.source) == (0.5, "pixel-size")
+
+
+def test_a_constant_image_has_no_objects_and_no_scale(model: LoadedModel) -> None:
+    for value in (0, 255):
+        result = segment_plane(np.full((1, 64, 80), value, np.uint8), ROLES, SegmentSpec(), None, model)
+        assert not result.labels.any()
+        assert result.scale.zoom == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33)])
+def test_any_size_is_taken(model: LoadedModel, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, *shape)).astype(np.uint8)
+    assert segment_plane(pixels, ROLES, SegmentSpec(), None, model).labels.shape == shape
+    assert segment_plane(pixels, ROLES, SegmentSpec(diameter_px=3), None, model).labels.shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+def test_type_and_units_of_the_pixels_do_not_matter(model: LoadedModel, dtype: type) -> None:
+    pixels, _ = draw((120, 130), 22)
+    expected = segment_plane(pixels, ROLES, SegmentSpec(), None, model).labels
+    offset = 0 if dtype is np.uint8 else 100
+    labels = segment_plane((pixels.astype(np.float64) + offset).astype(dtype), ROLES, SegmentSpec(), None, model).labels
+    assert match(labels, expected).at(0.9).f1 == 1
+
+
+def test_channels_of_one_role_are_summed(model: LoadedModel) -> None:
+    pixels, _ = draw((96, 96), 22)
+    half = pixels // 2
+    both = np.concatenate([half, pixels - half])
+    one = segment_plane(pixels, ROLES, SegmentSpec(), None, model).labels
+    two = segment_plane(both, {"nuclear": (0, 1)}, SegmentSpec(), None, model).labels
+    np.testing.assert_array_equal(one, two)
+
+
+def test_tiles_agree_with_the_whole_image() -> None:
+    pixels, _ = draw((512, 640), 24)
+    values, low_high = pixels.astype(np.float32), contrast(pixels)
+    whole = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=4096)).predict(values, low_high)
+    tiled = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=160)).predict(values, low_high)
+    difference = np.abs(whole.astype(int) - tiled.astype(int))
+    assert (difference > 2).mean() < 1e-3
+    assert difference.max() < 26, "a seam that could move an outline"
+
+
+def test_threads_and_concurrent_images_do_not_change_a_byte(model: LoadedModel) -> None:
+    pixels, _ = draw((300, 400), 24)
+    tile = Tile(multiple=16, halo=64, largest=160)
+    values, low_high = pixels.astype(np.float32), contrast(pixels)
+    one = OnnxPredictor(WEIGHTS, tile, threads=1).predict(values, low_high)
+    many = OnnxPredictor(WEIGHTS, tile, threads=4)
+    with ThreadPoolExecutor(3) as pool:
+        for heads in pool.map(lambda _: many.predict(values, low_high), range(3)):
+            np.testing.assert_array_equal(heads, one)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    zoom=st.floats(0.2, 5),
+    value=st.integers(0, 65535),
+)
+def test_resampling_keeps_size_and_flat_values(height: int, width: int, zoom: float, value: int) -> None:
+    plane = np.full((1, height, width), value, np.uint16)
+    there = resampled(plane, scaled_shape((height, width), zoom))
+    back = resampled(there, (height, width))
+    assert back.shape == plane.shape
+    np.testing.assert_allclose(back, plane, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(zoom=st.floats(0.4, 4), seed=st.integers(0, 1000))
+def test_resampling_keeps_positions(zoom: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:80, :100]
+    cy, cx = random.uniform(25, 55), random.uniform(25, 75)
+    blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 72).astype(np.float32)[None]
+    shape = scaled_shape((80, 100), zoom)
+    scaled = resampled(blob, shape)[0]
+    rows, columns = (np.arange(n) + 0.5 for n in shape)
+    found = (
+        scaled.sum(1) @ rows / scaled.sum() * 80 / shape[0],
+        scaled.sum(0) @ columns / scaled.sum() * 100 / shape[1],
+    )
+    np.testing.assert_allclose(found, (cy + 0.5, cx + 0.5), atol=0.1)
+
+
+def test_contrast_ignores_a_hot_pixel_and_never_divides_by_zero() -> None:
+    plane = np.random.default_rng(0).normal(100, 5, (1, 200, 200))
+    plane[0, 3, 3] = 1e9
+    low, high = contrast(plane)[0]
+    assert 80 < low < 95
+    assert 105 < high < 130
+    np.testing.assert_array_equal(contrast(np.full((1, 4, 4), 7)), [[7, 8]])
