@@ -66,28 +66,26 @@ static void find_directions(const Grid *grid, Order order, float floor, Connecti
     }
 }
 
-CF_CLONES
-static size_t count_peaks(const uint8_t *direction, size_t size) {
-    size_t count = 0;
-    for (size_t p = 0; p < size; p++) count += direction[p] == CF_CENTRE;
-    return count;
-}
-
-static void list_peaks(const Grid *grid, Basins *basins) {
+static cf_status list_peaks(const Grid *grid, Basins *basins) {
     const uint8_t *p = basins->direction, *end = p + grid->size;
-    basins->count = 0;
+    size_t capacity = 0;
     while ((p = memchr(p, CF_CENTRE, (size_t)(end - p))) != NULL) {
-        basins->peak[++basins->count] = (uint32_t)(p - basins->direction);
-        p++;
+        if ((size_t)basins->count + 1 >= capacity) {
+            capacity = capacity ? 2 * capacity : 1024;
+            uint32_t *peak = realloc(basins->peak, capacity * sizeof *peak);
+            if (!peak) return CF_NO_MEMORY;
+            basins->peak = peak;
+        }
+        basins->peak[++basins->count] = (uint32_t)(p++ - basins->direction);
     }
+    return CF_OK;
 }
 
 cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins) {
+    basins->count = 0;
+    basins->peak = NULL;
     find_directions(grid, order, floor, connectivity, basins->direction);
-    basins->peak = malloc((count_peaks(basins->direction, grid->size) + 1) * sizeof *basins->peak);
-    if (!basins->peak) return CF_NO_MEMORY;
-    list_peaks(grid, basins);
-    return CF_OK;
+    return list_peaks(grid, basins);
 }
 
 /* Take the basin of the first pixel uphill that has one, for p and for every pixel in between. */

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Like malloc, to be released with free; asks Linux for huge pages, because first touching a megapixel field in pages
- * of 4 KiB costs as much as a pass over it. */
+/* Like malloc, to be released with free. Large fields ask Linux for huge pages: touching a field for the first time in
+ * pages of 4 KiB costs more than a pass over it. */
 void *new_field(size_t count, size_t item_size);
 
 #endif

@@ -66,7 +66,7 @@ typedef struct {
     size_t height, width, largest;
     size_t *pixels; /* of the hole, `largest` at most */
     size_t count;
-    uint8_t *marks; /* a row */
+    uint8_t *marks; /* a row, filled up to a multiple of 8 */
 } HoleSearch;
 
 /* Returns 0 when the neighbour shows that this is no hole of `owner`. */
@@ -121,9 +121,13 @@ static void scan_holes(HoleSearch *search) {
     for (size_t y = 1; y < search->height; y++) {
         uint32_t *row = search->labels + y * width;
         mark_corners(row, row - width, width, search->marks);
-        for (size_t x = 1; x < width; x++)
-            if (search->marks[x] && row[x] == 0 && begins_hole(search, y * width + x))
-                search_hole(search, y * width + x);
+        for (size_t x = 0; x < width; x += 8) {
+            uint64_t eight; /* corners are rare: skip eight at a time */
+            memcpy(&eight, search->marks + x, 8);
+            for (size_t i = x; eight && i < x + 8; i++)
+                if (search->marks[i] && row[i] == 0 && begins_hole(search, y * width + i))
+                    search_hole(search, y * width + i);
+        }
     }
 }
 
@@ -138,7 +142,7 @@ static cf_status fill_holes(const Grid *grid, size_t largest, uint32_t *labels) 
     search.largest = largest < pixels ? largest : pixels;
     if (search.largest == 0) return CF_OK;
     search.pixels = malloc(search.largest * sizeof *search.pixels);
-    search.marks = calloc(grid->width, 1);
+    search.marks = calloc((grid->width + 7) / 8, 8);
     const cf_status status = search.pixels && search.marks ? CF_OK : CF_NO_MEMORY;
     if (status == CF_OK) {
         scan_holes(&search);

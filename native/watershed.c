@@ -65,17 +65,15 @@ cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width
     seeds->pixel = NULL;
     seeds->count = 0;
     if (height == 0 || width == 0) return CF_OK;
-    Work work = {{height, width, width + 2, (height + 3) * (width + 2)}, NULL, NULL, {NULL, NULL, NULL, 0}};
-    work.maxima = new_field(work.grid.size, sizeof *work.maxima);
-    work.interior = new_field(work.grid.size, sizeof *work.interior);
-    work.basins.direction = new_field(work.grid.size, 1);
-    work.basins.basin = new_field(work.grid.size, sizeof *work.basins.basin);
-    cf_status status = CF_NO_MEMORY;
-    if (work.maxima && work.interior && work.basins.direction && work.basins.basin)
-        status = run(&work, maxima, interior, spec, labels, seeds);
-    free(work.basins.basin);
-    free(work.basins.direction);
-    free(work.interior);
-    free(work.maxima);
+    Work work = {.grid = {height, width, width + 2, (height + 3) * (width + 2)}};
+    const size_t size = work.grid.size;
+    float *memory = new_field(size, 2 * sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
+    if (!memory) return CF_NO_MEMORY;
+    work.maxima = memory;
+    work.interior = memory + size;
+    work.basins.basin = (uint32_t *)(memory + 2 * size);
+    work.basins.direction = (uint8_t *)(memory + 3 * size);
+    const cf_status status = run(&work, maxima, interior, spec, labels, seeds);
+    free(memory);
     return status;
 }

@@ -46,7 +46,7 @@ def deep_watershed_with_seeds(
     Returns:
         Labels (Y, X), and for label k the linear index ``y * X + x`` of its seed at position k − 1.
     """
-    labels = np.zeros(maxima.shape, np.uint32)
+    labels = np.empty(maxima.shape, np.uint32)
     seeds = _native.deep_watershed(
         np.ascontiguousarray(maxima),
         np.ascontiguousarray(interior),
