@@ -72,16 +72,26 @@ def test_settings_from_the_environment_and_a_file(images: Path, tmp_path: Path, 
     assert (tmp_path / "out2" / "a_cells.csv").exists() and not (tmp_path / "out2" / "a_cells.parquet").exists()
 
 
-def test_a_record_repeats_the_run_as_a_command_and_as_python(images: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_record_repeats_the_run_as_a_command_and_as_python(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert segment(images, "-o", out, "--channel", "1", "--format", "csv", "--format", "labels-tiff") == 0
+    words = ["--channel", "nuclear=1", "--pixel-size", 0.5, "--diameter", 12, "--axes", "YX", "--threads", 1]
+    assert segment(images, "-o", out, *words, "--device", "cpu", "--format", "csv", "--format", "labels-tiff") == 0
     whole, run = results(out), run_record(out)
     shutil.rmtree(out)
     assert main(shlex.split(run.command)[1:]) == 0
-    assert results(out) == whole
+    again = run_record(out)
+    assert (again.spec, again.key, again.formats, again.threads) == (run.spec, run.key, run.formats, 1)
+    assert again.command == run.command and results(out) == whole
     shutil.rmtree(out)
     exec(compile(run.python, "run.json", "exec"), {})
     assert results(out) == whole
+
+
+def test_a_terminal_without_the_letters_is_no_error() -> None:
+    command = [sys.executable, "-m", "cellfleet", "models"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "otsu" in done.stdout
 
 
 def test_no_home_and_a_working_folder_that_may_not_be_written(images: Path, tmp_path: Path) -> None:
