@@ -88,31 +88,51 @@ cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity co
     return list_peaks(grid, basins);
 }
 
-/* Take the basin of the first pixel uphill that has one, for p and for every pixel in between. */
-static uint32_t follow(const ptrdiff_t *offsets, const uint8_t *direction, size_t p, uint32_t *basin) {
-    size_t q = p;
-    while (!basin[q]) q += (size_t)offsets[direction[q]];
-    const uint32_t found = basin[q];
-    for (; p != q; p += (size_t)offsets[direction[p]]) basin[p] = found;
-    return found;
+typedef struct {
+    const Grid *grid;
+    const float *field;
+    float floor;
+    const uint8_t *direction;
+    uint32_t *basin;
+    ptrdiff_t offsets[CF_DIRECTIONS];
+    uint32_t *waiting; /* pixels of a row whose next pixel uphill has no basin yet */
+} Ascent;
+
+/* Everyone in the row learns what the next pixel uphill knows. There are no branches: what it knows cannot be
+ * predicted, and a wrong guess costs as much as ten pixels. */
+static size_t ask_uphill(const Ascent *a, size_t row) {
+    uint32_t *basin = a->basin;
+    size_t count = 0;
+    for (size_t p = row; p < row + a->grid->width; p++) {
+        const uint32_t above = a->field[p] > a->floor;
+        const uint32_t known = basin[(ptrdiff_t)p + a->offsets[a->direction[p]]] & (0u - above);
+        basin[p] = known;
+        a->waiting[count] = (uint32_t)p;
+        count += above & (known == 0);
+    }
+    return count;
 }
 
-void find_basins(const Grid *grid, Order order, float floor, Basins *basins) {
-    const uint8_t *direction = basins->direction;
-    uint32_t *basin = basins->basin;
-    ptrdiff_t offsets[CF_DIRECTIONS];
-    direction_offsets(grid, offsets);
-    memset(basin, 0, grid->size * sizeof *basin);
+/* Take the basin of the first pixel uphill that has one, for p and for every pixel in between. */
+static void follow(const Ascent *a, size_t p) {
+    size_t q = p;
+    while (!a->basin[q]) q += (size_t)a->offsets[a->direction[q]];
+    const uint32_t found = a->basin[q];
+    for (; p != q; p += (size_t)a->offsets[a->direction[p]]) a->basin[p] = found;
+}
+
+cf_status find_basins(const Grid *grid, Order order, float floor, Basins *basins) {
+    Ascent ascent = {grid, order.first, floor, basins->direction, basins->basin, {0}, NULL};
+    ascent.waiting = malloc((grid->width + 1) * sizeof *ascent.waiting);
+    if (!ascent.waiting) return CF_NO_MEMORY;
+    direction_offsets(grid, ascent.offsets);
+    memset(basins->basin, 0, grid->size * sizeof *basins->basin);
     for (uint32_t b = 1; b <= basins->count; b++)
-        if (order.first[basins->peak[b]] > floor) basin[basins->peak[b]] = b;
+        if (order.first[basins->peak[b]] > floor) basins->basin[basins->peak[b]] = b;
     for (size_t y = 0; y < grid->height; y++) {
-        const size_t row = grid_row(grid, y);
-        for (size_t p = row; p < row + grid->width; p++) {
-            if (!(order.first[p] > floor)) continue;
-            /* Whether the next pixel uphill knows is easier to predict than whether this one does. */
-            const size_t uphill = p + (size_t)offsets[direction[p]];
-            const uint32_t known = basin[uphill];
-            basin[p] = known ? known : follow(offsets, direction, uphill, basin);
-        }
+        const size_t count = ask_uphill(&ascent, grid_row(grid, y));
+        for (size_t i = 0; i < count; i++) follow(&ascent, ascent.waiting[i]);
     }
+    free(ascent.waiting);
+    return CF_OK;
 }

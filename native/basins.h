@@ -17,6 +17,6 @@ typedef struct {
 cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins);
 
 /* Fill `basin` (given by the caller) for pixels with first > floor, which may lie above the floor of find_peaks. */
-void find_basins(const Grid *grid, Order order, float floor, Basins *basins);
+cf_status find_basins(const Grid *grid, Order order, float floor, Basins *basins);
 
 #endif

@@ -27,10 +27,9 @@ static cf_status search_seeds(Work *work, const WatershedSpec *spec, Seeds *seed
     const Order order = {work->maxima, work->interior};
     const SeedSpec wanted = {spec->maxima_threshold, spec->radius, (float)spec->interior_threshold};
     cf_status status = find_peaks(&work->grid, order, 0.0f, CF_EIGHT, &work->basins);
-    if (status == CF_OK) {
-        find_basins(&work->grid, order, relevant_floor(order, &work->basins, &wanted), &work->basins);
-        status = find_seeds(&work->grid, order, &work->basins, &wanted, seeds);
-    }
+    if (status == CF_OK)
+        status = find_basins(&work->grid, order, relevant_floor(order, &work->basins, &wanted), &work->basins);
+    if (status == CF_OK) status = find_seeds(&work->grid, order, &work->basins, &wanted, seeds);
     free(work->basins.peak);
     work->basins.peak = NULL;
     return status;
@@ -40,10 +39,8 @@ static cf_status flood_interior(Work *work, const WatershedSpec *spec, const See
     const Order order = {work->interior, work->maxima};
     const float floor = (float)spec->interior_threshold;
     cf_status status = find_peaks(&work->grid, order, floor, CF_FOUR, &work->basins);
-    if (status == CF_OK) {
-        find_basins(&work->grid, order, floor, &work->basins);
-        status = flood(&work->grid, order, seeds, &work->basins);
-    }
+    if (status == CF_OK) status = find_basins(&work->grid, order, floor, &work->basins);
+    if (status == CF_OK) status = flood(&work->grid, order, seeds, &work->basins);
     free(work->basins.peak);
     work->basins.peak = NULL;
     return status;
