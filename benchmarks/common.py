@@ -128,7 +128,9 @@ def described(where: Mapping[str, Any]) -> str:
 
 
 def _commit() -> str:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return told.stdout.strip() or "unknown"
 
 
@@ -147,17 +149,8 @@ def peer_python(name: str, requirements: Path) -> Path:
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing {requirements.relative_to(ROOT)} into {folder.name}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [
-            python,
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "--quiet",
-            "install",
-            "--no-deps",
-            "--require-hashes",
-        ]
-        subprocess.run([*install, "-r", requirements], check=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        subprocess.run([*pip, "install", "--no-deps", "--require-hashes", "-r", str(requirements)], check=True)
         stamp.write_text(wanted, encoding="utf-8")
     return python
 
@@ -188,7 +181,7 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self._process.args} ended with {self._process.wait()}")
+            raise SystemExit(f"{self._process.args!r} ended with {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

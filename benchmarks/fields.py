@@ -100,7 +100,7 @@ def _nuclei(
     found = []
     for pixels, labels in pieces:
         for label, box in enumerate(ndimage.find_objects(labels), 1):
-            if box and all(0 < s.start and s.stop < PIECE for s in box) and (labels[box] == label).sum() >= 50:
+            if box and all(s.start > 0 and s.stop < PIECE for s in box) and (labels[box] == label).sum() >= 50:
                 found.append((pixels[box], labels[box] == label))
     return found
 

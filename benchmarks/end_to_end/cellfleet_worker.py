@@ -73,10 +73,8 @@ def main() -> None:
     for step in STEPS:
         setattr(worker, step, watch.timed(step, getattr(worker, step)))
     about = {"cellfleet": __version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
-    print(
-        json.dumps({**about, "model": f"{model.manifest.name} {model.manifest.version}", "sha256": model.sha256}),
-        flush=True,
-    )
+    about |= {"model": f"{model.manifest.name} {model.manifest.version}", "sha256": model.sha256}
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         image, out = Path(request["image"]), Path(request["out"])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, VALIDATION, Bar, Worker, median, peer_python, ratios, save, table, workers
+from benchmarks.common import VALIDATION, Bar, Worker, median, peer_python, ratios, save, table, workers
 from benchmarks.fields import Field, real_field, synthetic_field
 
 HERE = Path(__file__).parent
@@ -37,6 +37,9 @@ PEER_TOTALS: dict[str, tuple[str, ...]] = {
     "equal table": ("read", "preprocess", "predict+postprocess", "write labels", "table"),
 }
 OUR_STAGES = ("read", "preprocess", "predict", "postprocess", "measure", "write")
+
+MODEL_DIAMETER_PX = 22.0
+"""Given as --diameter, the bundled model leaves the image as it is: nothing is estimated or resampled."""
 
 Run = dict[str, Any]
 
@@ -76,25 +79,18 @@ def make_fields(quick: bool) -> Iterator[Field]:
 def measure(field: Field, folder: Path, ours: Worker, theirs: Worker, rounds: int) -> list[dict[str, Run]]:
     """Time both by turns; the first round warms up and is dropped."""
     image, truth = field.write(folder)
-    diameter = typical_diameter(field)
     runs = []
     for turn in range(rounds + 1):
         out = folder / field.name
         run = {
             "ours": ours.ask(image=str(image), out=str(out / "ours"), diameter=None),
             "theirs": theirs.ask(image=str(image), truth=str(truth), out=str(out / "theirs")),
-            "ours_scale_known": ours.ask(image=str(image), out=str(out / "known"), diameter=diameter),
+            "ours_scale_given": ours.ask(image=str(image), out=str(out / "known"), diameter=MODEL_DIAMETER_PX),
         }
         if turn:
             runs.append(run)
     print(f"{field.name}: {field.objects} objects, done", flush=True)
     return runs
-
-
-def typical_diameter(field: Field) -> float:
-    """Return the diameter at which the bundled model leaves an image as it is: nothing to estimate or resample."""
-    del field
-    return 22.0
 
 
 def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: dict[str, Any]) -> None:
@@ -107,10 +103,8 @@ def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: di
         is_bar = name == "basic table"
         what = f"end to end against StarDist 2D, {name}" + ("" if is_bar else " (for comparison)")
         bars.append(Bar(what, 3, 8, ratio, "×", True, spread))
-    rest = [1 - run["ours"]["steps"]["network"] / run["ours"]["cpu"] for run in everything]
-    bars.append(
-        Bar("everything but the network", 25, 10, 100 * median(rest), "%", False, (100 * min(rest), 100 * max(rest)))
-    )
+    rest = [100 * (1 - run["ours"]["steps"]["network"] / run["ours"]["cpu"]) for run in everything]
+    bars.append(Bar("everything but the network", 25, 10, median(rest), "%", False, (min(rest), max(rest))))
     rows, stages = [], []
     for field in fields:
         rows += [field_row(field, runs[field.name])]
@@ -120,7 +114,7 @@ def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: di
         "objects: true · ours · StarDist",
         "zoom",
         "ours, s/Mpx",
-        "scale known",
+        "scale given",
         "StarDist: no · basic · equal table",
         "ratio",
     ]
@@ -142,7 +136,7 @@ def field_row(field: Field, runs: list[dict[str, Run]]) -> list[Any]:
     """Return one field's totals."""
     scale = field.megapixels
     ours = [run["ours"]["cpu"] for run in runs]
-    known = median([run["ours_scale_known"]["cpu"] for run in runs])
+    known = median([run["ours_scale_given"]["cpu"] for run in runs])
     peer = {name: [peer_total(run["theirs"], name) for run in runs] for name in PEER_TOTALS}
     ratio, spread = ratios(ours, peer["basic table"])
     first = runs[0]

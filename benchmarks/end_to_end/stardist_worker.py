@@ -8,16 +8,17 @@ knows nothing of cellfleet.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
 import skimage
-import stardist
 import tensorflow
 import tifffile
 from csbdeep.utils import normalize
@@ -83,7 +84,7 @@ def main() -> None:
     model = StarDist2D(Config2D(n_rays=RAYS, grid=(GRID, GRID), n_channel_in=1), name=None, basedir=None)
     heads = Heads(model.keras_model)
     model.keras_model.predict = heads.predict
-    about = {"stardist": stardist.__version__, "tensorflow": tensorflow.__version__, "numpy": np.__version__}
+    about = {"stardist": version("stardist"), "tensorflow": version("tensorflow-cpu"), "numpy": np.__version__}
     about |= {"scikit-image": skimage.__version__, "parameters": model.keras_model.count_params()}
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
@@ -113,8 +114,8 @@ def segment(model: StarDist2D, heads: Heads, image: Path, out: Path) -> dict[str
         found = regionprops_table(labels, pixels, properties=columns)
         pandas.DataFrame(found).to_csv(out / f"{image.stem}_{name.split()[0]}.csv", index=False)
         lap(name)
-    cpu = {name: after - before for (_, _, before), (name, _, after) in zip(laps, laps[1:], strict=False)}
-    wall = {name: after - before for (_, before, _), (name, after, _) in zip(laps, laps[1:], strict=False)}
+    cpu = {name: after - before for (_, _, before), (name, _, after) in itertools.pairwise(laps)}
+    wall = {name: after - before for (_, before, _), (name, after, _) in itertools.pairwise(laps)}
     cpu["network"] = heads.cpu
     return {"stages": cpu, "wall": wall, "objects": int(labels.max())}
 

@@ -1,0 +1,93 @@
+"""Run every benchmark, then say in one table which bars are met; `make bench`.
+
+    python -m benchmarks.run [--quick] [--model nuclei]
+
+Each benchmark is a process of its own. Results go to ``benchmarks/results/``; the table also into
+``benchmarks/README.md``. Takes less than 15 minutes on two cores after the peers are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import HEADER, RESULTS, ROOT, Bar, described, load_bars, table
+
+OWN = ("network", "startup", "end_to_end", "throughput")
+README = ROOT / "benchmarks" / "README.md"
+BEGIN, END = "<!-- results: written by benchmarks.run -->\n", "<!-- end of results -->\n"
+
+
+def main() -> int:
+    """Run all; return 1 when one of them fails (a missed bar is no failure: it is told)."""
+    parser = argparse.ArgumentParser(description="Run all benchmarks.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, for trying the scripts")
+    parser.add_argument("--model", default="nuclei", help="bundled name or package folder")
+    parser.add_argument("--only-table", action="store_true", help="make the table from the results that are there")
+    given = parser.parse_args()
+    failed = [] if given.only_table else [name for name, command in commands(given) if not run(name, command)]
+    text = summary()
+    print(text)
+    readme = README.read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    README.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
+    for name in failed:
+        print(f"FAILED: {name}")
+    return 1 if failed else 0
+
+
+def commands(given: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the command of each benchmark."""
+    yield "postprocess", ["benchmarks/postprocess/run.py", "--repeats", "1" if given.quick else "3"]
+    quick = {
+        "network": ["--rounds", "3"],
+        "startup": ["--rounds", "3"],
+        "end_to_end": ["--quick"],
+        "throughput": ["--images", "20"],
+    }
+    for name in OWN:
+        yield name, ["-m", f"benchmarks.{name}.run", "--model", given.model, *(quick[name] if given.quick else [])]
+
+
+def run(name: str, command: list[str]) -> bool:
+    """Run one benchmark and say how long it took; return whether it ended well."""
+    print(f"--- {name}", flush=True)
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
+    print(f"--- {name}: {time.monotonic() - began:.0f} s\n", flush=True)
+    return ended.returncode == 0
+
+
+def summary() -> str:
+    """Return the table of all bars for which there are results."""
+    rows, where = [], ""
+    for path in sorted(RESULTS.glob("postprocess-*.json"))[-1:]:
+        rows += [[*bar.row(), path.stem] for bar in postprocess_bars(path)]
+    for name in (*OWN, "quantise"):
+        if (RESULTS / f"{name}.json").exists():
+            bars, circumstances = load_bars(name)
+            rows += [[*bar.row(), name] for bar in bars]
+            where += f"- {name}: {described(circumstances)}\n"
+    return f"\n{table([*HEADER, 'results/'], rows)}\n{where}\n"
+
+
+def postprocess_bars(path: Path) -> Iterator[Bar]:
+    """Yield the bars of the post-processing from its own form of results."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for case in content["results"]:
+        if "Mesmer settings, dense" in case["case"]:
+            bar, stretch = (100, 150) if "4096" in case["case"] else (50, 80)
+            spread = (min(case["ratios"]), max(case["ratios"]))
+            yield Bar(f"deepcell_toolbox, {case['case']}", bar, stretch, case["ratio"], "×", True, spread)
+            yield Bar(f"post-processing, {case['case']}", 35, 20, case["ours_ms_per_megapixel"], "ms/Mpx", False)
+    yield Bar("objects equal to the definition, F1@0.9", 0.99, 1, content["definition"]["f1_at_0.9"], "", True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
