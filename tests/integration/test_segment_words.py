@@ -62,6 +62,16 @@ def test_stdout_carries_data_only(progress: str, images: Path, tmp_path: Path, c
     assert captured.out == "" and ("Done: 3 images" in captured.err) == (progress != "none")
 
 
+def test_a_notice_of_every_image_is_told_for_the_first_few(tmp_path: Path, capsys) -> None:
+    for index in range(9):
+        tifffile.imwrite(tmp_path / f"{index}.tif", np.full((8, 8), index, np.uint8))
+    assert segment(tmp_path, "-o", tmp_path / "out", "--threads", 1) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sum("no cells.  [W002]" in line for line in said) == 5
+    assert "4 more notices of this kind stand in the report.  [W002]" in said
+    assert len([image for image in run_record(tmp_path / "out").images if image.notices]) == 9
+
+
 def test_settings_from_the_environment_and_a_file(images: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cellfleet.toml").write_text('[segment]\nmodel = "otsu"\nformat = ["parquet"]\n')

@@ -7,8 +7,10 @@ them as they come.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +20,7 @@ from cellfleet.spec.choices import Progress
 from cellfleet.spec.record import ImageRecord, Told
 
 _LINE_EVERY_SECONDS = 30.0
+_NOTICES_OF_A_KIND = 5
 
 Say = Callable[[str], None]
 Show = Callable[[ImageFinished], None]
@@ -37,15 +40,13 @@ def narrator(progress: Progress, out: Path, stderr: TextIO, stdout: TextIO) -> I
         yield lambda event: _write_json(event, stdout)
         return
     if progress == "none":
-        yield lambda event: _tell_problems(event, _lines(stderr))
+        yield lambda event: _tell_failure(event, _lines(stderr))
         return
     if progress == "bar" or (progress == "auto" and stderr.isatty()):
         with _bar(stderr) as (say, show):
-            yield lambda event: _tell(event, out, say, show)
+            yield _story(out, say, show)
         return
-    lines = _lines(stderr)
-    now_and_then = _now_and_then(lines)
-    yield lambda event: _tell(event, out, lines, now_and_then)
+    yield _story(out, _lines(stderr), _now_and_then(_lines(stderr)))
 
 
 def _lines(stream: TextIO) -> Say:
@@ -87,21 +88,42 @@ def _bar(stream: TextIO) -> Iterator[tuple[Say, Show]]:
         yield say, show
 
 
-def _tell(event: Event, out: Path, say: Say, show: Show) -> None:
-    _tell_problems(event, say)
-    if isinstance(event, ImageFinished):
-        show(event)
-    else:
-        for line in _opening(event, out) if isinstance(event, RunStarted) else _closing(event, out):
+def _story(out: Path, say: Say, show: Show) -> Callable[[Event], None]:
+    """Return the function that tells a run from its beginning to its end."""
+    notices: Counter[str] = Counter()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            lines = _opening(event, out)
+        elif isinstance(event, RunFinished):
+            lines = itertools.chain(_untold(notices), _closing(event, out))
+        else:
+            lines = _new_notices(event, notices)
+            show(event)
+        for line in lines:
             say(line)
+        _tell_failure(event, say)
+
+    return tell
 
 
-def _tell_problems(event: Event, say: Say) -> None:
-    if isinstance(event, ImageFinished):
-        for notice in event.record.notices:
-            say(message(notice))
-        if event.record.error:
-            say(message(event.record.error))
+def _new_notices(event: ImageFinished, counts: Counter[str]) -> Iterator[str]:
+    """Yield the image's notices, each kind for the first few images only: a thousand equal lines hide the others."""
+    for notice in event.record.notices:
+        counts[notice.code] += 1
+        if counts[notice.code] <= _NOTICES_OF_A_KIND:
+            yield message(notice)
+
+
+def _untold(counts: Counter[str]) -> Iterator[str]:
+    for code, count in counts.items():
+        if count > _NOTICES_OF_A_KIND:
+            yield f"{_count(count - _NOTICES_OF_A_KIND, 'more notice')} of this kind stand in the report.  [{code}]"
+
+
+def _tell_failure(event: Event, say: Say) -> None:
+    if isinstance(event, ImageFinished) and event.record.error:
+        say(message(event.record.error))
 
 
 def message(told: Told) -> str:
