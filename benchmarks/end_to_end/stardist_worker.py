@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas
-import skimage
 import tensorflow
 import tifffile
 from csbdeep.utils import normalize
@@ -85,7 +84,7 @@ def main() -> None:
     heads = Heads(model.keras_model)
     model.keras_model.predict = heads.predict
     about = {"stardist": version("stardist"), "tensorflow": version("tensorflow-cpu"), "numpy": np.__version__}
-    about |= {"scikit-image": skimage.__version__, "parameters": model.keras_model.count_params()}
+    about |= {"scikit-image": version("scikit-image"), "parameters": model.keras_model.count_params()}
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
