@@ -78,7 +78,7 @@ def test_full_disk_stops_with_code_6_and_the_run_goes_on_later(
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) > 12:
+        if len(calls) > 6:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         original(descriptor)
 
