@@ -97,6 +97,7 @@ def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary) / "prepared.onnx"
         quant_pre_process(str(package / weights.name), str(prepared), skip_symbolic_shape=True)
+        onnx.save(_with_shortcut_after_stem(onnx.load(prepared)), prepared)
         quantize_static(
             str(prepared),
             str(weights),
@@ -117,6 +118,31 @@ def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     predictor = load_model(out, device="cpu", threads=1).predictor
     np.save(out / "test_heads.npy", predictor.predict(tensors["pixels"][0], tensors["contrast"][0])[np.newaxis])
     write_rdf(manifest, out)
+
+
+def _with_shortcut_after_stem(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a 1 × 1 convolution that changes nothing into the shortcut of the first block.
+
+    Without it the int8 addition there gets one operand in ONNX Runtime's other memory layout, which then spreads to a
+    pooling and a concatenation at the finest level: a tenth of the whole graph.
+    """
+    nodes = model.graph.node
+    stem = next(
+        node.input[0] for node in nodes if node.name.startswith("/network/down.0/first") and node.op_type == "Conv"
+    )
+    add = next(node for node in nodes if node.op_type == "Add" and stem in node.input)
+    width = next(i.dims[0] for i in model.graph.initializer if i.name == _first_conv(model).input[1])
+    same = np.eye(width, dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(same, "same"))
+    shortcut = onnx.helper.make_node("Conv", [stem, "same"], ["shortcut_output"], "/network/down.0/shortcut/Conv")
+    position = list(nodes).index(add)
+    add.input[list(add.input).index(stem)] = "shortcut_output"
+    nodes.insert(position, shortcut)
+    return model
+
+
+def _first_conv(model: onnx.ModelProto) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.op_type == "Conv")
 
 
 def _kept(model: onnx.ModelProto) -> Iterator[str]:
