@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +127,11 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         segment(tmp_path / "missing", "-o", tmp_path / "out", "--debug")
 
 
-def test_first_result_comes_quickly(tmp_path: Path) -> None:
+def test_first_result_comes_within_three_seconds(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.tile(discs(), (8, 6)))
+    # Processor time of the child, not the clock: other programs run on the machine, too.
+    before = os.times()
     command = [sys.executable, "-m", "cellfleet", "segment", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out")]
-    best = float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([*command, "--overwrite", "--model", "otsu", "--progress", "none"], check=True)
-        best = min(best, time.perf_counter() - began)
-    # The bar is 3 s on a quiet machine; twice that on a busy one.
-    assert best < 6
+    subprocess.run([*command, "--model", "otsu", "--threads", "1", "--progress", "none"], check=True)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 3
