@@ -81,12 +81,14 @@ def _estimated(
 
 
 _LADDER = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
-_WINDOW_PX = 192
+_WINDOW_PX = 128
 """Side of the copy that is looked at on each rung, px at model scale: bounds the cost, whatever the image's size."""
 _SMALLEST_COPY_PX = 24
 _CREDIBLE_PEAK = 0.8
 """Objects at a scale that the model knows reach an outer distance near 1 at their middle; blurred specks do not."""
 _CREDIBLE_DIAMETER_PX = 8.0
+_POSSIBLE_PEAK = 0.5
+"""Where no rung is credible, the likeliest one is taken if it reaches this."""
 
 
 def estimate_diameter(
@@ -94,7 +96,8 @@ def estimate_diameter(
 ) -> float | None:
     """Estimate the typical object diameter, px of the image; None where no rung shows objects.
 
-    Climbs from small copies to large ones and stops at the first on which objects look right to the model.
+    Climbs from small copies to large ones and stops at the first on which objects look right to the model; where none
+    does, the likeliest is taken.
 
     Args:
         pixels: (R, Y, X).
@@ -102,20 +105,27 @@ def estimate_diameter(
         manifest: Heads and post-processing.
         predictor: Segments the copies.
     """
+    likeliest: tuple[float, float] | None = None
     for zoom in _LADDER:
         copy = _copy(pixels, zoom)
         if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:
             continue
         heads = predictor.predict(copy, low_high)
-        spec = manifest.postprocess
-        maxima, interior = (
-            np.ascontiguousarray(heads[manifest.heads.index(h)]) for h in (spec.maxima_head, spec.interior_head)
-        )
-        labels = deep_watershed(maxima, interior, spec)
-        found = _typical(labels, heads[manifest.heads.index("outer_distance")])
-        if found and found[0] >= _CREDIBLE_DIAMETER_PX and found[1] >= _CREDIBLE_PEAK:
-            return found[0] / zoom
-    return None
+        found = _typical(_labels(heads, manifest), heads[manifest.heads.index("outer_distance")])
+        if found is None:
+            continue
+        diameter, peak = found
+        if diameter >= _CREDIBLE_DIAMETER_PX and peak >= _CREDIBLE_PEAK:
+            return diameter / zoom
+        if peak >= max(_POSSIBLE_PEAK, likeliest[1] if likeliest else 0):
+            likeliest = diameter / zoom, peak
+    return likeliest[0] if likeliest else None
+
+
+def _labels(heads: NDArray[np.uint8], manifest: ModelManifest) -> NDArray[np.uint32]:
+    spec = manifest.postprocess
+    maxima, interior = (heads[manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
+    return deep_watershed(maxima, interior, spec)
 
 
 def _typical(labels: NDArray[np.uint32], outer: NDArray[np.uint8]) -> tuple[float, float] | None:
