@@ -141,7 +141,7 @@ CF_INLINE void mark_row(const uint32_t *here, const ptrdiff_t *offset, int steps
         uint32_t bits = 0;
         for (int k = 0; k < steps; k++) {
             const uint32_t other = here[(ptrdiff_t)x + offset[k]];
-            bits |= ((other != basin) & (other != 0) ? 1u : 0u) << k;
+            bits |= (uint32_t)((other != basin) & (other != 0)) << k;
         }
         marks[x] = (uint8_t)(basin != 0 ? bits : 0);
     }
