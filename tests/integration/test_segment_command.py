@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 from tests.support import discs, results, rows, run_record, segment
 
+import cellfleet
 from cellfleet.cli import main
 from cellfleet.evaluation.files import read_labels
 
@@ -90,6 +91,16 @@ def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp
     assert "made with other settings" in capsys.readouterr().err and results(out) == whole
     assert segment(images, "-o", out, "--pixel-size", "0.5", "--overwrite") == 0
     assert "area_um2" in (out / "a_cells.csv").read_text().splitlines()[0]
+
+
+def test_results_of_another_version_are_not_mixed_with_ours(images: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    segment(images, "-o", out)
+    record = (out / "run.json").read_text()
+    (out / "run.json").write_text(record.replace(f'"cellfleet": "{cellfleet.__version__}"', '"cellfleet": "0.0.1"'))
+    assert segment(images, "-o", out) == 2
+    assert "cellfleet 0.0.1" in capsys.readouterr().err
+    assert segment(images, "-o", out, "--overwrite") == 0
 
 
 def test_images_left_over_from_an_overwrite_that_was_cut_short_are_redone(images: Path, tmp_path: Path) -> None:

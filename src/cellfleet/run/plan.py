@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cellfleet import __version__
 from cellfleet.errors import UsageError
 from cellfleet.images.find import Source
 from cellfleet.results.record import Records, load_records, load_run_record
@@ -114,13 +115,15 @@ def _refuse_inputs(tasks: Sequence[Task], out: Path) -> None:
 
 def _refuse_other_settings(out: Path, key: str) -> None:
     run = load_run_record(out)
-    if run is not None and run.key != key:
-        raise UsageError(
-            "E032",
-            f"holds results that were made with other settings ({run.command})",
-            where=str(out),
-            action="Choose another folder with -o, or replace them with --overwrite",
-        )
+    if run is None:
+        return
+    action = "Choose another folder with -o, or replace them with --overwrite"
+    if run.cellfleet != __version__:
+        what = f"holds results of cellfleet {run.cellfleet}; those of {__version__} could differ"
+        raise UsageError("E036", what, where=str(out), action=action)
+    if run.key != key:
+        what = f"holds results that were made with other settings ({run.command})"
+        raise UsageError("E032", what, where=str(out), action=action)
 
 
 def _refuse_foreign_files(tasks: Sequence[Task], out: Path, known: Records) -> None:

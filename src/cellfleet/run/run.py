@@ -66,8 +66,9 @@ def run(
     at_once = min(threads, len(sources))
     model = load_model(spec.model, device=options.device, threads=threads // at_once)
     key = spec.digest(model.sha256)
-    # Asked once before the lock, so that a refused run leaves no trace in a folder that is not ours.
-    make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
+    if not (out / ".cellfleet").exists():
+        # Asked before the lock, too, so that a refused run leaves no trace in a folder that is not ours.
+        make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
     with locked(out):
         plan = make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
         tell(
