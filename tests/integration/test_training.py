@@ -15,8 +15,8 @@ from cellfleet.errors import DeviceError, TrainingError
 from cellfleet.models import load_model, read_manifest
 from cellfleet.training.dataset import load_dataset
 from cellfleet.training.loop import CHECKPOINT, optimise
-from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet
 from cellfleet.training.run import train
+from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet
 
 QUICK = TrainSpec(
     name="disks",
