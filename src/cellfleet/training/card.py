@@ -31,11 +31,14 @@ Finds {manifest.compartment} objects; one channel for each of: {", ".join(manife
 Works best at a median object diameter of {manifest.diameter_px:g} px. Images between {low:g} and {high:g} px stay at
 their own scale; others are resampled, by a diameter that the user gives or that a first pass estimates.
 
+## Validation
+
 | data | F1 at IoU 0.5 | AP at IoU 0.5 | mean AP 0.5…0.9 |
 |---|---|---|---|
 {scores}
 
-AP is TP / (TP + FP + FN); counts are pooled over all images.
+AP is TP / (TP + FP + FN); counts are pooled over all images. The post-processing parameters were chosen on the
+validation images, so these scores are slightly optimistic.
 
 ## Training
 - Images: {training.get("train_images")} with {training.get("train_objects")} objects.
@@ -45,8 +48,6 @@ AP is TP / (TP + FP + FN); counts are pooled over all images.
 - Every setting stands in `rdf.yaml` under `config.cellfleet.training.spec`; `cellfleet train --help` has the options.
 
 ![Validation scores over the training run](curve.svg)
-
-The post-processing parameters were chosen on the validation images, so the scores above are slightly optimistic.
 """
     (out / "README.md").write_text(text, encoding="utf-8")
 

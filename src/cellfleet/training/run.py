@@ -50,7 +50,7 @@ _SEARCH: dict[str, tuple[Any, ...]] = {
     "maxima_head": ("outer_distance", "inner_distance"),
     "maxima_threshold": (0.1, 0.2, 0.3, 0.4),
     "maxima_smooth": (0.5, 1.0, 1.5, 2.0),
-    "interior_threshold": (0.4, 0.5, 0.6, 0.7),
+    "interior_threshold": (0.4, 0.5, 0.6, 0.7, 0.8),
     "interior_smooth": (0.0, 0.5),
 }
 
