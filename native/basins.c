@@ -90,8 +90,6 @@ cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity co
 
 typedef struct {
     const Grid *grid;
-    const float *field;
-    float floor;
     const uint8_t *direction;
     uint32_t *basin;
     ptrdiff_t offsets[CF_DIRECTIONS];
@@ -104,11 +102,11 @@ static size_t ask_uphill(const Ascent *a, size_t row) {
     uint32_t *basin = a->basin;
     size_t count = 0;
     for (size_t p = row; p < row + a->grid->width; p++) {
-        const uint32_t above = a->field[p] > a->floor;
-        const uint32_t known = basin[(ptrdiff_t)p + a->offsets[a->direction[p]]] & (0u - above);
+        const uint8_t direction = a->direction[p];
+        const uint32_t known = basin[(ptrdiff_t)p + a->offsets[direction]];
         basin[p] = known;
         a->waiting[count] = (uint32_t)p;
-        count += above & (known == 0);
+        count += (direction != CF_NONE) & (known == 0);
     }
     return count;
 }
@@ -121,14 +119,13 @@ static void follow(const Ascent *a, size_t p) {
     for (; p != q; p += (size_t)a->offsets[a->direction[p]]) a->basin[p] = found;
 }
 
-cf_status find_basins(const Grid *grid, Order order, float floor, Basins *basins) {
-    Ascent ascent = {grid, order.first, floor, basins->direction, basins->basin, {0}, NULL};
+cf_status find_basins(const Grid *grid, Basins *basins) {
+    Ascent ascent = {.grid = grid, .direction = basins->direction, .basin = basins->basin};
     ascent.waiting = malloc((grid->width + 1) * sizeof *ascent.waiting);
     if (!ascent.waiting) return CF_NO_MEMORY;
     direction_offsets(grid, ascent.offsets);
     memset(basins->basin, 0, grid->size * sizeof *basins->basin);
-    for (uint32_t b = 1; b <= basins->count; b++)
-        if (order.first[basins->peak[b]] > floor) basins->basin[basins->peak[b]] = b;
+    for (uint32_t b = 1; b <= basins->count; b++) basins->basin[basins->peak[b]] = b;
     for (size_t y = 0; y < grid->height; y++) {
         const size_t count = ask_uphill(&ascent, grid_row(grid, y));
         for (size_t i = 0; i < count; i++) follow(&ascent, ascent.waiting[i]);

@@ -16,7 +16,7 @@ typedef struct {
 /* Fill `direction` (given by the caller) for pixels with first > floor, and allocate `peak`, in raster order. */
 cf_status find_peaks(const Grid *grid, Order order, float floor, Connectivity connectivity, Basins *basins);
 
-/* Fill `basin` (given by the caller) for pixels with first > floor, which may lie above the floor of find_peaks. */
-cf_status find_basins(const Grid *grid, Order order, float floor, Basins *basins);
+/* Follow the directions: fill `basin` (given by the caller). */
+cf_status find_basins(const Grid *grid, Basins *basins);
 
 #endif

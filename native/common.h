@@ -26,13 +26,13 @@
 
 typedef enum { CF_OK = 0, CF_NO_MEMORY = -1 } cf_status;
 
-/* A field with a border of one pixel on every side, and two below, so that no neighbour needs a bounds check.
+/* A field with a border of one pixel on every side, so that no neighbour needs a bounds check.
  * Pixel (y, x) stands at index (y + 1) * stride + x + 1; index 0 is never a pixel and serves as "none".
  * The order of indices is the raster order of the image. */
 typedef struct {
     size_t height, width; /* of the image, without the border */
     size_t stride;        /* width + 2 */
-    size_t size;          /* (height + 3) * stride: at most CF_MAX_PIXELS, so that indices fit uint32_t */
+    size_t size;          /* (height + 2) * stride: at most CF_MAX_PIXELS, so that indices fit uint32_t */
 } Grid;
 
 #define CF_MAX_PIXELS ((size_t)4294967294u)

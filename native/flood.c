@@ -37,7 +37,7 @@ static cf_status add_saddle(void *context, uint32_t p, uint32_t q) {
 
 static cf_status collect_saddles(Flood *f, const Seeds *seeds) {
     const uint32_t *basin = f->basins->basin;
-    if (visit_edges(f->grid, basin, CF_FOUR, 0, add_saddle, f) != CF_OK) return CF_NO_MEMORY;
+    if (visit_edges(f->grid, basin, add_saddle, f) != CF_OK) return CF_NO_MEMORY;
     for (uint32_t k = 0; k < seeds->count; k++) {
         const uint32_t pixel = seeds->pixel[k];
         if (basin[pixel] && saddles_add(&f->saddles, 0, basin[pixel], pixel) != CF_OK) return CF_NO_MEMORY;
@@ -155,7 +155,7 @@ static void label_pixels(const Flood *f) {
 static cf_status run(Flood *f, const Seeds *seeds) {
     if (collect_saddles(f, seeds) != CF_OK) return CF_NO_MEMORY;
     find_entries(f);
-    if (visit_edges(f->grid, f->basins->basin, CF_FOUR, 0, turn_direction, f) != CF_OK) return CF_NO_MEMORY;
+    if (visit_edges(f->grid, f->basins->basin, turn_direction, f) != CF_OK) return CF_NO_MEMORY;
     link_entries(f);
     plant_seeds(f, seeds);
     label_components(f);

@@ -33,7 +33,7 @@ static int same_shape(const Py_buffer *a, const Py_buffer *b, const char *name) 
 
 /* Indices are 32 bits wide, on a grid with a border. */
 static int fits_grid(const Py_buffer *view) {
-    const size_t height = (size_t)view->shape[0] + 3, width = (size_t)view->shape[1] + 2;
+    const size_t height = (size_t)view->shape[0] + 2, width = (size_t)view->shape[1] + 2;
     if (height <= CF_MAX_PIXELS / width) return 1;
     PyErr_Format(PyExc_ValueError, "%zd x %zd pixels are more than one call can take (4294967294 with a border)",
                  view->shape[0], view->shape[1]);

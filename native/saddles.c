@@ -116,59 +116,26 @@ cf_status saddles_finish(Saddles *saddles) {
     return status;
 }
 
-/* Each unordered pair of neighbours once: only steps that lead onwards in raster order. */
-enum { FOUR_STEPS = 2, EIGHT_STEPS = 4, HOP_STEPS = 6 };
-static const struct {
-    int down, across;
-} STEPS[HOP_STEPS] = {{0, 1}, {1, 0}, {1, -1}, {1, 1}, {0, 2}, {2, 0}};
-
 typedef struct {
     const Grid *grid;
     const uint32_t *basin;
-    int steps;
-    ptrdiff_t offset[HOP_STEPS];
     EdgeVisitor visit;
     void *context;
     uint8_t *marks;    /* a row, filled up to a multiple of 8 */
     uint32_t *columns; /* as many, and one */
 } EdgeScan;
 
-/* Bit k of marks[x]: does step k lead from a basin to another? */
-CF_INLINE void mark_row(const uint32_t *here, const ptrdiff_t *offset, int steps, size_t width,
-                        uint8_t *CF_RESTRICT marks) {
+enum { RIGHT = 1, DOWN = 2 };
+
+/* Does the step right, or down, lead from a basin to another? Each unordered pair of neighbours is seen once. */
+CF_CLONES
+static void mark_row(const uint32_t *here, const uint32_t *below, size_t width, uint8_t *CF_RESTRICT marks) {
     for (size_t x = 0; x < width; x++) {
-        const uint32_t basin = here[x];
-        uint32_t bits = 0;
-        for (int k = 0; k < steps; k++) {
-            const uint32_t other = here[(ptrdiff_t)x + offset[k]];
-            bits |= (uint32_t)((other != basin) & (other != 0)) << k;
-        }
+        const uint32_t basin = here[x], right = here[x + 1], down = below[x];
+        const uint32_t bits = (uint32_t)((right != basin) & (right != 0)) * RIGHT +
+                              (uint32_t)((down != basin) & (down != 0)) * DOWN;
         marks[x] = (uint8_t)(basin != 0 ? bits : 0);
     }
-}
-
-CF_CLONES
-static void mark_four(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
-    mark_row(here, offset, FOUR_STEPS, width, marks);
-}
-
-CF_CLONES
-static void mark_eight(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
-    mark_row(here, offset, EIGHT_STEPS, width, marks);
-}
-
-CF_CLONES
-static void mark_hops(const uint32_t *here, const ptrdiff_t *offset, size_t width, uint8_t *CF_RESTRICT marks) {
-    mark_row(here, offset, HOP_STEPS, width, marks);
-}
-
-static cf_status visit_pixel(const EdgeScan *scan, size_t p, uint8_t bits) {
-    for (int k = 0; bits; k++, bits >>= 1) {
-        if (!(bits & 1)) continue;
-        if (scan->visit(scan->context, (uint32_t)p, (uint32_t)((ptrdiff_t)p + scan->offset[k])) != CF_OK)
-            return CF_NO_MEMORY;
-    }
-    return CF_OK;
 }
 
 /* Columns of marked pixels; without branches where there are any, because where they stand cannot be predicted. */
@@ -187,25 +154,20 @@ static size_t list_marked(const uint8_t *marks, size_t width, uint32_t *columns)
 }
 
 static cf_status visit_row(const EdgeScan *scan, size_t y) {
-    const size_t width = scan->grid->width, row = grid_row(scan->grid, y);
-    if (scan->steps == FOUR_STEPS)
-        mark_four(scan->basin + row, scan->offset, width, scan->marks);
-    else if (scan->steps == HOP_STEPS)
-        mark_hops(scan->basin + row, scan->offset, width, scan->marks);
-    else
-        mark_eight(scan->basin + row, scan->offset, width, scan->marks);
-    const size_t count = list_marked(scan->marks, width, scan->columns);
-    for (size_t i = 0; i < count; i++)
-        if (visit_pixel(scan, row + scan->columns[i], scan->marks[scan->columns[i]]) != CF_OK) return CF_NO_MEMORY;
+    const size_t stride = scan->grid->stride, row = grid_row(scan->grid, y);
+    mark_row(scan->basin + row, scan->basin + row + stride, scan->grid->width, scan->marks);
+    const size_t count = list_marked(scan->marks, scan->grid->width, scan->columns);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t marks = scan->marks[scan->columns[i]];
+        const uint32_t p = (uint32_t)(row + scan->columns[i]);
+        if (marks & RIGHT && scan->visit(scan->context, p, p + 1) != CF_OK) return CF_NO_MEMORY;
+        if (marks & DOWN && scan->visit(scan->context, p, (uint32_t)(p + stride)) != CF_OK) return CF_NO_MEMORY;
+    }
     return CF_OK;
 }
 
-cf_status visit_edges(const Grid *grid, const uint32_t *basin, Connectivity connectivity, int hop_two,
-                      EdgeVisitor visit, void *context) {
+cf_status visit_edges(const Grid *grid, const uint32_t *basin, EdgeVisitor visit, void *context) {
     EdgeScan scan = {.grid = grid, .basin = basin, .visit = visit, .context = context};
-    scan.steps = connectivity == CF_FOUR ? FOUR_STEPS : hop_two ? HOP_STEPS : EIGHT_STEPS;
-    for (int k = 0; k < HOP_STEPS; k++)
-        scan.offset[k] = STEPS[k].down * (ptrdiff_t)grid->stride + STEPS[k].across;
     scan.marks = calloc((grid->width + 7) / 8, 8);
     scan.columns = malloc((grid->width + 8) * sizeof *scan.columns);
     cf_status status = scan.marks && scan.columns ? CF_OK : CF_NO_MEMORY;

@@ -30,9 +30,8 @@ void saddles_free(Saddles *saddles);
 /* Called for both pixels of an edge between two different basins. */
 typedef cf_status (*EdgeVisitor)(void *context, uint32_t p, uint32_t q);
 
-/* Visit every edge between basins: to 4 or 8 neighbours and, with hop_two, two pixels straight across and down. */
-cf_status visit_edges(const Grid *grid, const uint32_t *basin, Connectivity connectivity, int hop_two,
-                      EdgeVisitor visit, void *context);
+/* Visit every edge between 4-neighbours of different basins. */
+cf_status visit_edges(const Grid *grid, const uint32_t *basin, EdgeVisitor visit, void *context);
 
 /* Union-find with path halving; `parent` has an entry per basin and for 0. */
 CF_INLINE uint32_t find_root(uint32_t *parent, uint32_t i) {

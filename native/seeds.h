@@ -2,10 +2,10 @@
 #ifndef CELLFLEET_SEEDS_H
 #define CELLFLEET_SEEDS_H
 
-#include "saddles.h"
+#include "basins.h"
 
 typedef struct {
-    uint32_t *pixel; /* in the order of basins */
+    uint32_t *pixel;
     uint32_t count;
 } Seeds;
 
@@ -15,10 +15,7 @@ typedef struct {
     float interior; /* and its value in order.second lies above this */
 } SeedSpec;
 
-/* The level below which no pixel of order.first can decide about a seed: at least 0. */
-float relevant_floor(Order order, const Basins *basins, const SeedSpec *spec);
-
-/* `basins` are those of order.first above relevant_floor(), 8-connected. Allocates seeds->pixel. */
-cf_status find_seeds(const Grid *grid, Order order, const Basins *basins, const SeedSpec *spec, Seeds *seeds);
+/* `peaks` are those of order.first above 0, 8-connected; peaks->direction is used up. Allocates seeds->pixel. */
+cf_status find_seeds(const Grid *grid, Order order, const Basins *peaks, const SeedSpec *spec, Seeds *seeds);
 
 #endif

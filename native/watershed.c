@@ -1,4 +1,4 @@
-/* smooth → basins and seeds of the maxima head → basins and flood of the interior head → objects.
+/* smooth → peaks and seeds of the maxima head → basins and flood of the interior head → objects.
  *
  * Ties in one field are broken by the other, then by raster order: a flat top of the interior drains along the maxima
  * head to its own seed, and of a flat seed the pixel deepest inside the object stands for it.
@@ -14,7 +14,7 @@
 typedef struct {
     Grid grid;
     float *maxima, *interior;
-    Basins basins; /* of the maxima, then, in the same memory, of the interior */
+    Basins basins; /* peaks of the maxima, then, in the same memory, basins of the interior */
 } Work;
 
 static cf_status prepare_fields(Work *work, Head maxima, Head interior, const WatershedSpec *spec) {
@@ -27,8 +27,6 @@ static cf_status search_seeds(Work *work, const WatershedSpec *spec, Seeds *seed
     const Order order = {work->maxima, work->interior};
     const SeedSpec wanted = {spec->maxima_threshold, spec->radius, (float)spec->interior_threshold};
     cf_status status = find_peaks(&work->grid, order, 0.0f, CF_EIGHT, &work->basins);
-    if (status == CF_OK)
-        status = find_basins(&work->grid, order, relevant_floor(order, &work->basins, &wanted), &work->basins);
     if (status == CF_OK) status = find_seeds(&work->grid, order, &work->basins, &wanted, seeds);
     free(work->basins.peak);
     work->basins.peak = NULL;
@@ -39,7 +37,7 @@ static cf_status flood_interior(Work *work, const WatershedSpec *spec, const See
     const Order order = {work->interior, work->maxima};
     const float floor = (float)spec->interior_threshold;
     cf_status status = find_peaks(&work->grid, order, floor, CF_FOUR, &work->basins);
-    if (status == CF_OK) status = find_basins(&work->grid, order, floor, &work->basins);
+    if (status == CF_OK) status = find_basins(&work->grid, &work->basins);
     if (status == CF_OK) status = flood(&work->grid, order, seeds, &work->basins);
     free(work->basins.peak);
     work->basins.peak = NULL;
@@ -62,7 +60,7 @@ cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width
     seeds->pixel = NULL;
     seeds->count = 0;
     if (height == 0 || width == 0) return CF_OK;
-    Work work = {.grid = {height, width, width + 2, (height + 3) * (width + 2)}};
+    Work work = {.grid = {height, width, width + 2, (height + 2) * (width + 2)}};
     const size_t size = work.grid.size;
     float *memory = new_field(size, 2 * sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
     if (!memory) return CF_NO_MEMORY;
