@@ -63,14 +63,17 @@ def run(
     _refuse_own_input(inputs, out)
     sources = find_images(inputs)
     threads = options.threads or usable_threads()
-    at_once = min(threads, len(sources))
-    model = load_model(spec.model, device=options.device, threads=threads // at_once)
+    model = load_model(spec.model, device=options.device, threads=_threads_each(threads, len(sources)))
     key = spec.digest(model.sha256)
     if not (out / ".cellfleet").exists():
         # Asked before the lock, too, so that a refused run leaves no trace in a folder that is not ours.
         make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
     with locked(out):
         plan = make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
+        if _threads_each(threads, len(plan.to_do)) > _threads_each(threads, len(sources)):
+            # Fewer images are left than there are threads: each gets several, which work on its tiles.
+            each = _threads_each(threads, len(plan.to_do))
+            model = load_model(spec.model, device=options.device, threads=each)
         tell(
             RunStarted(
                 total=len(plan.tasks),
@@ -85,9 +88,14 @@ def run(
         record = summary.begin(inputs, out, spec, options, model, threads)
         write_run_record(out, record)
         work = Work(out, spec, key, model, MemoryBudget.of_this_machine(), stop or threading.Event())
-        record = _work_off(plan, work, record, at_once, tell)
+        record = _work_off(plan, work, record, tell)
     tell(RunFinished(record, already_done=len(plan.done)))
     return record
+
+
+def _threads_each(threads: int, images: int) -> int:
+    """Return the threads that one image may use when `images` are to do."""
+    return max(1, threads // max(1, images))
 
 
 def _refuse_own_input(inputs: Sequence[Path], out: Path) -> None:
@@ -101,7 +109,7 @@ def _refuse_own_input(inputs: Sequence[Path], out: Path) -> None:
             )
 
 
-def _work_off(plan: Plan, work: Work, record: RunRecord, at_once: int, tell: Tell) -> RunRecord:
+def _work_off(plan: Plan, work: Work, record: RunRecord, tell: Tell) -> RunRecord:
     """Process what is to do, and write the summary whatever happens."""
     began = time.perf_counter()
     worked: list[ImageRecord] = []
@@ -115,7 +123,7 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, at_once: int, tell: Tel
         return ended
 
     try:
-        for finished in _in_parallel(plan.to_do, work, at_once):
+        for finished in _in_parallel(plan.to_do, work, min(record.threads, len(plan.to_do))):
             worked.append(finished)
             objects += finished.objects
             failed += finished.status == "failed"
@@ -132,7 +140,7 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, at_once: int, tell: Tel
 def _in_parallel(tasks: Sequence[Task], work: Work, at_once: int) -> Iterator[ImageRecord]:
     """Yield records as they are finished; on an error no further image is begun."""
     waiting = iter(tasks)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="image") as pool:
+    with ThreadPoolExecutor(max(1, at_once), thread_name_prefix="image") as pool:
         try:
             # One more than there are threads, so that none waits for this one to wake up.
             pending = {pool.submit(process, task, work) for task in islice(waiting, at_once + 1)}
