@@ -315,6 +315,11 @@ def test_a_peak_counts_from_zero() -> None:
     assert deep_watershed(low, np.ones_like(low), PLAIN.model_copy(update={"maxima_threshold": 0.05})).max() == 1
 
 
+def test_a_peak_that_rises_exactly_h_is_a_seed() -> None:
+    head = np.full((5, 5), 0.5, np.float32)
+    assert deep_watershed(head, head, PLAIN.model_copy(update={"maxima_threshold": 0.5})).max() == 1
+
+
 def test_interior_without_a_seed_gets_no_label() -> None:
     interior = np.zeros((5, 9), np.float32)
     interior[1:4, 1:4] = interior[1:4, 5:8] = 1
