@@ -100,6 +100,13 @@ def test_unwritable_output_is_said_before_any_work(images: Path, tmp_path: Path,
     assert "[E307]" in said and "Traceback" not in said
 
 
+def test_a_folder_in_the_place_of_a_result_fails_one_image(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "a_labels.tif").mkdir(parents=True)
+    assert segment(images, "-o", tmp_path / "out", "--overwrite") == 3
+    (failure,) = rows(tmp_path / "out" / "failures.csv")
+    assert (failure["image"], failure["code"]) == ("a.tif", "E306")
+
+
 def test_image_larger_than_memory_fails_alone(images: Path, tmp_path: Path, monkeypatch) -> None:
     from cellfleet.run.resources import MemoryBudget
 

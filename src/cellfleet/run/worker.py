@@ -6,6 +6,7 @@ run. The one broad catch of a run is here.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,9 @@ def process(task: Task, work: Work) -> ImageRecord:
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
         for path in task.outputs.values():
-            (work.out / path).unlink(missing_ok=True)
+            # What cannot be removed (a folder of that name, a file that Excel holds open) is why the image failed.
+            with contextlib.suppress(OSError):
+                (work.out / path).unlink()
     write_image_record(work.out, record)
     return record
 
