@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from tests.support import discs, results, run_record, segment
 
+from cellfleet import models
 from cellfleet.cli import main
 
 
@@ -94,6 +95,21 @@ def test_a_record_repeats_the_run_as_a_command_and_as_python(images: Path, tmp_p
     shutil.rmtree(out)
     exec(compile(run.python, "run.json", "exec"), {})
     assert results(out) == whole
+
+
+def test_a_record_repeats_a_run_with_a_model_of_ones_own_from_any_folder(
+    images: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    shutil.copytree(Path(models.__file__).parent / "bundled" / "otsu", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", str(images), "-o", "out", "--model", "mine"]) == 0
+    run = run_record(tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert main(shlex.split(run.command)[1:]) == 0
+    assert "All images are done with these settings." in capsys.readouterr().err
+    exec(compile(run.python, "run.json", "exec"), {})
 
 
 def test_a_terminal_without_the_letters_is_no_error() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 import cellfleet
-from cellfleet.models import LoadedModel
+from cellfleet.models import LoadedModel, bundled_names
 from cellfleet.results.failures import write_failures
 from cellfleet.results.record import write_run_record
 from cellfleet.results.report import write_report
@@ -21,7 +22,8 @@ from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
 
 Status = Literal["running", "done", "done-with-failures", "stopped"]
-_LIBRARIES = ("numpy", "onnxruntime", "tifffile", "imagecodecs", "pyarrow", "pillow")
+_LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tifffile", "imagecodecs", "pyarrow", "pillow")
+"""As installed. On a machine with a GPU, ONNX Runtime has the other name (docs/how-to/gpu.md)."""
 
 
 def begin(
@@ -44,7 +46,7 @@ def begin(
         versions={
             "python": platform.python_version(),
             "platform": platform.platform(),
-            **{name: version(name) for name in _LIBRARIES},
+            **_installed(),
         },
     )
 
@@ -98,13 +100,13 @@ def as_command(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: Ru
     default, usual = SegmentSpec(), RunOptions()
     words = ["cellfleet", "segment", *(str(path.absolute()) for path in inputs), "-o", str(out.absolute())]
     if spec.model != default.model:
-        words += ["--model", spec.model]
+        words += ["--model", _anywhere(spec.model)]
     for choice in spec.channels:
         words += ["--channel", _channel_text(choice)]
     if spec.microns_per_pixel:
-        words += ["--pixel-size", f"{spec.microns_per_pixel:g}"]
+        words += ["--pixel-size", _exact(spec.microns_per_pixel)]
     if spec.diameter_px:
-        words += ["--diameter", f"{spec.diameter_px:g}"]
+        words += ["--diameter", _exact(spec.diameter_px)]
     if spec.axes:
         words += ["--axes", spec.axes]
     if options.device != usual.device:
@@ -120,13 +122,13 @@ def as_python(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: Run
     """Return the run as Python. Numbers of channels count from 0 there."""
     arguments: list[str] = [repr([str(path.absolute()) for path in inputs])]
     if spec.model != SegmentSpec().model:
-        arguments.append(f"model={spec.model!r}")
+        arguments.append(f"model={_anywhere(spec.model)!r}")
     if spec.channels:
         arguments.append(f"channels={_python_channels(spec.channels)}")
     if spec.microns_per_pixel:
-        arguments.append(f"pixel_size={spec.microns_per_pixel:g}")
+        arguments.append(f"pixel_size={_exact(spec.microns_per_pixel)}")
     if spec.diameter_px:
-        arguments.append(f"diameter={spec.diameter_px:g}")
+        arguments.append(f"diameter={_exact(spec.diameter_px)}")
     if spec.axes:
         arguments.append(f"axes={spec.axes!r}")
     if options.device != RunOptions().device:
@@ -139,6 +141,16 @@ def as_python(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: Run
     )
 
 
+def _exact(number: float) -> str:
+    """Return the shortest text that gives the same number back."""
+    return repr(number).removesuffix(".0")
+
+
+def _anywhere(model: str) -> str:
+    """Return a model's name, or the path of its folder as seen from anywhere."""
+    return model if model in bundled_names() else str(Path(model).absolute())
+
+
 def _channel_text(choice: ChannelChoice) -> str:
     names = "+".join(map(str, choice.channels))
     return f"{choice.role}={names}" if choice.role else names
@@ -149,6 +161,14 @@ def _python_channels(choices: tuple[ChannelChoice, ...]) -> str:
     if all(choice.role for choice in choices):
         return repr({choice.role: channels for choice, channels in zip(choices, counted, strict=True)})
     return repr(counted)
+
+
+def _installed() -> dict[str, str]:
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _now() -> str:

@@ -67,8 +67,8 @@ class SegmentSpec(BaseModel):
         return value.upper() if value else None
 
     def digest(self, model_sha256: str) -> str:
-        """Return the hash that names results of this spec with a model of this content."""
-        return hashlib.sha256((self.model_dump_json() + model_sha256).encode()).hexdigest()
+        """Return the hash that names results of this spec with a model of this content, wherever the model stands."""
+        return hashlib.sha256((self.model_dump_json(exclude={"model"}) + model_sha256).encode()).hexdigest()
 
 
 class RunOptions(BaseModel):
