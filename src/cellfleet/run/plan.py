@@ -17,7 +17,7 @@ from cellfleet.results.tables import portable_text
 from cellfleet.run.fingerprint import unchanged
 from cellfleet.run.names import ENDINGS, output_names, output_stems
 from cellfleet.spec.choices import Format
-from cellfleet.spec.record import ImageRecord
+from cellfleet.spec.record import ImageRecord, RunRecord
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,16 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
     Raises:
         UsageError: E031–E034, when something would be overwritten that this run did not make.
     """
-    known = load_records(out)
-    tasks = _tasks(_without_results(sources, out, known), formats)
+    known, run = load_records(out), load_run_record(out)
+    tasks = _tasks(_without_results(sources, out, known, ours=run is not None), formats)
     _refuse_inputs(tasks, out)
     if overwrite:
         return Plan(tasks, done={}, changed=())
-    _refuse_other_settings(out, key)
-    _refuse_foreign_files(tasks, out, known)
+    if run is None:
+        _refuse_foreign_files(tasks, out)
+    else:
+        _refuse_other_settings(run, out, key)
+    _refuse_other_images(tasks, out, known)
     done, changed = {}, []
     for task in tasks:
         record = known.images.get(task.name)
@@ -90,10 +93,10 @@ def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, 
     )
 
 
-def _without_results(sources: Sequence[Source], out: Path, known: Records) -> list[Source]:
+def _without_results(sources: Sequence[Source], out: Path, known: Records, *, ours: bool) -> list[Source]:
     """Leave out files that this folder's earlier runs made (`find_images` does so only inside folders)."""
     own = {(out / path).resolve() for record in known.images.values() for path in record.outputs.values()}
-    if load_run_record(out) is not None:
+    if ours:
         stems = output_stems([source.name for source in sources])
         # A run that was killed may have left results that no record tells of yet.
         own |= {(out / path).resolve() for stem in stems for path in output_names(stem, ENDINGS).values()}
@@ -113,10 +116,7 @@ def _refuse_inputs(tasks: Sequence[Task], out: Path) -> None:
                 )
 
 
-def _refuse_other_settings(out: Path, key: str) -> None:
-    run = load_run_record(out)
-    if run is None:
-        return
+def _refuse_other_settings(run: RunRecord, out: Path, key: str) -> None:
     action = "Choose another folder with -o, or replace them with --overwrite"
     if run.cellfleet != __version__:
         what = f"holds results of cellfleet {run.cellfleet}; those of {__version__} could differ"
@@ -126,16 +126,18 @@ def _refuse_other_settings(out: Path, key: str) -> None:
         raise UsageError("E032", what, where=str(out), action=action)
 
 
-def _refuse_foreign_files(tasks: Sequence[Task], out: Path, known: Records) -> None:
-    if load_run_record(out) is None:
-        for path in (out / path for task in tasks for path in task.outputs.values()):
-            if path.exists():
-                raise UsageError(
-                    "E033",
-                    "exists and was not made by cellfleet in this folder",
-                    where=str(path),
-                    action="Choose another folder with -o, or replace it with --overwrite",
-                )
+def _refuse_foreign_files(tasks: Sequence[Task], out: Path) -> None:
+    for path in (out / path for task in tasks for path in task.outputs.values()):
+        if path.exists():
+            raise UsageError(
+                "E033",
+                "exists and was not made by cellfleet in this folder",
+                where=str(path),
+                action="Choose another folder with -o, or replace it with --overwrite",
+            )
+
+
+def _refuse_other_images(tasks: Sequence[Task], out: Path, known: Records) -> None:
     for task in tasks:
         record = known.images.get(task.name)
         if record is None or record.input is None or record.status != "done":
