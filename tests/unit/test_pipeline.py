@@ -62,12 +62,15 @@ def test_nuclei_of_any_size_are_found_where_they_are(model: LoadedModel, diamete
     assert match(result.labels, labels).at(0.5).f1 > 0.9
 
 
-def test_a_given_diameter_decides_the_zoom(model: LoadedModel) -> None:
+@pytest.mark.parametrize("diameter", [2.5, 9, 22, 30, 80, 400])
+def test_a_given_diameter_decides_the_zoom(model: LoadedModel, diameter: float) -> None:
     pixels, _ = draw((120, 120), 22)
-    result = segment_plane(pixels, ROLES, SegmentSpec(diameter_px=44), None, model)
-    assert model.manifest.diameter_px is not None
-    assert result.scale.zoom == pytest.approx(model.manifest.diameter_px / 44)
-    assert result.scale.source == "diameter"
+    scale = segment_plane(pixels, ROLES, SegmentSpec(diameter_px=diameter), None, model).scale
+    assert (scale.source, scale.diameter_px) == ("diameter", diameter)
+    assert model.manifest.diameter_range_px is not None
+    low, high = model.manifest.diameter_range_px
+    assert low < diameter * scale.zoom < high
+    assert (scale.zoom == 1) == (low <= diameter <= high)
 
 
 def test_a_pixel_size_decides_the_zoom_where_the_model_has_one(model: LoadedModel) -> None:
@@ -169,3 +172,11 @@ def test_contrast_ignores_a_hot_pixel_and_never_divides_by_zero() -> None:
     assert 80 < low < 95
     assert 105 < high < 130
     np.testing.assert_array_equal(contrast(np.full((1, 4, 4), 7)), [[7, 8]])
+
+
+@pytest.mark.parametrize("value", [-3e38, -2e7, 0, 0.3, 2e7, 4_294_967_040, 3e38])
+def test_the_contrast_of_a_nearly_constant_channel_is_never_empty(value: float) -> None:
+    plane = np.full((1, 100, 100), value, np.float32)
+    plane[0, 3, 3] = 0
+    low, high = contrast(plane)[0]
+    assert low == np.float32(value) and np.float32(low) < high < np.inf

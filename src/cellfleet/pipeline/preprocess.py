@@ -22,15 +22,16 @@ def contrast(pixels: NDArray[Any]) -> NDArray[np.float32]:
         pixels: (R, Y, X), any real dtype, finite.
 
     Returns:
-        float32 (R, 2): the 1st and the 99.8th percentile of (about a million of) the pixels. For a constant
-        channel high is low + 1, so that the network sees zeros.
+        float32 (R, 2): the 1st and the 99.8th percentile of (about a million of) the pixels. Where they are equal,
+        high is low + 1, or the next larger float32 where 1 is less than its precision: high > low always.
     """
     found = np.empty((len(pixels), 2), np.float32)
     # A regular grid with one step for both axes: deterministic, and independent of how the image was read.
     step = max(1, int(np.sqrt(pixels[0].size / _SAMPLE_PIXELS)))
     for channel, plane in enumerate(pixels):
-        low, high = np.percentile(plane[::step, ::step], (LOW_PERCENTILE, HIGH_PERCENTILE))
-        found[channel] = low, high if high > low else low + 1
+        found[channel] = np.percentile(plane[::step, ::step], (LOW_PERCENTILE, HIGH_PERCENTILE))
+    low, high = found.T
+    found[:, 1] = np.where(high > low, high, low + np.maximum(np.spacing(np.abs(low)), np.float32(1)))
     return found
 
 
