@@ -51,13 +51,27 @@ def survey(
     """
     found = contrast(pixels)
     if request.diameter_px and manifest.diameter_px:
-        zoom = _limited(manifest.diameter_px / request.diameter_px)
+        zoom = zoom_for(request.diameter_px, manifest)
         return Survey(found, Scale(zoom=zoom, source="diameter", diameter_px=request.diameter_px))
     if microns_per_pixel and manifest.microns_per_pixel:
         return Survey(found, Scale(zoom=_limited(microns_per_pixel / manifest.microns_per_pixel), source="pixel-size"))
     if not manifest.diameter_px or not manifest.diameter_range_px:
         return Survey(found, Scale(zoom=1, source="unscaled"))
     return Survey(found, *_estimated(pixels, found, manifest, predictor))
+
+
+def zoom_for(diameter_px: float, manifest: ModelManifest) -> float:
+    """Return the zoom for objects of `diameter_px`, 1 where the model knows such objects.
+
+    Others are brought half-way (in octaves) from the bound that they exceed to the model's best diameter: large objects
+    keep detail that tells neighbours apart (docs/decisions/0003-scale.md has the measured scores).
+    """
+    assert manifest.diameter_px, "the caller looked"
+    low, high = manifest.diameter_range_px or (manifest.diameter_px, manifest.diameter_px)
+    if low <= diameter_px <= high:
+        return 1.0
+    bound = low if diameter_px < low else high
+    return _limited(float(np.sqrt(bound * manifest.diameter_px)) / diameter_px)
 
 
 def _limited(zoom: float) -> float:
@@ -72,9 +86,7 @@ def _estimated(
     if diameter is None:
         text = "Pixel size is not known and no objects were found to judge the scale by. --diameter sets it"
         return Scale(zoom=1, source="estimated"), (Notice("W203", text),)
-    assert manifest.diameter_px and manifest.diameter_range_px, "the caller looked"
-    low, high = manifest.diameter_range_px
-    zoom = 1.0 if low <= diameter <= high else _limited(manifest.diameter_px / diameter)
+    zoom = zoom_for(diameter, manifest)
     text = f"Pixel size is not known; objects of about {diameter:.0f} px were found"
     text += "" if zoom == 1 else f" and the image is resampled × {zoom:.2g}"
     return Scale(zoom=zoom, source="estimated", diameter_px=diameter), (Notice("W204", f"{text}. --diameter sets it"),)
