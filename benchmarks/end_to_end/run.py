@@ -105,6 +105,9 @@ def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: di
         bars.append(Bar(what, 3, 8, ratio, "×", True, spread))
     rest = [100 * (1 - run["ours"]["steps"]["network"] / run["ours"]["cpu"]) for run in everything]
     bars.append(Bar("everything but the network", 25, 10, median(rest), "%", False, (min(rest), max(rest))))
+    bare = [100 * (1 - run["ours"]["steps"]["network"] / run["ours"]["cpu_like_peer"]) for run in everything]
+    what = "the same without hash, thumbnail and record (for comparison)"
+    bars.append(Bar(what, 25, 10, median(bare), "%", False, (min(bare), max(bare))))
     rows, stages = [], []
     for field in fields:
         rows += [field_row(field, runs[field.name])]
