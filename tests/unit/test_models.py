@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import yaml
@@ -98,6 +99,8 @@ def test_weights_outside_the_package_are_refused(package: Path, source: str) -> 
         "config: [unclosed",
         "!!python/object/apply:os.system ['true']",
         "\x00\x01",
+        "timestamp: 2026-99-99",
+        "[" * 5000,
         "x: &a [1]\n" + "#" * (1 << 20),
     ],
 )
@@ -112,6 +115,34 @@ def test_weights_that_are_no_graph_are_refused(package: Path) -> None:
     _change(package, weights__onnx__sha256=hashlib.sha256(b"no graph at all").hexdigest())
     with pytest.raises(ModelError, match="E404"):
         load_model(package, device="cpu")
+
+
+@pytest.mark.parametrize(("operator", "inputs"), [("Relu", ("image",)), ("NoSuchOperator", ("pixels", "contrast"))])
+def test_a_graph_of_another_kind_is_refused_when_it_is_loaded(
+    package: Path, operator: str, inputs: tuple[str, ...]
+) -> None:
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(operator, inputs, ["heads"])],
+        "other",
+        [onnx.helper.make_tensor_value_info(name, floats, None) for name in inputs],
+        [onnx.helper.make_tensor_value_info("heads", floats, None)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    (package / "nuclei.onnx").write_bytes(model.SerializeToString())
+    _change(package, weights__onnx__sha256=hashlib.sha256(model.SerializeToString()).hexdigest())
+    with pytest.raises(ModelError, match=r"nuclei\.onnx: ONNX Runtime cannot load.*E404"):
+        load_model(package, device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_auto_takes_the_processor_where_the_gpu_build_finds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert load_model("nuclei", device="auto").device == "cpu"
+    with pytest.raises(DeviceError, match="E501"):
+        load_model("nuclei", device="cuda")
 
 
 @pytest.mark.parametrize("model", ["nuclei", "otsu"])

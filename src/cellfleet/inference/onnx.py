@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from cellfleet.errors import DeviceError, ModelError
 from cellfleet.spec.choices import Device
@@ -19,6 +20,8 @@ from cellfleet.spec.model import Tile
 from cellfleet.tiling.grid import Span, tiles
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_REFUSALS = (states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf, states.NotImplemented)
+"""What ONNX Runtime raises for a file that is no graph, or a graph that it cannot run."""
 
 
 class OnnxPredictor:
@@ -30,29 +33,23 @@ class OnnxPredictor:
         Args:
             weights: The ``.onnx`` file.
             tile: Geometry of the graph's input.
-            device: ``auto`` takes CUDA where ONNX Runtime offers it; ``cuda`` without it is an error.
+            device: ``auto`` takes CUDA where it works; ``cuda`` is an error where it does not.
             threads: How many tiles of one image are computed at once on the CPU.
 
         Raises:
             DeviceError: E501 the device is not there.
-            ModelError: E404 ONNX Runtime does not take the file.
+            ModelError: E404 ONNX Runtime does not take the file, or it is not a graph as described above.
         """
         self._tile = tile
-        self.device = _available(device)
+        wanted = _PROVIDERS["cpu" if device == "cpu" else "cuda"]
+        if wanted not in onnxruntime.get_available_providers():
+            wanted = _PROVIDERS["cpu"]
+        self._session = _session(weights, wanted)
+        # The GPU build offers CUDA on machines without a GPU, too; what the session has is what really computes.
+        self.device = "cuda" if _PROVIDERS["cuda"] in self._session.get_providers() else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise _missing_device(device)
         self._threads = threads if self.device == "cpu" else 1
-        options = onnxruntime.SessionOptions()
-        # Images and tiles run side by side, one thread each; a thread team per graph would wait at every layer.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(weights), options, [_PROVIDERS[self.device]])
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
-            raise _broken(weights, error) from error
-        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf as error:
-            raise _broken(weights, error) from error
-        if _PROVIDERS[self.device] not in self._session.get_providers():
-            raise _missing_device(self.device)
 
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the heads of one image.
@@ -95,13 +92,20 @@ def _place(heads: NDArray[np.uint8], tile: NDArray[np.uint8], y: Span, x: Span) 
     heads[:, y.write, x.write] = tile[:, y.inside, x.inside]
 
 
-def _available(device: Device) -> str:
-    offered = onnxruntime.get_available_providers()
-    if device == "auto":
-        return "cuda" if _PROVIDERS["cuda"] in offered else "cpu"
-    if _PROVIDERS[device] not in offered:
-        raise _missing_device(device)
-    return device
+def _session(weights: Path, provider: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Images and tiles run side by side, one thread each; a thread team per graph would wait at every layer.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(weights), options, [provider])
+    except _REFUSALS as error:
+        raise _broken(weights, str(error)) from error
+    inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
+    if inputs != {"pixels", "contrast"} or "heads" not in outputs:
+        raise _broken(weights, f"it maps {', '.join(sorted(inputs))} to {', '.join(sorted(outputs))}")
+    return session
 
 
 def _missing_device(device: str) -> DeviceError:
@@ -113,10 +117,10 @@ def _missing_device(device: str) -> DeviceError:
     )
 
 
-def _broken(weights: Path, error: Exception) -> ModelError:
+def _broken(weights: Path, why: str) -> ModelError:
     return ModelError(
         "E404",
-        f"ONNX Runtime cannot load the weights ({str(error).splitlines()[0][:200]})",
+        f"ONNX Runtime cannot load the weights ({why.splitlines()[0][:200]})",
         where=str(weights),
         action="Copy or export the model again",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from cellfleet.errors import DeviceError, ModelError
+from cellfleet.inference.onnx import OnnxPredictor
+from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
+from cellfleet.inference.threads import usable_threads
 from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ModelManifest
 
@@ -52,16 +54,11 @@ def load_model(model: str | Path, *, device: Device = "auto", threads: int | Non
     folder = _find(str(model))
     manifest, weights = _read(folder)
     if weights is None:
-        # numpy is only needed from here on, and ONNX Runtime only below: `models list` stays quick.
-        from cellfleet.inference.otsu import OtsuPredictor  # noqa: PLC0415
-
         if device == "cuda":
             raise DeviceError(
                 "E502", f"{manifest.name} runs on the CPU only", where="--device", action="Use --device auto or cpu"
             )
         return LoadedModel(manifest, _digest(manifest, None), OtsuPredictor(), "cpu")
-    from cellfleet.inference.onnx import OnnxPredictor  # noqa: PLC0415
-
     path, expected = weights
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != expected:
@@ -71,20 +68,13 @@ def load_model(model: str | Path, *, device: Device = "auto", threads: int | Non
             where=str(path),
             action="Copy the package again",
         )
-    predictor = OnnxPredictor(path, manifest.tile, device=device, threads=threads or usable_processors())
+    predictor = OnnxPredictor(path, manifest.tile, device=device, threads=threads or usable_threads())
     return LoadedModel(manifest, _digest(manifest, expected), predictor, predictor.device)
 
 
 def read_manifest(model: str | Path) -> ModelManifest:
     """Read what a model declares, without loading it."""
     return _read(_find(str(model)))[0]
-
-
-def usable_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _find(model: str) -> Path:
@@ -113,13 +103,14 @@ def _read(folder: Path) -> tuple[ModelManifest, tuple[Path, str] | None]:
             return manifest, None
         entry = content["weights"]["onnx"]
         source, sha256 = str(entry["source"]), str(entry["sha256"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _broken(rdf, str(error)) from error
     except (KeyError, TypeError) as error:
         raise _broken(rdf, f"{error} is missing") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise _broken(rdf, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: bytes that are no UTF-8, and dates that do not exist.
+        raise _broken(rdf, str(error)) from error
     weights = folder / source
     if Path(source).name != source or not weights.is_file():
         raise _broken(rdf, f"weights {source!r} are not a file beside it")
