@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cellfleet.errors import DeviceError, UsageError
+from cellfleet.inference.threads import usable_threads
 from cellfleet.run.lock import locked
-from cellfleet.run.resources import MemoryBudget, available_bytes, usable_threads
+from cellfleet.run.resources import MemoryBudget, available_bytes
 
 
 def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
@@ -55,8 +56,14 @@ def test_a_container_limits_memory(tmp_path: Path) -> None:
     assert available_bytes(tmp_path / "none", tmp_path / "none") is None
 
 
-def test_at_least_one_thread() -> None:
-    assert usable_threads() >= 1
+def test_a_container_limits_threads(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    unlimited = usable_threads(tmp_path)
+    assert unlimited == usable_threads(tmp_path / "none") >= 1
+    (tmp_path / "cpu.max").write_text("20000 100000\n")
+    assert usable_threads(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("9900000 100000\n")
+    assert usable_threads(tmp_path) == unlimited
 
 
 _HOLDER = """

@@ -1,9 +1,8 @@
-"""How many threads and how much memory this process may use, and images that wait until enough of it is free."""
+"""How much memory this process may use, and images that wait until enough of it is free."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,6 @@ from cellfleet.errors import DeviceError
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_OF_AVAILABLE = 0.8
 """The rest is for Python, the libraries and other programs."""
-
-
-def usable_threads() -> int:
-    """Return the processor threads that this process may use: its affinity, and its container's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota_threads(_CGROUP) or count))
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -94,12 +87,4 @@ def _free_of_cgroup(cgroup: Path) -> int | None:
             # The page cache of files counts as used, but is given back on demand.
             cached = sum(int(value) for name, value in statistics if name in {"inactive_file", "active_file"})
             return max(0, int(limit) - int((cgroup / "memory.current").read_text()) + cached)
-    return None
-
-
-def _quota_threads(cgroup: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        if quota != "max":
-            return max(1, round(int(quota) / int(period)))
     return None

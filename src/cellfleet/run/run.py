@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
+from cellfleet.inference.threads import usable_threads
 from cellfleet.models import load_model
 from cellfleet.results.atomic import sweep
 from cellfleet.results.record import write_run_record
@@ -23,7 +24,7 @@ from cellfleet.run import summary
 from cellfleet.run.events import ImageFinished, RunFinished, RunStarted, Tell
 from cellfleet.run.lock import locked
 from cellfleet.run.plan import Plan, Task, make_plan
-from cellfleet.run.resources import MemoryBudget, usable_threads
+from cellfleet.run.resources import MemoryBudget
 from cellfleet.run.worker import StoppedError, Work, process
 from cellfleet.spec.record import ImageRecord, RunRecord
 from cellfleet.spec.segment import RunOptions, SegmentSpec
