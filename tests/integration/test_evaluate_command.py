@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from cellfleet.cli import main
 from cellfleet.cli.evaluate import evaluate as command
 from cellfleet.errors import CellfleetError, ImageError, InputError, UsageError
 from cellfleet.evaluation.evaluate import evaluate
@@ -104,7 +105,8 @@ def test_arrays_files_and_folders_score_the_same(folders: tuple[Path, Path]) -> 
 
 
 def test_json_alone_on_stdout(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(*folders, iou=["0.5:0.7:0.1", "0.95"], json=Path("-")) == 0
+    words = ["--iou", "0.5:0.7:0.1", "--iou", "0.95", "--json", "-"]
+    assert main(["evaluate", *map(str, folders), *words]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["iou_thresholds"] == [0.5, 0.6, 0.7, 0.95]
     assert printed["pooled"]["scores"][3]["true_positives"] == 7
@@ -194,7 +196,15 @@ def _expect(code: str, kind: type[CellfleetError], pred: Any, truth: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("half", "E709"), ("0.5:0.9", "E709"), ("0.5:inf:0.1", "E709"), ("0.3", "E703")]
+    ("text", "code"),
+    [
+        ("half", "E709"),
+        ("0.5:0.9", "E709"),
+        ("0.5:inf:0.1", "E709"),
+        ("0.9:0.5:0.1", "E709"),
+        ("0.5:1e9:0.1", "E709"),
+        ("0.3", "E703"),
+    ],
 )
 def test_wrong_thresholds_are_refused(text: str, code: str, tmp_path: Path) -> None:
     path = _write(tmp_path / "a.tif", TRUTH)

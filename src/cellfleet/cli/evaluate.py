@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from cellfleet.errors import UsageError
 
@@ -22,7 +24,7 @@ def evaluate(
     /,
     *,
     iou: list[str] | None = None,
-    json: Path | None = None,
+    json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> int:
     """Compare predicted label images with the truth.
 
@@ -50,6 +52,8 @@ def _thresholds(texts: list[str]) -> tuple[float, ...]:
         try:
             first, last, step = (float(part) for part in (text.split(":") if ":" in text else (text, text, "1")))
             count = int((last - first) / max(step, _SMALLEST_STEP) + 1.5)
+            if not 1 <= count <= 1 / _SMALLEST_STEP:
+                raise ValueError(f"{count} thresholds")
         except (ValueError, OverflowError) as error:
             raise UsageError(
                 "E709",
