@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellfleet import __version__
-from cellfleet.cli import main
+from cellfleet.cli import application, main
 from cellfleet.cli.help import COMMANDS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
@@ -41,6 +42,14 @@ def test_help_fits_one_screen_of_100_columns(command: str, capsys, monkeypatch) 
     monkeypatch.setenv("COLUMNS", "100")
     assert main([command, "--help"]) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 45
+
+
+def test_every_example_of_the_help_is_understood() -> None:
+    lines = [line.strip() for text in COMMANDS.values() for line in text.examples.splitlines()]
+    examples = [shlex.split(line)[1:] for line in lines if line.startswith("cellfleet ")]
+    assert len(examples) >= len(COMMANDS)
+    for words in examples:
+        application().parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_version(capsys) -> None:
