@@ -365,6 +365,13 @@ def test_wide_integers_become_float64() -> None:
     assert image.read_plane().tolist() == [[[1.0, 2.0], [3.0, 2.0**40]]]
 
 
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">u2", ">i4"])
+def test_arrays_of_the_other_byte_order(dtype: str) -> None:
+    array = np.arange(12, dtype=dtype).reshape(3, 4)
+    read = image_from_array(array).read_plane()
+    assert read.dtype.isnative and read[0].tolist() == array.tolist()
+
+
 def test_odd_values_are_read_as_they_are(tmp_path: Path) -> None:
     stored = np.array([[np.nan, np.inf], [-np.inf, 0.0]], np.float32)
     tifffile.imwrite(tmp_path / "a.tif", stored)

@@ -136,11 +136,10 @@ def test_two_commands_into_one_folder(images: Path, tmp_path: Path, capsys) -> N
     assert segment(images, "-o", tmp_path / "out") == 0
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    from cellfleet.errors import InputError
-
-    with pytest.raises(InputError):
-        segment(tmp_path / "missing", "-o", tmp_path / "out", "--debug")
+def test_debug_shows_the_traceback_and_keeps_message_and_exit_code(tmp_path: Path, capsys) -> None:
+    assert segment(tmp_path / "missing", "-o", tmp_path / "out", "--debug") == 4
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback") and said.strip().splitlines()[-1].startswith("Error: ")
 
 
 def test_first_result_comes_within_three_seconds(tmp_path: Path) -> None:

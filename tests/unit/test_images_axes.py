@@ -52,7 +52,7 @@ def test_advice_names_only_letters_that_are_free() -> None:
     assert "z-planes" not in notices[0]
 
 
-@given(st.integers(5, 10_000), st.integers(1, 9), st.integers(1, 9))
+@given(st.integers(5, 10_000), st.integers(1, 9), st.integers(5, 9))
 def test_many_pages_are_never_guessed(pages: int, height: int, width: int) -> None:
     assert refusal("IYX", pages, height, width) == (
         f"x.tif: {pages} pages and no axis information. They can be one image of {pages} channels (--axes CYX),"
@@ -68,6 +68,13 @@ def test_more_than_one_riddle_is_an_error(axes: str, shape: tuple[int, ...]) -> 
         f"x.tif: it is not known what its dimensions {sizes} are (the file says {axes})."
         " Say it with --axes, one letter per dimension out of T C Z Y X S, for example --axes TCYX. [E203]"
     )
+
+
+def test_a_picture_with_its_colours_last_is_named_as_one() -> None:
+    assert refusal("QYX", 50, 60, 3).endswith(
+        "or one image in colour (--axes YXS). Give the --axes that is right. [E203]"
+    )
+    assert "colour" not in refusal("QYX", 50, 60, 5)
 
 
 def test_the_users_axes_win() -> None:

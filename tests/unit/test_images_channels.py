@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellfleet.errors import ImageError
+from cellfleet.errors import ImageError, Notice
 from cellfleet.images.channels import choice_notices, choose_channels
 from cellfleet.images.image import Image
 from cellfleet.images.read import image_from_array
@@ -161,6 +163,13 @@ def test_several_channels_and_no_choice() -> None:
         " Write for example --channel 1; --channel 1+2 sums two. [E211]"
     )
     assert "channels 1 DAPI c1, 2 DAPI c2 may all be nuclear." in refusal(image("DAPI c1", "DAPI c2"))
+
+
+def test_a_refusal_tells_what_was_assumed_about_nameless_pages() -> None:
+    assumed = Notice("W103", "Taken as 2 channels. If these are z-planes use --axes ZYX")
+    pages = replace(image("", ""), notices=(assumed,))
+    for choices in ((), ("3",), ("DAPI",)):
+        assert "Taken as 2 channels. If these are z-planes use --axes ZYX. Write" in refusal(pages, *choices)
 
 
 def test_fewer_channels_than_roles() -> None:

@@ -63,6 +63,7 @@ def test_a_file_in_place_of_a_folder_and_the_reverse(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as not_a_file:
         write_bytes(tmp_path / "folder", b"x")
     assert (not_a_folder.value.code, not_a_file.value.code) == ("E307", "E306")
+    assert f"because {tmp_path / 'file'} is a file" in not_a_folder.value.what
     assert _names(tmp_path) == ["file", "folder"]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _call(words)
         sys.stdout.flush()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (the outermost boundary: everything ends in a sentence and a code)
         if debug and not isinstance(error, SystemExit):
-            raise
+            traceback.print_exception(error)
         return _told(error)
     return code
 

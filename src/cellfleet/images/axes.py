@@ -13,9 +13,13 @@ KNOWN = "TCZYXS"
 """Time, channel, depth, height, width, and S for samples: the colours of one pixel."""
 DROPPED = "_"
 """Stands for a dimension of length 1 that the image does without."""
+PAGES_AS_CHANNELS = "W103"
+"""Code of the notice about nameless pages that were taken as channels."""
 NAMELESS = "IQ"
 """tifffile's letters for a sequence of pages or a dimension that nothing describes."""
 MOST_PAGES_AS_CHANNELS = 4
+_SAMPLES = (3, 4)
+"""Red, green, blue, and perhaps alpha."""
 
 
 def settle_axes(
@@ -49,7 +53,7 @@ def settle_axes(
         raise _unreadable(letters, shape, name)
     letter, length = unknown[0]
     if length > MOST_PAGES_AS_CHANNELS:
-        raise _undecided(letters, letter, length, name, unit)
+        raise _undecided(letters, shape, letter, name, unit)
     return letters.replace(letter, "C"), (_taken_as_channels(letters, letter, length, unit),)
 
 
@@ -104,7 +108,8 @@ def _readings(letters: str, letter: str) -> dict[str, str]:
     return {known: letters.replace(letter, known).replace(DROPPED, "") for known in "CZT" if known not in letters}
 
 
-def _undecided(letters: str, letter: str, length: int, name: str, unit: str) -> ImageError:
+def _undecided(letters: str, shape: tuple[int, ...], letter: str, name: str, unit: str) -> ImageError:
+    length = shape[letters.index(letter)]
     meanings = {
         "C": f"one image of {length} channels",
         "Z": f"{length} z-planes",
@@ -112,6 +117,8 @@ def _undecided(letters: str, letter: str, length: int, name: str, unit: str) -> 
     }
     readings = _readings(letters, letter)
     shown = ", or ".join(f"{meanings[known]} (--axes {axes})" for known, axes in readings.items())
+    if len(shape) == 3 and shape[-1] in _SAMPLES:
+        shown += ", or one image in colour (--axes YXS)"
     return ImageError(
         "E203",
         f"{length} {unit} and no axis information. They can be {shown}",
@@ -128,7 +135,7 @@ def _taken_as_channels(letters: str, letter: str, length: int, unit: str) -> Not
         if known in readings
     ]
     advice = f". If these are {', if '.join(hints)}" if hints else ""
-    return Notice("W103", f"{length} {unit} and no axis information. Taken as {length} channels{advice}")
+    return Notice(PAGES_AS_CHANNELS, f"{length} {unit} and no axis information. Taken as {length} channels{advice}")
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

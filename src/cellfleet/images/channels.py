@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from cellfleet.errors import ImageError, Notice
+from cellfleet.images.axes import PAGES_AS_CHANNELS
 from cellfleet.images.image import Image
 from cellfleet.spec.segment import ChannelChoice
 
@@ -182,8 +183,10 @@ def _means(name: str, role: str) -> bool:
 
 
 def _inventory(image: Image) -> str:
+    # Where channels are our own reading of nameless pages, that may be the mistake.
+    assumed = "".join(f". {notice.text}" for notice in image.notices if notice.code == PAGES_AS_CHANNELS)
     if not any(image.channel_names):
-        return f"It has {_count(image.channels)} without names"
+        return f"It has {_count(image.channels)} without names{assumed}"
     return f"It has {_count(image.channels)}: {_listing(image, range(image.channels))}"
 
 

@@ -56,9 +56,10 @@ def check_dtype(dtype: np.dtype[np.generic], name: str) -> np.dtype[np.generic]:
 
     64-bit integers become float64: exact up to 2^53, far beyond any camera.
     """
-    if dtype.kind == "b" or (dtype.kind in "ui" and dtype.itemsize <= 4) or dtype in (np.float16, np.float32):
-        return dtype.newbyteorder("=")
-    if dtype == np.float64 or dtype.kind in "ui":
+    native = dtype.newbyteorder("=")
+    if native.kind == "b" or (native.kind in "ui" and native.itemsize <= 4) or native in (np.float16, np.float32):
+        return native
+    if native == np.float64 or native.kind in "ui":
         return np.dtype(np.float64)
     raise ImageError(
         "E204",

@@ -83,6 +83,9 @@ def output_error(error: OSError, path: Path, *, needed_bytes: int | None = None)
     """Say what a failed write at `path` means for the user, and what to do about it."""
     if _is_full(error, path):
         return OutputError("E301", _full_text(path, needed_bytes), where=str(path), action=_FULL_ACTION)
+    if error.errno in _IN_THE_WAY:
+        what = f"cannot be written because {_existing(path)} is a file, not a folder"
+        return OutputError("E307", what, where=str(path), action="Choose another folder with -o")
     code, what, action = _MEANINGS.get(
         error.errno or 0,
         ("E305", f"cannot be written ({error.strerror or error})", "Look at the disk or network drive, then run again"),
@@ -91,7 +94,7 @@ def output_error(error: OSError, path: Path, *, needed_bytes: int | None = None)
 
 
 _FULL_ACTION = "Free some space or choose another folder with -o; run the same command again to go on"
-_FOLDER = ("E307", "cannot be written because its folder is a file", "Choose another folder with -o")
+_IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST}
 _DENIED = (
     "E302",
     "cannot be written: permission denied",
@@ -110,8 +113,6 @@ _MEANINGS: dict[int, tuple[str, str, str]] = {
         "cannot be written: the file name or path is too long",
         "Give the image a shorter name, or choose an output folder with a shorter path",
     ),
-    errno.ENOTDIR: _FOLDER,
-    errno.EEXIST: _FOLDER,
     errno.EISDIR: (
         "E306",
         "cannot be written because a folder has this name",
