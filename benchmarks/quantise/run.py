@@ -10,6 +10,7 @@ channel, so that processors without VNNI, where two 8-bit products overflow 16 b
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -34,8 +35,10 @@ from benchmarks.common import MEGAPIXEL, VALIDATION, Bar, median, ratios, save, 
 from benchmarks.fields import synthetic_field
 from cellfleet.models import load_model
 from cellfleet.models.load import read_manifest
+from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import write_rdf
+from cellfleet.training.loop import LOG
 from cellfleet.training.run import package_scores
 
 CALIBRATION_IMAGES = 30
@@ -77,6 +80,7 @@ def main() -> int:
     seconds = time_both(given.package, given.out, given.rounds)
     gain, spread = ratios(seconds["int8"], seconds["float32"])
     scores = {name: package_scores(p, validation) for name, p in (("float32", given.package), ("int8", given.out))}
+    _tell(given.out, scores["int8"])
     rows = [
         [name, f"{median(seconds[name]):.3f}", *(f"{value:.4f}" for value in scores[name].values())] for name in seconds
     ]
@@ -118,6 +122,18 @@ def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     predictor = load_model(out, device="cpu", threads=1).predictor
     np.save(out / "test_heads.npy", predictor.predict(tensors["pixels"][0], tensors["contrast"][0])[np.newaxis])
     write_rdf(manifest, out)
+
+
+def _tell(package: Path, scores: dict[str, float]) -> None:
+    """Put the scores of the int8 graph into its manifest and card."""
+    manifest = read_manifest(package)
+    training = {**manifest.training, "arithmetic": "int8; first layer and head float32"}
+    told = manifest.model_copy(update={"scores": {**manifest.scores, "validation": scores}, "training": training})
+    write_rdf(told, package)
+    if (package / LOG).exists() and (package / "README.md").exists():
+        write_card(
+            told, package, [json.loads(line) for line in (package / LOG).read_text(encoding="utf-8").splitlines()]
+        )
 
 
 def _with_shortcut_after_stem(model: onnx.ModelProto) -> onnx.ModelProto:
