@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
-from cellfleet.errors import DeviceError, TrainingError
+from cellfleet.errors import DeviceError, TrainingError, UsageError
 from cellfleet.models import load_model, read_manifest
 from cellfleet.training.dataset import load_dataset
 from cellfleet.training.loop import CHECKPOINT, optimise
 from cellfleet.training.run import train
-from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet
+from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet, train_spec
 
+PAGES: dict[str, Any] = {"photometric": "minisblack"}
 QUICK = TrainSpec(
     name="disks",
     network=UNet(widths=(8, 12)),
@@ -167,6 +169,9 @@ def test_cuda_without_cuda_is_an_error(dataset: Path, tmp_path: Path) -> None:
         (lambda d: (d / "images").rename(d / "pictures"), "E601"),
         (lambda d: (d / "labels" / "1.tif").unlink(), "E602"),
         (lambda d: tifffile.imwrite(d / "labels" / "1.tif", np.zeros((5, 5), np.uint16)), "E603"),
+        (lambda d: tifffile.imwrite(d / "images" / "1.tif", np.zeros((3, 96, 96), np.uint8), **PAGES), "E607"),
+        (lambda d: tifffile.imwrite(d / "labels" / "1.tif", np.full((96, 96), 0.5, np.float32)), "E608"),
+        (lambda d: tifffile.imwrite(d / "labels" / "1.tif", np.zeros((96, 96, 3), np.uint8)), "E608"),
         (lambda d: [p.unlink() for s in ("images", "labels") for p in (d / s).iterdir() if p.stem != "0"], "E604"),
     ],
 )
@@ -176,6 +181,39 @@ def test_unusable_data_says_what_to_do(tmp_path: Path, break_it: Any, code: str)
     with pytest.raises(TrainingError, match=code) as caught:
         load_dataset(tmp_path / "data")
     assert caught.value.action
+
+
+def test_labels_are_numbered_anew_and_a_palette_is_no_colour(tmp_path: Path) -> None:
+    _draw(tmp_path / "data", 3, seed=3)
+    labels = np.zeros((96, 96), np.uint32)
+    labels[:40, :40], labels[50:, 50:] = 7, 4_000_000_000
+    tifffile.imwrite(tmp_path / "data" / "labels" / "1.tif", labels)
+    (tmp_path / "data" / "labels" / "2.tif").unlink()
+    picture = Image.fromarray((labels % 251).astype(np.uint8), "P")
+    picture.putpalette(bytes(range(255, -1, -1)) * 3)
+    picture.save(tmp_path / "data" / "labels" / "2.png")
+    samples = {sample.name: sample for split in load_dataset(tmp_path / "data") for sample in split}
+    expected = (labels > 0).astype(np.int32) + (labels > 7)
+    np.testing.assert_array_equal(samples["1"].labels, expected)
+    np.testing.assert_array_equal(samples["2"].labels > 0, expected > 0)
+    assert samples["2"].labels.max() == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "code"),
+    [
+        ({"steps": 0}, "E018"),
+        ({"minutes": -1.0}, "E018"),
+        ({"seed": -1}, "E018"),
+        ({"name": "a/b"}, "E018"),
+        ({"network": "feature-net", "receptive_field": 40}, "E018"),
+        ({"receptive_field": 41}, "E017"),
+        ({"steps": 0, "minutes": 3.0}, "E016"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_begins(choice: dict[str, Any], code: str) -> None:
+    with pytest.raises(UsageError, match=code):
+        train_spec(**{"name": "model", **choice})
 
 
 def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import TrainingError
+from cellfleet.evaluation.files import read_labels
 from cellfleet.images.find import find_images
 from cellfleet.images.read import open_image
 from cellfleet.pipeline.preprocess import contrast
@@ -60,7 +61,9 @@ def load_dataset(folder: Path, seed: int = 0) -> tuple[list[Sample], list[Sample
         seed: Decides the split where the folder does not.
 
     Raises:
-        TrainingError: E601 layout, E602 image without labels, E603 sizes differ, E604 too few images.
+        TrainingError: E601 layout, E602 image without labels, E603 sizes differ, E604 too few images, E607 more than
+            one channel or plane, E608 labels that are none.
+        InputError: A file cannot be read.
     """
     if (folder / "train").is_dir() and (folder / "val").is_dir():
         return _read_split(folder / "train"), _read_split(folder / "val")
@@ -88,8 +91,12 @@ def _read_split(folder: Path) -> list[Sample]:
 def _read_sample(path: Path, labels_by_stem: dict[str, Path]) -> Sample:
     if path.stem not in labels_by_stem:
         raise TrainingError("E602", "has no label image of the same stem", where=str(path), action=_LAYOUT)
-    image = open_image(path, name=path.name).read_plane(0, 0)
-    labels = open_image(labels_by_stem[path.stem], name=path.name).read_plane(0, 0)[0].astype(np.int32)
+    opened = open_image(path, name=path.name)
+    if opened.axes != "YX":
+        axes = " × ".join(f"{length} {axis}" for axis, length in zip(opened.axes, opened.shape, strict=True))
+        action = "Save one channel of one plane per image"
+        raise TrainingError("E607", f"is no single plane of one channel ({axes})", where=str(path), action=action)
+    image, labels = opened.read_plane(), _read_labels(labels_by_stem[path.stem])
     if image.shape[-2:] != labels.shape:
         raise TrainingError(
             "E603",
@@ -100,6 +107,21 @@ def _read_sample(path: Path, labels_by_stem: dict[str, Path]) -> Sample:
     low_high = contrast(image)
     low, high = low_high[:, 0, None, None], low_high[:, 1, None, None]
     return Sample(path.stem, (image.astype(np.float32) - low) / (high - low), labels, median_diameter(labels))
+
+
+def _read_labels(path: Path) -> NDArray[np.int32]:
+    """Return labels (Y, X), numbered anew where there are gaps: maps are made per number, up to the largest."""
+    labels = read_labels(path)
+    if labels.ndim != 2 or labels.dtype.kind not in "ui" or labels.min(initial=0) < 0:
+        raise TrainingError(
+            "E608",
+            f"is no label image: {_size(labels)} px of type {labels.dtype}",
+            where=str(path),
+            action="Save one plane of whole numbers: 0 is background, each object has a number of its own",
+        )
+    # The 0 in front is background, also where no pixel is.
+    numbers = np.unique(np.append(0, labels), return_inverse=True)[1]
+    return numbers[1:].reshape(labels.shape).astype(np.int32)
 
 
 def _size(array: NDArray[Any]) -> str:

@@ -5,9 +5,9 @@ Networks and optimisers are types, not flags, so that no option is ever given an
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from cellfleet.errors import UsageError
 from cellfleet.spec.choices import Network, Recipe
@@ -33,7 +33,14 @@ class FeatureNet(_Spec):
 
     kind: Literal["feature-net"] = "feature-net"
     receptive_field: PositiveInt = 41
-    """Pixels across that decide one output pixel."""
+    """Pixels across that decide one output pixel; odd, so that one of them is the middle."""
+
+    @field_validator("receptive_field")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd")
+        return value
 
 
 class AdamW(_Spec):
@@ -70,7 +77,8 @@ class Augmentation(_Spec):
 class TrainSpec(_Spec):
     """One training run, bounded by `steps`, or by `minutes` where no steps are given."""
 
-    name: str = "model"
+    name: str = Field(default="model", pattern=r"^[^/\\]+$")
+    """Of the model, and of the weights' file."""
     network: Annotated[UNet | FeatureNet, Field(discriminator="kind")] = UNet()
     optimiser: Annotated[AdamW | Sgd, Field(discriminator="kind")] = AdamW()
     augmentation: Augmentation = Augmentation()
@@ -83,7 +91,7 @@ class TrainSpec(_Spec):
     """Validation, checkpoint and log line after each."""
     ema_decay: float = 0.999
     """The weights that are validated and exported are this moving average."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 def train_spec(
@@ -99,21 +107,29 @@ def train_spec(
     """Build a spec from the few choices that the command offers.
 
     Raises:
-        UsageError: E016 two budgets, E017 a receptive field for a network that has none to choose.
+        UsageError: E016 two budgets, E017 a receptive field for a network that has none to choose, E018 a value that
+            cannot be used.
     """
-    if steps and minutes:
+    if steps is not None and minutes is not None:
         raise UsageError("E016", "--steps and --minutes are both given", action="Give one of them")
-    if receptive_field and network != "feature-net":
+    if receptive_field is not None and network != "feature-net":
         raise UsageError(
             "E017",
             f"--receptive-field is given, but network {network!r} has none to choose",
             action="Add --network feature-net, or leave it out",
         )
-    return TrainSpec(
-        name=name,
-        network=FeatureNet(receptive_field=receptive_field or 41) if network == "feature-net" else UNet(),
-        optimiser=Sgd() if recipe == "paper" else AdamW(),
-        steps=steps,
-        minutes=None if steps else minutes or 20,
-        seed=seed,
-    )
+    field = {} if receptive_field is None else {"receptive_field": receptive_field}
+    budget: dict[str, Any] = {"minutes": 20} if steps is minutes is None else {"steps": steps, "minutes": minutes}
+    try:
+        return TrainSpec(
+            name=name,
+            network=FeatureNet(**field) if network == "feature-net" else UNet(),
+            optimiser=Sgd() if recipe == "paper" else AdamW(),
+            seed=seed,
+            **budget,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][-1]).replace("_", "-")
+        what = f"{first['input']!r} cannot be used: {first['msg']}"
+        raise UsageError("E018", what, where=f"--{option}", action="Choose another value") from error
