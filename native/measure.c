@@ -117,7 +117,7 @@ static void add_perimeter_row(const Window *window, const double weights[50], do
         const int sides = (row[x - 1] == label) + (row[x + 1] == label) + (above[x] == label) + (below[x] == label);
         const int corners = (above[x - 1] == label) + (above[x + 1] == label) + (below[x - 1] == label) +
                             (below[x + 1] == label);
-        rows[(label - 1) * SHAPE_COLUMNS + SHAPE_PERIMETER] += weights[1 + 2 * sides + 10 * corners];
+        rows[(size_t)(label - 1) * SHAPE_COLUMNS + SHAPE_PERIMETER] += weights[1 + 2 * sides + 10 * corners];
     }
 }
 

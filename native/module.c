@@ -150,11 +150,14 @@ static PyObject *py_shapes(PyObject *module, PyObject *labels) {
 static int pixel_type(const Py_buffer *view, PixelType *type) {
     static const struct {
         char letter;
+        Py_ssize_t size;
         PixelType type;
-    } TYPES[] = {{'B', PIXEL_U8}, {'b', PIXEL_I8}, {'H', PIXEL_U16}, {'h', PIXEL_I16}, {'I', PIXEL_U32},
-                 {'i', PIXEL_I32}, {'f', PIXEL_F32}, {'d', PIXEL_F64}};
+    } TYPES[] = {{'B', 1, PIXEL_U8},  {'b', 1, PIXEL_I8},  {'H', 2, PIXEL_U16}, {'h', 2, PIXEL_I16},
+                 {'I', 4, PIXEL_U32}, {'i', 4, PIXEL_I32}, {'f', 4, PIXEL_F32}, {'d', 8, PIXEL_F64},
+                 /* On Windows a long has 32 bits, and is what numpy calls uint32 and int32. */
+                 {'L', 4, PIXEL_U32}, {'l', 4, PIXEL_I32}};
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
-        if (view->format[0] != TYPES[i].letter) continue;
+        if (view->format[0] != TYPES[i].letter || view->itemsize != TYPES[i].size) continue;
         *type = TYPES[i].type;
         return 1;
     }
@@ -187,7 +190,7 @@ static PyObject *py_intensity(PyObject *module, PyObject *args) {
     Py_buffer labels, pixels;
     PyObject *table = NULL;
     if (!get_buffer(objects[0], "labels", "IL", 4, 2, 0, &labels)) return NULL;
-    if (get_buffer(objects[1], "pixels", "BbHhIifd", 0, 2, 0, &pixels)) {
+    if (get_buffer(objects[1], "pixels", "BbHhIiLlfd", 0, 2, 0, &pixels)) {
         table = run_intensity(&labels, &pixels);
         PyBuffer_Release(&pixels);
     }

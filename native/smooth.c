@@ -13,16 +13,19 @@
 
 #include "memory.h"
 
+#define LARGEST 1e30f
+
 static void load_bytes(const uint8_t *CF_RESTRICT source, size_t width, const float unit[256], float *CF_RESTRICT row) {
     for (size_t x = 0; x < width; x++) row[x] = unit[source[x]];
 }
 
-/* What is not finite becomes 0; adding 0 turns -0 into 0, which the order of pixels relies on. */
+/* What is not finite, or so large that sums could overflow, becomes 0: a NaN has no place in the order of pixels, and
+ * steepest ascent would never end. Adding 0 turns -0 into 0, which that order relies on, too. */
 CF_CLONES
 static void load_floats(const float *CF_RESTRICT source, size_t width, float *CF_RESTRICT row) {
     for (size_t x = 0; x < width; x++) {
         const float value = source[x];
-        row[x] = (fabsf(value) <= 3.402823466e+38f ? value : 0.0f) + 0.0f;
+        row[x] = (fabsf(value) <= LARGEST ? value : 0.0f) + 0.0f;
     }
 }
 
