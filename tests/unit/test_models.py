@@ -110,6 +110,13 @@ def test_a_broken_description_is_refused_with_its_place(package: Path, text: str
         load_model(package, device="cpu")
 
 
+@pytest.mark.parametrize("heads", [["foreground", "border"], ["outer_distance"]])
+def test_a_package_without_the_heads_that_its_postprocessing_reads_is_refused(package: Path, heads: list[str]) -> None:
+    _change(package, config__cellfleet__heads=heads)
+    with pytest.raises(ModelError, match=r"heads lack .*E402"):
+        load_model(package, device="cpu")
+
+
 def test_weights_that_are_no_graph_are_refused(package: Path) -> None:
     (package / "nuclei.onnx").write_bytes(b"no graph at all")
     _change(package, weights__onnx__sha256=hashlib.sha256(b"no graph at all").hexdigest())

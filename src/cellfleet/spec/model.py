@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from cellfleet.spec.postprocess import DeepWatershed
 
@@ -41,7 +41,7 @@ class ModelManifest(BaseModel):
     """Object diameter (of the circle of equal area) at which the model works best; None: any scale."""
     diameter_range_px: tuple[PositiveFloat, PositiveFloat] | None = None
     """Median object diameters at which images are left at their own scale."""
-    heads: tuple[str, ...] = ("outer_distance", "foreground")
+    heads: tuple[str, ...]
     """Names of the graph's output maps, in order."""
     tile: Tile = Tile()
     postprocess: DeepWatershed = DeepWatershed()
@@ -49,3 +49,13 @@ class ModelManifest(BaseModel):
     """Where the data came from, the command, the seed, steps and seconds."""
     scores: dict[str, Any] = {}
     """Scores by data set, as written by `cellfleet evaluate`."""
+
+    @model_validator(mode="after")
+    def _has_the_heads_that_are_read(self) -> Self:
+        read = {self.postprocess.maxima_head, self.postprocess.interior_head}
+        if self.diameter_range_px:
+            # An unknown scale is judged by it.
+            read.add("outer_distance")
+        if missing := read - set(self.heads):
+            raise ValueError(f"heads lack {', '.join(sorted(missing))}")
+        return self
