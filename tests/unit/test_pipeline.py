@@ -15,8 +15,8 @@ from cellfleet.evaluation.matching import match
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.models import LoadedModel, load_model
 from cellfleet.models import load as loading
-from cellfleet.pipeline.preprocess import contrast, resampled
-from cellfleet.pipeline.segment import scaled_shape, segment_plane
+from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
+from cellfleet.pipeline.segment import segment_plane
 from cellfleet.pipeline.survey import survey
 from cellfleet.spec.model import Tile
 from cellfleet.spec.segment import SegmentSpec
@@ -78,6 +78,21 @@ def test_a_pixel_size_decides_the_zoom_where_the_model_has_one(model: LoadedMode
     manifest = model.manifest.model_copy(update={"microns_per_pixel": 0.5})
     found = survey(pixels, SegmentSpec(), 0.25, manifest, model.predictor)
     assert (found.scale.zoom, found.scale.source) == (0.5, "pixel-size")
+
+
+def test_an_estimate_says_why_it_was_needed(model: LoadedModel) -> None:
+    for diameter in (0, 24):
+        pixels = draw((160, 160), diameter)[0] if diameter else np.full((1, 160, 160), 7, np.uint8)
+        (unknown,) = segment_plane(pixels, ROLES, SegmentSpec(), None, model).notices
+        (useless,) = segment_plane(pixels, ROLES, SegmentSpec(), 0.5, model).notices
+        assert unknown.text.startswith("Pixel size is not known")
+        assert useless.text.startswith("The model knows no pixel size")
+
+
+def test_a_diameter_that_the_model_cannot_use_is_told() -> None:
+    result = segment_plane(draw((96, 96), 22)[0], ROLES, SegmentSpec(diameter_px=22), None, load_model("otsu"))
+    assert [notice.code for notice in result.notices] == ["W205"]
+    assert result.scale.source == "unscaled"
 
 
 def test_a_constant_image_has_no_objects_and_no_scale(model: LoadedModel) -> None:

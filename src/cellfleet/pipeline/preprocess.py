@@ -23,7 +23,7 @@ def contrast(pixels: NDArray[Any]) -> NDArray[np.float32]:
         pixels: (R, Y, X), any real dtype, finite.
 
     Returns:
-        float32 (R, 2): the 1st and the 99.8th percentile of (at least a quarter of a million of) the pixels. Where equal,
+        float32 (R, 2): the 1st and the 99.8th percentile of (at least a quarter of a million) pixels. Where equal,
         high is low + 1, or the next larger float32 where 1 is less than its precision: high > low always.
     """
     found = np.empty((len(pixels), 2), np.float32)
@@ -34,6 +34,11 @@ def contrast(pixels: NDArray[Any]) -> NDArray[np.float32]:
     low, high = found.T
     found[:, 1] = np.where(high > low, high, low + np.maximum(np.spacing(np.abs(low)), np.float32(1)))
     return found
+
+
+def scaled_shape(shape: tuple[int, int], zoom: float) -> tuple[int, int]:
+    """Return the size at model scale; never less than one pixel."""
+    return max(1, round(shape[0] * zoom)), max(1, round(shape[1] * zoom))
 
 
 def resampled(planes: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:

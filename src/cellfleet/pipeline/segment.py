@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import Notice
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.postprocess import deep_watershed
-from cellfleet.pipeline.preprocess import resampled
+from cellfleet.pipeline.preprocess import resampled, scaled_shape
 from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
@@ -91,11 +91,6 @@ def role_planes(channels: NDArray[Any], chosen: list[tuple[int, ...]]) -> NDArra
         for index in indices[1:]:
             plane += channels[index]
     return planes
-
-
-def scaled_shape(shape: tuple[int, int], zoom: float) -> tuple[int, int]:
-    """Return the size at model scale; never less than one pixel."""
-    return max(1, round(shape[0] * zoom)), max(1, round(shape[1] * zoom))
 
 
 def labels_of(heads: NDArray[np.uint8], shape: tuple[int, int], zoom: float, model: LoadedModel) -> NDArray[np.uint32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import Notice
 from cellfleet.inference.predictor import Predictor
 from cellfleet.pipeline.postprocess import deep_watershed
-from cellfleet.pipeline.preprocess import contrast, resampled
+from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
 from cellfleet.spec.model import ModelManifest
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
@@ -56,8 +56,10 @@ def survey(
     if microns_per_pixel and manifest.microns_per_pixel:
         return Survey(found, Scale(zoom=_limited(microns_per_pixel / manifest.microns_per_pixel), source="pixel-size"))
     if not manifest.diameter_px or not manifest.diameter_range_px:
-        return Survey(found, Scale(zoom=1, source="unscaled"))
-    return Survey(found, *_estimated(pixels, found, manifest, predictor))
+        unused = Notice("W205", f"The model {manifest.name} takes images as they are: --diameter is not used")
+        return Survey(found, Scale(zoom=1, source="unscaled"), (unused,) if request.diameter_px else ())
+    why = "The model knows no pixel size" if microns_per_pixel else "Pixel size is not known"
+    return Survey(found, *_estimated(pixels, found, manifest, predictor, why))
 
 
 def zoom_for(diameter_px: float, manifest: ModelManifest) -> float:
@@ -79,15 +81,15 @@ def _limited(zoom: float) -> float:
 
 
 def _estimated(
-    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor
+    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor, why: str
 ) -> tuple[Scale, tuple[Notice, ...]]:
-    """Choose the zoom from an estimated diameter; images whose objects the model knows stay at their own scale."""
+    """Choose the zoom from an estimated diameter, and tell that and `why`."""
     diameter = estimate_diameter(pixels, low_high, manifest, predictor)
     if diameter is None:
-        text = "Pixel size is not known and no objects were found to judge the scale by. --diameter sets it"
+        text = f"{why}, and no objects were found to judge the scale by. --diameter sets it"
         return Scale(zoom=1, source="estimated"), (Notice("W203", text),)
     zoom = zoom_for(diameter, manifest)
-    text = f"Pixel size is not known; objects of about {diameter:.0f} px were found"
+    text = f"{why}; objects of about {diameter:.0f} px were found"
     text += "" if zoom == 1 else f" and the image is resampled × {zoom:.2g}"
     return Scale(zoom=zoom, source="estimated", diameter_px=diameter), (Notice("W204", f"{text}. --diameter sets it"),)
 
@@ -160,7 +162,7 @@ def _copy(pixels: NDArray[Any], zoom: float) -> NDArray[np.float32]:
     side = round(_WINDOW_PX / zoom)
     y, x = _brightest(pixels, side)
     window = pixels[:, y, x]
-    shape = max(1, round(window.shape[1] * zoom)), max(1, round(window.shape[2] * zoom))
+    shape = scaled_shape((window.shape[1], window.shape[2]), zoom)
     return window.astype(np.float32) if zoom == 1 else resampled(window, shape)
 
 
