@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellfleet.spec.model import ModelManifest, Tile
+from cellfleet.training.loop import CLASS_WEIGHTS
 
 EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
 
@@ -35,13 +36,15 @@ class Packaged(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.counted = torch.tensor(CLASS_WEIGHTS[1:]).view(1, 2, 1, 1)
 
     def forward(self, pixels: Tensor, contrast: Tensor) -> Tensor:
         """Map raw (N, R, Y, X) and (N, R, 2) to uint8 (N, 4, Y, X), see `EXPORTED_HEADS`."""
         low, high = contrast[..., 0, None, None], contrast[..., 1, None, None]
         maps = self.network(((pixels - low) / (high - low)).clamp(-1, 5))
         # Softmax of the three classes, spelled out: over this axis ONNX Runtime's own takes a sixth of the whole graph.
-        odds = (maps[:, 3:] - maps[:, 2:3]).clamp(-40, 40).exp()
+        # The loss counts border pixels more than once; the odds take that back, so that one half means one half.
+        odds = (maps[:, 3:] - maps[:, 2:3]).clamp(-40, 40).exp() / self.counted.to(maps)
         foreground = odds.sum(1, keepdim=True)
         heads = torch.cat([maps[:, :2], torch.cat([foreground, odds[:, 1:]], 1) / (1 + foreground)], 1)
         return (heads.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -25,7 +25,8 @@ from cellfleet.training.dataset import Sample, with_targets
 from cellfleet.training.networks import build_network
 from cellfleet.training.spec import AdamW, TrainSpec
 
-_CLASS_WEIGHTS = (1.0, 1.0, 2.5)
+CLASS_WEIGHTS = (1.0, 1.0, 2.5)
+"""Background, interior, border. The exported graph takes them back."""
 _DISTANCE_WEIGHT = 3.0
 CHECKPOINT, LOG, SPEC = "checkpoint.pt", "log.jsonl", "train.json"
 
@@ -189,7 +190,7 @@ def loss_of(maps: Tensor, distances: Tensor, kinds: Tensor) -> Tensor:
         distances: (N, 2, Y, X), 0…1.
         kinds: (N, Y, X) int64: background, interior, border.
     """
-    weights = torch.tensor(_CLASS_WEIGHTS, device=maps.device)
+    weights = torch.tensor(CLASS_WEIGHTS, device=maps.device)
     distance = functional.smooth_l1_loss(maps[:, :2], distances, beta=0.1)
     return _DISTANCE_WEIGHT * distance + functional.cross_entropy(maps[:, 2:], kinds, weights)
 

@@ -51,7 +51,7 @@ _SEARCH: dict[str, tuple[Any, ...]] = {
     "maxima_head": ("outer_distance", "inner_distance"),
     "maxima_threshold": (0.1, 0.2, 0.3),
     "maxima_smooth": (0.5, 1.0, 1.5, 2.0),
-    "interior_threshold": (0.4, 0.5, 0.6, 0.7),
+    "interior_threshold": (0.45, 0.5, 0.55, 0.6),
     "interior_smooth": (0.0, 0.5),
 }
 
