@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from cellfleet.results.palette import label_colours
-from cellfleet.results.picture import jpeg, outline_picture, outline_pixels, outlined
+from cellfleet.results.picture import jpeg, outline_pixels, outlined
 
 YELLOW = (255, 215, 0)
 
@@ -88,9 +88,8 @@ def test_not_a_number_and_infinity_do_no_harm() -> None:
 def test_every_shape_gives_a_bounded_picture_that_decodes(shape: tuple[int, int], longest: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, shape, dtype=np.uint32)
-    data = outline_picture(
-        rng.integers(0, 255, (1, *shape), dtype=np.uint8), np.array([[9, 9]]), labels, longest=longest
-    )
+    pixels = rng.integers(0, 255, (1, *shape), dtype=np.uint8)
+    data = jpeg(outlined(pixels, np.array([[9, 9]]), labels, longest=longest))
     with Image.open(io.BytesIO(data)) as image:
         assert 1 <= min(image.size) <= max(image.size) <= longest
         image.load()

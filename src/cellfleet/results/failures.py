@@ -12,8 +12,8 @@ from cellfleet.spec.record import ImageRecord
 _HEADER = ("image", "code", "what", "action")
 
 
-def write_failures(path: Path, images: Iterable[ImageRecord]) -> int:
-    """Write the failed ones of `images`; return how many there are.
+def write_failures(path: Path, images: Iterable[ImageRecord]) -> None:
+    """Write the failed ones of `images`.
 
     Written anew at the end of every run, with the header alone when nothing failed: an old list would lie, a missing
     file would leave a script guessing. Raises `OutputError`.
@@ -21,4 +21,3 @@ def write_failures(path: Path, images: Iterable[ImageRecord]) -> int:
     failed = [(record.image, record.error) for record in images if record.error is not None]
     lines = [csv_line(_HEADER), *(csv_line((image, e.code, e.what, e.action)) for image, e in failed)]
     write_bytes(path, "".join(lines).encode())
-    return len(failed)

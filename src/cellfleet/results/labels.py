@@ -16,7 +16,6 @@ from cellfleet.errors import Notice, OutputError
 from cellfleet.results.atomic import replacing
 from cellfleet.results.palette import label_colours
 
-_CLASSIC_TIFF_BYTES = 2**32
 _JAVA_ARRAY_ITEMS = 2**31 - 1
 _FLOAT32_EXACT = 2**24
 _COLOR_MAP = 320

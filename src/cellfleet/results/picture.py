@@ -27,16 +27,9 @@ _ROLE_COLOURS = np.array([[0.35, 0.55, 1.0], [0.25, 0.9, 0.35], [1.0, 0.35, 0.35
 _JPEG_QUALITY = 85
 
 
-def outline_picture(
-    pixels: np.ndarray,
-    contrast: np.ndarray,
-    labels: np.ndarray,
-    *,
-    longest: int = THUMBNAIL_PIXELS,
-    colour_by_label: bool = False,
-) -> bytes:
+def outline_picture(pixels: np.ndarray, contrast: np.ndarray, labels: np.ndarray) -> bytes:
     """Return a JPEG of `pixels` with the outlines of `labels`; arguments as in `outlined`."""
-    return jpeg(outlined(pixels, contrast, labels, longest=longest, colour_by_label=colour_by_label))
+    return jpeg(outlined(pixels, contrast, labels))
 
 
 def outlined(

@@ -7,8 +7,8 @@ that a file name may not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -19,24 +19,14 @@ from cellfleet.spec.record import ImageRecord, RunRecord
 _FOLDER = ".cellfleet"
 
 
-@dataclass(frozen=True)
-class Records:
-    """What is known about the images of an output folder."""
-
-    images: dict[str, ImageRecord] = field(default_factory=dict)
-    """Image name → its record."""
-    damaged: dict[Path, str] = field(default_factory=dict)
-    """Record file that cannot be used → why; its image counts as not done."""
-
-
 def record_path(out: Path, image: str) -> Path:
     """Return where the record of the image of this name stands."""
     return Path(out) / _FOLDER / "records" / f"{_hash(image)}.json"
 
 
-def thumbnail_path(out: Path, image: str, suffix: str = ".jpg") -> Path:
+def thumbnail_path(out: Path, image: str) -> Path:
     """Return where the thumbnail of the image of this name stands."""
-    return Path(out) / _FOLDER / "thumbnails" / f"{_hash(image)}{suffix}"
+    return Path(out) / _FOLDER / "thumbnails" / f"{_hash(image)}.jpg"
 
 
 def write_image_record(out: Path, record: ImageRecord) -> Path:
@@ -53,19 +43,14 @@ def write_run_record(out: Path, run: RunRecord) -> Path:
     return path
 
 
-def load_records(out: Path) -> Records:
-    """Read all image records of an output folder; a damaged one is told with its reason and otherwise ignored."""
-    records = Records()
-    for path in sorted((Path(out) / _FOLDER / "records").glob("*.json")):
-        try:
+def load_records(out: Path) -> dict[str, ImageRecord]:
+    """Read all image records of an output folder, by name. A damaged one is left out: its image is done again."""
+    records = {}
+    for path in (Path(out) / _FOLDER / "records").glob("*.json"):
+        with contextlib.suppress(OSError, ValidationError):
             record = ImageRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            records.damaged[path] = _reason(error)
-            continue
-        if path != record_path(out, record.image):
-            records.damaged[path] = f"is the record of another image ({record.image})"
-            continue
-        records.images[record.image] = record
+            if path == record_path(out, record.image):
+                records[record.image] = record
     return records
 
 
@@ -83,11 +68,3 @@ def _hash(image: str) -> str:
 
 def _json(record: BaseModel) -> bytes:
     return (record.model_dump_json(indent=1) + "\n").encode()
-
-
-def _reason(error: OSError | ValidationError) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror})"
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]

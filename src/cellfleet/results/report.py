@@ -302,8 +302,7 @@ def _data_url(path: Path) -> str | None:
         content = path.read_bytes()
     except OSError:
         return None
-    kind = "image/png" if path.suffix == ".png" else "image/jpeg"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def _flags(flags: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from cellfleet import __version__
 from cellfleet.errors import UsageError
 from cellfleet.images.find import Source
-from cellfleet.results.record import Records, load_records, load_run_record
+from cellfleet.results.record import load_records, load_run_record
 from cellfleet.results.tables import portable_text
 from cellfleet.run.fingerprint import unchanged
 from cellfleet.run.names import ENDINGS, output_names, output_stems
@@ -72,7 +72,7 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
     _refuse_other_images(tasks, out, known)
     done, changed = {}, []
     for task in tasks:
-        record = known.images.get(task.name)
+        record = known.get(task.name)
         if record is None or record.input is None or record.status != "done":
             continue
         if not _same_input(task, record):
@@ -93,9 +93,11 @@ def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, 
     )
 
 
-def _without_results(sources: Sequence[Source], out: Path, known: Records, *, ours: bool) -> list[Source]:
+def _without_results(
+    sources: Sequence[Source], out: Path, known: dict[str, ImageRecord], *, ours: bool
+) -> list[Source]:
     """Leave out files that this folder's earlier runs made (`find_images` does so only inside folders)."""
-    own = {(out / path).resolve() for record in known.images.values() for path in record.outputs.values()}
+    own = {(out / path).resolve() for record in known.values() for path in record.outputs.values()}
     if ours:
         stems = output_stems([source.name for source in sources])
         # A run that was killed may have left results that no record tells of yet.
@@ -137,9 +139,9 @@ def _refuse_foreign_files(tasks: Sequence[Task], out: Path) -> None:
             )
 
 
-def _refuse_other_images(tasks: Sequence[Task], out: Path, known: Records) -> None:
+def _refuse_other_images(tasks: Sequence[Task], out: Path, known: dict[str, ImageRecord]) -> None:
     for task in tasks:
-        record = known.images.get(task.name)
+        record = known.get(task.name)
         if record is None or record.input is None or record.status != "done":
             continue
         if record.input.path != portable_text(str(task.source.absolute())) and not _same_input(task, record):
