@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,15 @@ def test_failed_images_are_tried_again_and_leave_no_old_results(images: Path, tm
     (images / "a.tif").write_bytes(good)
     assert segment(images, "-o", out) == 0
     assert results(out) == whole and rows(out / "failures.csv") == []
+
+
+def test_a_pipe_and_a_broken_link_are_refused_without_waiting_for_them(images: Path, tmp_path: Path) -> None:
+    os.mkfifo(images / "pipe.tif")
+    (images / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
+    command = [sys.executable, "-m", "cellfleet", "segment", str(images), "-o", str(tmp_path / "out"), "-m", "otsu"]
+    assert subprocess.run(command, timeout=60, capture_output=True, check=False).returncode == 3
+    codes = {row["image"]: row["code"] for row in rows(tmp_path / "out" / "failures.csv")}
+    assert codes == {"gone.tif": "E104", "pipe.tif": "E104"}
 
 
 def test_wrong_channel_name_fails_with_the_names_there_are(tmp_path: Path) -> None:

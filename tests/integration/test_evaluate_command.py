@@ -44,6 +44,16 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return pred, truth
 
 
+def test_the_table_is_shown_where_the_file_cannot_be_written(tmp_path: Path, capsys) -> None:
+    labels = np.eye(8, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    (tmp_path / "file").write_text("")
+    words = ["evaluate", str(tmp_path / "a.tif"), str(tmp_path / "a.tif"), "--json", str(tmp_path / "file" / "x.json")]
+    assert main(words) == 6
+    told = capsys.readouterr()
+    assert "F1" in told.out and "[E307]" in told.err
+
+
 def test_table_and_json_agree_with_the_python_call(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

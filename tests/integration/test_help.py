@@ -52,6 +52,14 @@ def test_every_example_of_the_help_is_understood() -> None:
         application().parse_args(words, exit_on_error=False, print_error=False)
 
 
+def test_a_reader_that_leaves_early_and_a_closed_output_are_no_bug(tmp_path: Path) -> None:
+    for command in ("segment --help", "--help", "models"):
+        for redirected in (" >&-", " 2>&-", " >&- 2>&-", " | true; exit ${PIPESTATUS[0]}"):
+            words = f"{shlex.quote(sys.executable)} -m cellfleet {command}{redirected}"
+            done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, cwd=tmp_path, check=False)
+            assert (done.returncode, done.stderr) == (0, ""), words
+
+
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"cellfleet {__version__}\n"

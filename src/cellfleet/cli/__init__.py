@@ -63,10 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    for stream in (sys.stdout, sys.stderr):
-        # A file name or µ that the terminal's encoding lacks must not end the program.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         code = _call(words)
         sys.stdout.flush()
@@ -75,6 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         return _told(error)
     return code
+
+
+def _prepare_streams() -> None:
+    # Where the caller closed them (`>&-`), Python has none.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (stays open as long as the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # A file name or µ that the terminal's encoding lacks must not end the program.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _call(words: list[str]) -> int:
@@ -96,6 +103,11 @@ def _sentence(error: Exception) -> str:
 
 def _told(error: BaseException) -> int:
     """Say in a sentence what happened and return the exit code."""
+    # Rich, which prints the help, turns a broken pipe into SystemExit.
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        # The reader of our output has gone, as in `cellfleet models | head -1`: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else _BUG
     if isinstance(error, CellfleetError):
@@ -104,10 +116,6 @@ def _told(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         _say("Stopped. Run the same command again to go on.")
         return _STOPPED
-    if isinstance(error, BrokenPipeError):
-        # The reader of our output has gone, as in `cellfleet models | head -1`: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if isinstance(error, MemoryError):
         _say("Error: Not enough memory. Close other programs, or use fewer --threads. [E510]")
         return _OUT_OF_MEMORY

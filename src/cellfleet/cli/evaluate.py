@@ -78,11 +78,12 @@ def _write(result: Evaluation, json_file: Path | None, pred: Path, truth: Path) 
         if str(json_file) == _STDOUT:
             sys.stdout.write(text)
             return
-        write_bytes(json_file, text.encode())
+    # The table first: where the file cannot be written, the work is not lost.
     _show(image_rows(result))
     sys.stdout.write("\n")
     _show(threshold_rows(result))
     if json_file is not None:
+        write_bytes(json_file, text.encode())
         sys.stderr.write(f"All numbers: {json_file}\n")
 
 

@@ -69,7 +69,12 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
     return assemble(stored, name, axes)
 
 
-def _read_header(path: Path, name: str) -> Stored:
+def first_bytes(path: Path, name: str) -> bytes:
+    """Read the first 8 bytes of a file, and of nothing else: a pipe would be waited for without end.
+
+    Raises:
+        InputError: E104, it cannot be opened.
+    """
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -77,9 +82,13 @@ def _read_header(path: Path, name: str) -> Stored:
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(status.st_mode, name)
         with path.open("rb") as file:
-            magic = file.read(8)
+            return file.read(8)
     except OSError as error:
         raise unopened(path, name, error) from error
+
+
+def _read_header(path: Path, name: str) -> Stored:
+    magic = first_bytes(path, name)
     if not magic:
         raise InputError("E105", "the file is empty (0 bytes)", where=name, action="Copy or export it again")
     if magic[:4] in TIFF_MAGICS:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 from pathlib import Path
 
 from cellfleet.spec.record import InputFile
 
 
 def fingerprint(path: Path, shown: str) -> InputFile:
-    """Return the identity of the file's bytes; `shown` is its path as text that JSON can hold. Raises OSError."""
+    """Return the identity of the file's bytes; `shown` is its path as text that JSON can hold.
+
+    Raises:
+        OSError: The file cannot be read, or is none: opening a pipe would wait without end.
+    """
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
     return InputFile(path=shown, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=_sha256(path))
 
 

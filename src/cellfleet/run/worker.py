@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice
-from cellfleet.images.read import open_image
+from cellfleet.images.read import first_bytes, open_image
 from cellfleet.models import LoadedModel
 from cellfleet.results.atomic import write_bytes
 from cellfleet.results.labels import write_label_tiff
@@ -98,6 +98,7 @@ _LOOK = "Check that the file is still there and that you may read it, then run a
 def _segment_and_write(task: Task, work: Work) -> ImageRecord:
     clock = Clock()
     with clock.stage("read"):
+        first_bytes(task.source, task.name)
         source = fingerprint(task.source, portable_text(str(task.source.absolute())))
         image = open_image(task.source, name=task.name, axes=work.spec.axes)
     with work.budget.hold(needed_bytes(image)):
@@ -108,7 +109,6 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord:
             told = write_results(work.out, task.name, task.outputs, found, model=work.model)
             thumbnail = thumbnail_path(work.out, task.name)
             write_bytes(thumbnail, outline_picture(found.shown_pixels, found.contrast, found.shown_labels))
-    work.checkpoint()
     diameters = found.diameters_px
     return ImageRecord(
         image=task.name,
