@@ -6,6 +6,7 @@ Files are paired by their path inside the two folders without extension and with
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ SUFFIXES = (*_TIFF_SUFFIXES, ".png")
 _IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
 _ENDINGS = (".ome", "_labels", "_label", "_cp_masks", "_masks", "_mask", ".stardist", ".ome")
 """What programs append to the name of an image, beside the extension."""
+
+_DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError),
+    *(ValueError, struct.error, tifffile.TiffFileError, Image.DecompressionBombError),
+)
+"""What tifffile and Pillow raise on damaged files, seen in fuzzing."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def read_labels(path: Path) -> NDArray[np.integer[Any] | np.bool_]:
     """
     try:
         labels = _read(path)
-    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, tifffile.TiffFileError) as error:
+    except _DAMAGE as error:
         raise InputError(
             "E706",
             f"cannot be read as a label image ({error or type(error).__name__})",
