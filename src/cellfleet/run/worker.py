@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,16 +64,21 @@ def process(task: Task, work: Work) -> ImageRecord:
         OutputError: E301, the disk is full: no other image would fare better.
     """
     work.checkpoint()
+    _remove(work.out, task.stale)
     record_path(work.out, task.name).unlink(missing_ok=True)
     record = _attempt(task, work)
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
-        for path in task.outputs.values():
-            # What cannot be removed (a folder of that name, a file that Excel holds open) is why the image failed.
-            with contextlib.suppress(OSError):
-                (work.out / path).unlink()
+        _remove(work.out, task.outputs.values())
     write_image_record(work.out, record)
     return record
+
+
+def _remove(out: Path, paths: Iterable[str]) -> None:
+    for path in paths:
+        # What cannot be removed is a folder, or a file that Excel holds open.
+        with contextlib.suppress(OSError):
+            (out / path).unlink()
 
 
 def _attempt(task: Task, work: Work) -> ImageRecord:
@@ -115,7 +121,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord:
         status="done",
         key=work.key,
         input=source,
-        outputs=dict(task.outputs),
+        outputs={**task.outputs, **task.kept},
         axes=image.axes,
         shape=image.shape,
         dtype=str(image.dtype),
