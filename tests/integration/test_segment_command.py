@@ -83,6 +83,21 @@ def test_another_format_is_added_for_finished_images(images: Path, tmp_path: Pat
     }
 
 
+def test_no_result_in_another_format_outlives_what_it_was_made_from(images: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    segment(images, "-o", out, "--format", "csv")
+    segment(images, "-o", out, "--format", "parquet")
+    capsys.readouterr()
+    segment(images, "-o", out, "--format", "csv")
+    assert "All images are done" in capsys.readouterr().err
+    tifffile.imwrite(images / "a.tif", discs()[::-1])
+    segment(images, "-o", out, "--format", "csv")
+    assert {path.name for path in out.rglob("*.parquet")} == {"a_cells.parquet", "b_cells.parquet"}
+    assert not (out / "a_cells.parquet").exists()
+    segment(images, "-o", out, "--format", "csv", "--pixel-size", "0.5", "--overwrite")
+    assert not list(out.rglob("*.parquet")) and len(list(out.rglob("*_cells.csv"))) == 3
+
+
 def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     segment(images, "-o", out)

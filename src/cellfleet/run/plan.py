@@ -6,7 +6,7 @@ Asks the disk, writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from cellfleet import __version__
@@ -29,6 +29,10 @@ class Task:
     """Unique in the run, printable, with ``/``: the image column of the tables."""
     outputs: dict[Format, str]
     """Format → path relative to the output folder."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Results of an earlier run in formats not asked for now that still hold."""
+    stale: tuple[str, ...] = ()
+    """Such results that do not: their labels would not be those of `outputs`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
     known, run = load_records(out), load_run_record(out)
     tasks = _tasks(_without_results(sources, out, known, ours=run is not None), formats)
     _refuse_inputs(tasks, out)
+    tasks = tuple(_with_earlier(task, known.get(task.name), key) for task in tasks)
     if overwrite:
         return Plan(tasks, done={}, changed=())
     if run is None:
@@ -91,6 +96,15 @@ def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, 
     return tuple(
         Task(source.path, source.name, output_names(stem, formats)) for source, stem in zip(ordered, stems, strict=True)
     )
+
+
+def _with_earlier(task: Task, record: ImageRecord | None, key: str) -> Task:
+    if record is None or record.status != "done":
+        return task
+    others = {form: path for form, path in record.outputs.items() if form not in task.outputs}
+    if others and not (record.key == key and _same_input(task, record)):
+        return replace(task, stale=tuple(others.values()))
+    return replace(task, kept=others)
 
 
 def _without_results(
