@@ -263,7 +263,8 @@ def test_labels_are_gapless_in_raster_order_and_objects_are_4_connected_around_o
 def test_turned_fields_give_turned_objects_where_nothing_ties(
     fields: tuple[Field, Field], spec: DeepWatershed, turn: Callable[[Any], Any]
 ) -> None:
-    turned = deep_watershed(*(np.ascontiguousarray(turn(field)) for field in fields), spec=spec)
+    first, second = (np.ascontiguousarray(turn(field)) for field in fields)
+    turned = deep_watershed(first, second, spec)
     np.testing.assert_array_equal(turned, renumber(turn(deep_watershed(*fields, spec))))
 
 
@@ -271,15 +272,15 @@ def test_turned_fields_give_turned_objects_where_nothing_ties(
 def test_bytes_mean_256_steps_from_0_to_1(seed: int, sigma: float) -> None:
     head, other = blobs(seed=seed), blobs(seed=seed + 1)
     spec = DeepWatershed(maxima_smooth=sigma, small_objects_threshold=4, fill_holes_threshold=4)
-    floats = [field.astype(np.float32) / np.float32(255) for field in (head, other)]
-    np.testing.assert_array_equal(deep_watershed(head, other, spec), deep_watershed(*floats, spec=spec))
+    first, second = (field.astype(np.float32) / np.float32(255) for field in (head, other))
+    np.testing.assert_array_equal(deep_watershed(head, other, spec), deep_watershed(first, second, spec))
 
 
 def test_threads_in_parallel_give_the_same_labels() -> None:
     heads = [(blobs(seed=seed), blobs(seed=seed)) for seed in range(12)]
-    alone = [deep_watershed(*pair, DeepWatershed()) for pair in heads]
+    alone = [deep_watershed(first, second, DeepWatershed()) for first, second in heads]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda pair: deep_watershed(*pair, spec=DeepWatershed()), heads * 3))
+        together = list(pool.map(lambda pair: deep_watershed(*pair, DeepWatershed()), heads * 3))
     for labels, expected in zip(together, alone * 3, strict=True):
         np.testing.assert_array_equal(labels, expected)
 
