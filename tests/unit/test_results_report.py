@@ -171,6 +171,17 @@ def test_equal_warnings_are_told_once_with_their_images() -> None:
     assert "and 50 more" in shown.text
 
 
+def test_warnings_that_differ_in_a_number_are_told_once() -> None:
+    def warned(number: int) -> ImageRecord:
+        told = Told(code="W204", what=f"objects of {20 + number % 30} px were found")
+        return image(f"{number}.tif").model_copy(update={"notices": (told,)})
+
+    shown = page(run(*map(warned, range(60)), warned(0).model_copy(update={"image": "more.tif"})))
+    assert shown.text.count("[W204]") == 1
+    assert "For example: objects of 20 px were found." in shown.text and "61 images" in shown.text
+    assert "7.tif: objects of 27 px were found" in shown.text
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 60])
 def test_runs_of_every_size_have_their_numbers(count: int) -> None:
     shown = page(run(*(image(f"{i}.tif", objects=30) for i in range(count))))

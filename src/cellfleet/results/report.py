@@ -32,6 +32,8 @@ from cellfleet.spec.record import ImageRecord, RunRecord, Told
 MOST_THUMBNAILS = 200
 """Embedded pictures: about 60 kB each, so that the page of 10 000 images stays below 20 MB."""
 _MOST_NAMES = 100
+_MOST_WORDINGS = 3
+"""Of one warning's code, before they are told as one."""
 _SINGLE, _FEW = 1, 6
 _FORMAT_NAMES = {"labels-tiff": "Labels", "csv": "Table", "parquet": "Parquet"}
 
@@ -125,17 +127,24 @@ def _failures(failed: Sequence[ImageRecord], *, alone: bool) -> str:
 
 
 def _warnings(done: Sequence[ImageRecord]) -> str:
-    """Group warnings of one code and wording; a warning of a single image is told with its name."""
+    """Group warnings of one code and wording; a warning of a single image is told with its name.
+
+    A code of many wordings (a number differs from image to image) is told once: else it would push all else away.
+    """
     groups: dict[tuple[str, str, str], list[str]] = {}
     for record in done:
         for told in record.notices:
             groups.setdefault((told.code, told.what, told.action), []).append(record.image)
     if not groups:
         return ""
-    items = "".join(
-        _warning(Told(code=code, what=what, action=action), names)
-        for (code, what, action), names in sorted(groups.items(), key=lambda group: -len(group[1]))
-    )
+    wordings = Counter(code for code, _, _ in groups)
+    merged: dict[str, tuple[Told, list[str]]] = {}
+    for (code, what, action), names in sorted(groups.items(), key=lambda group: -len(group[1])):
+        many = wordings[code] > _MOST_WORDINGS
+        first = Told(code=code, what=f"For example: {what}" if many else what, action=action)
+        listed = [f"{name}: {what}" for name in names] if many else names
+        merged.setdefault(code if many else f"{code} {what} {action}", (first, []))[1].extend(listed)
+    items = "".join(_warning(told, names) for told, names in sorted(merged.values(), key=lambda item: -len(item[1])))
     return f'<section class="warn"><h2>Please note</h2><ul class="told">{items}</ul></section>'
 
 
