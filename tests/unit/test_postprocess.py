@@ -277,10 +277,10 @@ def test_bytes_mean_256_steps_from_0_to_1(seed: int, sigma: float) -> None:
 
 
 def test_threads_in_parallel_give_the_same_labels() -> None:
-    heads = [(blobs(seed=seed), blobs(seed=seed)) for seed in range(12)]
-    alone = [deep_watershed(first, second, DeepWatershed()) for first, second in heads]
+    heads = [blobs(seed=seed) for seed in range(12)]
+    alone = [deep_watershed(head, head, DeepWatershed()) for head in heads]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda pair: deep_watershed(*pair, DeepWatershed()), heads * 3))
+        together = list(pool.map(lambda head: deep_watershed(head, head, DeepWatershed()), heads * 3))
     for labels, expected in zip(together, alone * 3, strict=True):
         np.testing.assert_array_equal(labels, expected)
 
