@@ -17,7 +17,7 @@ BIN = $(VENV)/bin
 PIP = python -m pip --disable-pip-version-check --quiet
 HASHED = --require-hashes --no-deps --only-binary :all:
 
-NATIVE = setup.py $(wildcard native/* src/cellfleet/_native/*)
+NATIVE = setup.py $(wildcard native/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
