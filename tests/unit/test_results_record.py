@@ -86,8 +86,21 @@ def test_every_image_has_a_record_and_a_thumbnail_of_its_own(one: str, other: st
         lambda text: text.replace('"format_version": 1', '"format_version": 2'),
         lambda text: text.replace('"axes"', '"unknown_field"'),
         lambda text: text.replace('"a.tif"', '"b.tif"'),
+        lambda text: text.replace('"a_labels.tif"', '"/a_labels.tif"'),
+        lambda text: text.replace('"a_labels.tif"', '"b/../../a_labels.tif"'),
+        lambda text: text.replace('"thumbnail": ""', '"thumbnail": "../secret.jpg"'),
     ],
-    ids=["empty", "half", "unknown status", "other version", "unknown field", "record of another image"],
+    ids=[
+        "empty",
+        "half",
+        "unknown status",
+        "other version",
+        "unknown field",
+        "record of another image",
+        "absolute result",
+        "result outside",
+        "thumbnail outside",
+    ],
 )
 def test_the_image_of_a_damaged_record_counts_as_not_done(damage: object, tmp_path: Path) -> None:
     assert callable(damage)

@@ -30,11 +30,10 @@ def image(name: str, objects: int = 20, diameter: float = 12, *, microns: float 
     counts = [0.0] * 100
     counts[int(diameter)] = objects
     stem = name.rpartition(".")[0]
-    return ImageRecord(
+    record = ImageRecord(
         image=name,
         status="done",
         key="k",
-        outputs={"labels-tiff": f"{stem}_labels.tif", "csv": f"{stem}_cells.csv"},
         axes="YX",
         shape=(100, 100),
         microns_per_pixel=microns,
@@ -43,6 +42,8 @@ def image(name: str, objects: int = 20, diameter: float = 12, *, microns: float 
         median_diameter_px=diameter if objects else None,
         diameter_histogram={"edges": list(range(101)), "counts": counts} if objects else {},
     )
+    # Not checked here, so that hostile names get as far as the page.
+    return record.model_copy(update={"outputs": {"labels-tiff": f"{stem}_labels.tif", "csv": f"{stem}_cells.csv"}})
 
 
 def failed(name: str) -> ImageRecord:

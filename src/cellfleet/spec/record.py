@@ -6,11 +6,22 @@ a repeated run skips an image whose record carries the same key and whose input 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from cellfleet.spec.segment import SegmentSpec
+
+
+def _inside(path: str) -> str:
+    """Refuse a path that leads out of the output folder: a record can come from anybody, and results are removed."""
+    if PurePath(path).anchor or ".." in PurePath(path).parts:
+        raise ValueError(f"{path!r} leads out of the output folder")
+    return path
+
+
+_Inside = Annotated[str, AfterValidator(_inside)]
 
 
 class _Record(BaseModel):
@@ -57,7 +68,7 @@ class ImageRecord(_Record):
     """`SegmentSpec.digest` of the run that made it."""
     input: InputFile | None = None
     """None where the input could not even be read as bytes."""
-    outputs: dict[str, str] = {}
+    outputs: dict[str, _Inside] = {}
     """Format → path relative to the output folder, with ``/``."""
     axes: str = ""
     shape: tuple[int, ...] = ()
@@ -75,7 +86,7 @@ class ImageRecord(_Record):
     median_diameter_px: float | None = None
     diameter_histogram: dict[str, list[float]] = {}
     """``edges`` (px) and ``counts`` of object diameters, for the report."""
-    thumbnail: str = ""
+    thumbnail: _Inside = ""
     """Path of the picture with outlines, relative to the output folder."""
     notices: tuple[Told, ...] = ()
     error: Told | None = None
