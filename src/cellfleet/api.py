@@ -24,7 +24,7 @@ from cellfleet.models import LoadedModel, load_model
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
 from cellfleet.run.names import output_names, output_stems
-from cellfleet.run.request import Channels, make_spec, python_channels, require_threads
+from cellfleet.run.request import Channels, make_spec, python_channels, require_choice, require_threads
 from cellfleet.run.segment_image import Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
@@ -82,9 +82,11 @@ class Result:
             Paths of the files, in the order of `formats`.
 
         Raises:
-            UsageError: E014, the name leads out of the folder.
+            UsageError: E014, the name leads out of the folder; E019, there is no such format.
             OutputError: E3xx, a file cannot be written.
         """
+        for form in formats:
+            require_choice(form, Format, "formats")
         stem = self.stem if name is None else name
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
@@ -201,6 +203,7 @@ def segment(
         CellfleetError: With a code and what to do; see docs/reference/errors.md.
     """
     require_threads(threads)
+    require_choice(device, Device, "device")
     loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device, threads=threads)
     spec = make_spec(
         model=loaded.manifest.name if isinstance(model, LoadedModel) else str(model),

@@ -118,9 +118,18 @@ def test_notebook_view_shows_picture_count_and_size(samples: Path) -> None:
 
 
 def test_wrong_arguments_are_sentences() -> None:
-    for options in ({"pixel_size": 0}, {"diameter": -1}, {"channels": -1}, {"threads": 0}, {"axes": "QQ"}):
+    wrong = ({"pixel_size": 0}, {"diameter": -1}, {"channels": -1}, {"threads": 0}, {"axes": "QQ"}, {"device": "gpu"})
+    for options in wrong:
         with pytest.raises(UsageError):
             cellfleet.segment(np.zeros((8, 8)), model="otsu", **options)
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    cells = cellfleet.segment(np.zeros((8, 8)), model="otsu")
+    for formats in (["csv", "xls"], "csv"):
+        with pytest.raises(UsageError, match="E019"):
+            cells.save(tmp_path / "out", formats)
+    assert not (tmp_path / "out").exists()
 
 
 def test_public_names_are_there_and_imported_late() -> None:

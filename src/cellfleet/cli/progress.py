@@ -156,12 +156,11 @@ def _closing(event: RunFinished, out: Path) -> Iterator[str]:
     if run.status == "stopped":
         yield f"Stopped. {len(done)} finished. Run the same command again to go on."
         return
-    cells = _grouped(sum(image.objects for image in done))
+    cells = _count(sum(image.objects for image in done), "cell")
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
     time_taken = f", {_duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
     yield (
-        f"Done: {images}, {cells} cells{time_taken}. "
-        f"{_what(run.formats)} in {_folder(out)}, summary in {out / 'report.html'}"
+        f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {_folder(out)}, summary in {out / 'report.html'}"
     )
     if failed:
         yield f"{failed} failed: see {out / 'failures.csv'}"
@@ -174,7 +173,7 @@ def _what(formats: tuple[str, ...]) -> str:
 
 def _status(event: ImageFinished) -> str:
     left = f" · {_duration(_seconds_left(event))} left" if event.done < event.to_do else ""
-    return f"{_rate(event):.3g} images/s{left} · {_grouped(event.objects)} cells · {event.failed} failed"
+    return f"{_rate(event):.3g} images/s{left} · {_count(event.objects, 'cell')} · {event.failed} failed"
 
 
 def _rate(event: ImageFinished) -> float:

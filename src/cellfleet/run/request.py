@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from cellfleet.errors import UsageError
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
@@ -39,6 +40,13 @@ def make_spec(
         diameter_px=diameter_px,
         axes=axes,
     )
+
+
+def require_choice(value: str, choices: object, where: str) -> None:
+    """Raise UsageError E019 unless `value` is one of a `Literal`; the command's parser does so by itself."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise UsageError("E019", f"{value!r} is none of {', '.join(allowed)}", where=where, action="Choose one of them")
 
 
 def require_threads(threads: int | None) -> None:
