@@ -60,6 +60,15 @@ def test_a_reader_that_leaves_early_and_a_closed_output_are_no_bug(tmp_path: Pat
             assert (done.returncode, done.stderr) == (0, ""), words
 
 
+def test_a_stop_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
+    def stopped(folder: Path) -> list[Path]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellfleet.samples.copy_samples", stopped)
+    assert main(["samples", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "Stopped. Run the same command again to go on.\n"
+
+
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"cellfleet {__version__}\n"

@@ -43,6 +43,7 @@ def application() -> App:
         ],
         result_action="return_value",
         exit_on_error=False,
+        suppress_keyboard_interrupt=False,
         print_error=False,
     )
     for name, text in COMMANDS.items():
