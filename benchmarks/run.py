@@ -72,7 +72,7 @@ def summary() -> str:
     rows, where = [], ""
     for path in sorted(RESULTS.glob("postprocess-*.json"))[-1:]:
         rows += [[*bar.row(), path.stem] for bar in postprocess_bars(path)]
-    for name in (*OWN, "quantise"):
+    for name in (*OWN, "quantise", "end_to_end_int8"):
         if (RESULTS / f"{name}.json").exists():
             bars, circumstances = load_bars(name)
             rows += [[*bar.row(), name] for bar in bars]
