@@ -161,3 +161,24 @@ def test_a_gpu_that_is_not_there_is_an_error_not_the_processor(model: str) -> No
         load_model(model, device="cuda")
     assert isinstance(caught.value, CellfleetError)
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config__cellfleet__roles": ["nuclear", "membrane"]},
+        {"config__cellfleet__heads": ["outer_distance", "inner_distance", "foreground"]},
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_graph_is_refused_on_loading(
+    package: Path, changes: dict[str, object]
+) -> None:
+    _change(package, **changes)
+    with pytest.raises(ModelError, match=r"rdf\.yaml: .* the graph has .*E402"):
+        load_model(package, device="cpu")
+
+
+def test_lengths_that_no_image_has_are_refused(package: Path) -> None:
+    _change(package, config__cellfleet__postprocess__radius=1_000_000)
+    with pytest.raises(ModelError, match=r"radius: .*E402"):
+        load_model(package, device="cpu")

@@ -51,6 +51,13 @@ class OnnxPredictor:
             raise _missing_device(device)
         self._threads = threads if self.device == "cpu" else 1
 
+    @property
+    def channels(self) -> tuple[object, object]:
+        """How many roles the graph takes and how many heads it returns; names instead where it leaves them open."""
+        shapes = [tensor.shape for tensor in (*self._session.get_inputs(), *self._session.get_outputs())]
+        roles, _, heads = (shape[1] if len(shape) > 1 else None for shape in shapes)
+        return roles, heads
+
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the heads of one image.
 

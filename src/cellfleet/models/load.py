@@ -69,6 +69,12 @@ def load_model(model: str | Path, *, device: Device = "auto", threads: int | Non
             action="Copy the package again",
         )
     predictor = OnnxPredictor(path, manifest.tile, device=device, threads=threads or usable_threads())
+    declared = (len(manifest.roles), len(manifest.heads))
+    if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
+        found = " roles and ".join(map(str, predictor.channels))
+        raise _broken(
+            folder / "rdf.yaml", f"it declares {declared[0]} roles and {declared[1]} heads, the graph has {found}"
+        )
     return LoadedModel(manifest, _digest(manifest, expected), predictor, predictor.device)
 
 

@@ -10,6 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_LARGEST_PX = 1000
+"""Lengths beyond this are a mistake in a manifest, not a wish."""
+
 
 class DeepWatershed(BaseModel):
     """Seeds are the prominent peaks of one head; they flood the basin of another head above a floor."""
@@ -21,21 +24,21 @@ class DeepWatershed(BaseModel):
     """Head whose prominent peaks are the seeds."""
     interior_head: str = "outer_distance"
     """Head that is flooded, and cut at `interior_threshold`."""
-    radius: int = Field(default=2, ge=0)
+    radius: int = Field(default=2, ge=0, le=_LARGEST_PX)
     """Reach of the peak search, px at model scale (docs/reference/watershed.md)."""
     maxima_threshold: float = Field(default=0.1, ge=0)
     """Least prominence (peak − saddle, the h of h-maxima) of a seed, in units of the head (0…1)."""
-    maxima_smooth: float = Field(default=0, ge=0)
+    maxima_smooth: float = Field(default=0, ge=0, le=_LARGEST_PX)
     """Gaussian sigma on the maxima head, px at model scale."""
     interior_threshold: float = Field(default=0.2, ge=0)
     """Pixels above this value of the smoothed interior head belong to objects (0…1)."""
-    interior_smooth: float = Field(default=1, ge=0)
+    interior_smooth: float = Field(default=1, ge=0, le=_LARGEST_PX)
     """Gaussian sigma on the interior head, px at model scale."""
     small_objects_threshold: float = Field(default=0, ge=0)
     """Objects of fewer pixels than this are dropped, px² at model scale."""
     fill_holes_threshold: float = Field(default=0, ge=0)
     """Holes of at most this many pixels inside one object are filled, px² at model scale."""
-    pixel_expansion: int = Field(default=0, ge=0)
+    pixel_expansion: int = Field(default=0, ge=0, le=_LARGEST_PX)
     """Grey dilation of the interior head by a square of 2·n+1 px before the flood."""
 
     def scaled(self, zoom: float) -> DeepWatershed:

@@ -92,7 +92,9 @@ def optimise(
     if (out / CHECKPOINT).exists():
         _same_run(spec, out)
         state.load(out / CHECKPOINT)
-    (out / SPEC).write_text(spec.model_dump_json(indent=2), encoding="utf-8")
+    partial = out / f".{SPEC}.{os.getpid()}"
+    partial.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
+    os.replace(partial, out / SPEC)
     batches = _batches(spec, samples, state.step)
     while _progress(spec, state) < 1:
         loss = _epoch(spec, state, batches, device)
