@@ -95,7 +95,7 @@ def train(
     step = tile_of(spec.network).multiple
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out, _START)))
+        return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out)))
 
     state = optimise(spec, samples, out, device=where, validate=validate, tell=tell)
     network = state.average.cpu().eval()
@@ -139,15 +139,11 @@ def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str
         yield heads[:, : sample.labels.shape[0], : sample.labels.shape[1]]
 
 
-def _matches(
-    heads: Iterator[NDArray[np.uint8]] | list[NDArray[np.uint8]], samples: list[Sample], spec: DeepWatershed
-) -> list[Match]:
-    maxima, interior = EXPORTED_HEADS.index(spec.maxima_head), EXPORTED_HEADS.index(spec.interior_head)
+def _matches(heads: Iterator[NDArray[np.uint8]], samples: list[Sample]) -> list[Match]:
+    """Match every sample, at its own scale and with the starting parameters: comparable from epoch to epoch."""
+    maxima, interior = EXPORTED_HEADS.index(_START.maxima_head), EXPORTED_HEADS.index(_START.interior_head)
     return [
-        match(
-            deep_watershed(np.ascontiguousarray(maps[maxima]), np.ascontiguousarray(maps[interior]), spec),
-            sample.labels,
-        )
+        match(deep_watershed(maps[maxima], maps[interior], _START), sample.labels)
         for maps, sample in zip(heads, samples, strict=True)
     ]
 
