@@ -21,7 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipeline"}),
     frozenset({"models"}),
     frozenset({"inference"}),
-    frozenset({"tiling", "images", "evaluation", "_native"}),
+    frozenset({"images", "evaluation"}),
+    frozenset({"tiling", "stores", "_native"}),
     frozenset({"spec", "crash"}),
     frozenset({"errors"}),
 )

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-Format = Literal["labels-tiff", "csv", "parquet"]
+Format = Literal[
+    "labels-tiff",
+    "ome-zarr",
+    "imagej-rois",
+    "qupath-geojson",
+    "csv",
+    "parquet",
+    "anndata",
+    "cellpose",
+    "mcmicro",
+]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
 Network = Literal["unet", "feature-net"]

@@ -1,0 +1,110 @@
+"""What every result file is made from: a label image that is read by regions, and the table by batches.
+
+A small result stands in memory, a large one on the disk; writers see these two interfaces and never the whole. The
+same integer names the same object in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.tiling.box import Box
+
+Columns = Mapping[str, NDArray[Any]]
+"""Name → 1-d array, one item per object, in the order in which the columns are written."""
+
+
+class LabelImage(Protocol):
+    """Labels of all planes of one image: 0 = background, 1 … `count` one object each."""
+
+    @property
+    def axes(self) -> str:
+        """Of the image without C: subset of ``TZYX`` in that order that ends in ``YX``."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One length per letter of `axes`."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Number of objects, which is the largest label."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """Side of the blocks, px, anchored at the origin, that are cheapest to read; strips of them come next."""
+        ...
+
+    def read(self, plane: int, box: Box) -> NDArray[np.uint32]:
+        """Return the labels of a region (height, width). Planes count from 0 over T, then Z."""
+        ...
+
+
+class Rows(Protocol):
+    """The table of one image, ascending label."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def types(self) -> Mapping[str, np.dtype[Any]]:
+        """Name → type of each column, in order; the first is ``label``."""
+        ...
+
+    def batches(self) -> Iterator[Columns]:
+        """Yield all rows from the first on, at most some ten thousand at a time. May be called again."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayLabels:
+    """Labels that stand in memory."""
+
+    array: NDArray[np.uint32]
+    axes: str
+    count: int
+    block: int = 2048
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One length per letter of `axes`."""
+        return self.array.shape
+
+    def read(self, plane: int, box: Box) -> NDArray[np.uint32]:
+        """Return a view of a region."""
+        return self.array.reshape(-1, *self.array.shape[-2:])[plane, box.y, box.x]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayRows:
+    """A table that stands in memory."""
+
+    columns: Columns
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def types(self) -> Mapping[str, np.dtype[Any]]:
+        """Name → type of each column."""
+        return {name: values.dtype for name, values in self.columns.items()}
+
+    def batches(self) -> Iterator[Columns]:
+        """Yield the whole table."""
+        yield self.columns
+
+
+def plane_count(labels: LabelImage) -> int:
+    """Return the number of planes (T × Z)."""
+    return int(np.prod(labels.shape[:-2], dtype=np.int64))
