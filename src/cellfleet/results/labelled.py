@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,35 @@ class ArrayRows:
         yield self.columns
 
 
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """One segmented image: all that a writer of results may know."""
+
+    name: str
+    """Of the image: unique in the run, printable, with ``/``; the `image` column of the tables."""
+    labels: LabelImage
+    rows: Rows
+    key: str
+    """Of the run (`SegmentSpec.digest`): equal keys and names mean the same objects."""
+    model: str = ""
+    """``name:version``."""
+    compartment: Literal["nuclear", "whole-cell"] = "nuclear"
+    """What an object is."""
+    microns_per_pixel: float | None = None
+    source: str = ""
+    """Path or address of the image, absolute, as the user gave it."""
+
+
 def plane_count(labels: LabelImage) -> int:
     """Return the number of planes (T × Z)."""
     return int(np.prod(labels.shape[:-2], dtype=np.int64))
+
+
+def read_all(labels: LabelImage) -> NDArray[np.uint32]:
+    """Return all planes as one array with the axes of `labels`. Only for formats that cannot be written piecewise."""
+    array = np.empty((plane_count(labels), *labels.shape[-2:]), np.uint32)
+    for plane, pixels in enumerate(array):
+        for y in range(0, labels.shape[-2], labels.block):
+            box = Box(y, 0, min(y + labels.block, labels.shape[-2]), labels.shape[-1])
+            pixels[box.y] = labels.read(plane, box)
+    return array.reshape(labels.shape)

@@ -1,0 +1,78 @@
+"""The result formats in one table: what the files of each are called, and who writes them.
+
+Callers go through `outputs_of` and `write`, so that a new format is a row here, its name in `spec/choices.py` and its
+writer. Knows no folder and no run: the caller gives temporary paths and renames what is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cellfleet.errors import Notice
+from cellfleet.results.labelled import Columns, Labelled, Rows, read_all
+from cellfleet.results.labels import write_label_tiff
+from cellfleet.results.tables import write_csv, write_parquet
+from cellfleet.spec.choices import Format
+
+Writer = Callable[[Sequence[Path], Labelled], tuple[Notice, ...]]
+
+
+class _Form(NamedTuple):
+    endings: tuple[str, ...]
+    """What follows the stem of the image, one per file; a folder ends in ``/``."""
+    write: Writer
+
+
+def outputs_of(form: Format) -> tuple[str, ...]:
+    """Return what follows the stem of the image in the names of the files, one per file; a folder ends in ``/``."""
+    return _FORMS[form].endings
+
+
+def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    """Write the files of one format.
+
+    Args:
+        form: Which.
+        targets: Local paths that are free to be written, one per item of `outputs_of`.
+        result: What to write.
+
+    Returns:
+        What the user should know about these files.
+
+    Raises:
+        OutputError: E30x, a file cannot be written; E309–E339, the format cannot hold this image.
+    """
+    return _FORMS[form].write(targets, result)
+
+
+def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    return write_label_tiff(
+        targets[0], read_all(result.labels), axes=result.labels.axes, microns_per_pixel=result.microns_per_pixel
+    )
+
+
+def _csv(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_csv(targets[0], result.name, _all_columns(result.rows))
+    return ()
+
+
+def _parquet(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    columns = _all_columns(result.rows)
+    write_parquet(targets[0], result.name, columns, model=result.model, microns_per_pixel=result.microns_per_pixel)
+    return ()
+
+
+def _all_columns(rows: Rows) -> Columns:
+    batches = list(rows.batches())
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in rows.types}
+
+
+_FORMS: dict[Format, _Form] = {
+    "labels-tiff": _Form(("_labels.tif",), _labels_tiff),
+    "csv": _Form(("_cells.csv",), _csv),
+    "parquet": _Form(("_cells.parquet",), _parquet),
+}
