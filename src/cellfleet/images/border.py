@@ -1,6 +1,6 @@
 """The border to the decoding libraries: what they raise and log on bad files, in our words.
 
-tifffile and the codecs meet a damaged file with whatever their parsers stumble over. `DAMAGE` lists the classes
+tifffile, its like and the codecs meet a damaged file with whatever their parsers stumble over. `DAMAGE` lists the classes
 seen in fuzzing; they are caught here and nowhere else, around library calls only, so that a bug of ours is never
 reported as the user's damaged file. Knows no formats.
 """
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import lzma
 import re
 import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,8 +36,11 @@ DAMAGE = (
     RuntimeError,  # every codec of imagecodecs has its own subclass
     TypeError,
     ValueError,  # includes UnicodeError and JSON errors
+    lzma.LZMAError,
     struct.error,
     tifffile.TiffFileError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 Part = Literal["header", "pixels"]
@@ -58,7 +64,7 @@ def decoding(path: Path, name: str, kind: str, *, part: Part) -> Iterator[list[l
     Raises:
         InputError: E104 (not to be opened), E106 (damaged), E108 (memory), E109 (codec missing).
     """
-    _listen_to_tifffile()
+    _listen_to_libraries()
     records: list[logging.LogRecord] = []
     token = _heard.set(records)
     try:
@@ -135,6 +141,7 @@ class _Listener(logging.Filter):
 
 
 @functools.cache
-def _listen_to_tifffile() -> None:
+def _listen_to_libraries() -> None:
     # A filter sees records before any handler; outside `decoding` it lets them through unchanged.
-    logging.getLogger("tifffile").addFilter(_Listener())
+    for library in ("tifffile", "liffile", "nd2"):
+        logging.getLogger(library).addFilter(_Listener())

@@ -1,8 +1,8 @@
 """The physical size of a pixel: from the texts and tags of a file to one number in µm, or none.
 
-Precedence (FORMATS): the user's option (not known here), then OME ``PhysicalSize``, ImageJ ``unit`` with the
-resolution tags, then the resolution tags alone where they are in cm or inch and fall in the range of microscopes.
-PNG and JPEG carry a print density only, which says nothing about the specimen: it is not read. Knows no files.
+Precedence (FORMATS): the user's option (not known here), then what the format itself says (OME ``PhysicalSize``,
+OME-Zarr ``scale``, the metadata of ND2, CZI and LIF), ImageJ ``unit`` with the resolution tags, then the resolution
+tags alone where they are in cm or inch and fall in the range of microscopes. PNG and JPEG carry a print density only, which says nothing about the specimen: it is not read. Knows no files.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from typing import Literal
 
 from cellfleet.errors import Notice
 
-Source = Literal["ome", "imagej", "tiff"]
+Source = Literal["ome", "imagej", "tiff", "ome-zarr", "nd2", "czi", "lif"]
 
-SOURCE_NAMES: dict[Source, str] = {"ome": "OME metadata", "imagej": "ImageJ metadata", "tiff": "TIFF resolution"}
+SOURCE_NAMES: dict[Source, str] = {
+    "ome": "OME metadata",
+    "imagej": "ImageJ metadata",
+    "tiff": "TIFF resolution",
+    "ome-zarr": "OME-Zarr metadata",
+    "nd2": "ND2 metadata",
+    "czi": "CZI metadata",
+    "lif": "LIF metadata",
+}
 
 MICRONS_PER_UNIT = {
     "pm": 1e-6,
+    "picometer": 1e-6,
     "Å": 1e-4,
     "A": 1e-4,
     "angstrom": 1e-4,
@@ -38,6 +47,7 @@ MICRONS_PER_UNIT = {
     "millimeter": 1e3,
     "cm": 1e4,
     "centimeter": 1e4,
+    "decimeter": 1e5,
     "dm": 1e5,
     "m": 1e6,
     "meter": 1e6,
