@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellfleet.results.labelled import ArrayLabels
 from cellfleet.results.labels import write_label_tiff
 from cellfleet.results.palette import label_colours
 
@@ -100,7 +101,8 @@ def seen(
     written = {}
     for name, (count, shape, axes, microns) in CASES.items():
         written[name] = _labels(count, shape)
-        write_label_tiff(folder / f"{name}.tif", written[name], axes=axes, microns_per_pixel=microns)
+        labels = ArrayLabels(written[name], axes, count)
+        write_label_tiff(folder / f"{name}.tif", labels, microns_per_pixel=microns)
     opened = open_in_imagej(*(folder / f"{name}.tif" for name in CASES))
     return {name: (labels, image) for (name, labels), image in zip(written.items(), opened, strict=True)}
 

@@ -93,21 +93,27 @@ import sys
 from pathlib import Path
 import numpy as np
 from cellfleet.errors import OutputError
+from cellfleet.results.atomic import replacing
+from cellfleet.results.labelled import ArrayLabels, ArrayRows
 from cellfleet.results.labels import write_label_tiff
+from cellfleet.results.ome_tiff import write_ome_tiff
 from cellfleet.results.tables import write_csv, write_parquet
 if len(sys.argv) > 2:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 60_000, (1000, 1000), dtype=np.uint32)
-columns = {"label": noise.ravel(), "mean_1": noise.ravel() / 7}
+labels = ArrayLabels(noise, "YX", 60_000)
+rows = ArrayRows({"label": noise.ravel(), "mean_1": noise.ravel() / 7})
 for write in (
-    lambda: write_label_tiff(folder / "a_labels.tif", noise, axes="YX"),
-    lambda: write_csv(folder / "a_cells.csv", "a.tif", columns),
-    lambda: write_parquet(folder / "a_cells.parquet", "a.tif", columns),
+    lambda path: write_label_tiff(path, labels),
+    lambda path: write_ome_tiff(path, labels),
+    lambda path: write_csv(path, "a.tif", rows),
+    lambda path: write_parquet(path, "a.tif", rows),
 ):
     try:
-        write()
+        with replacing(folder / "result") as temporary:
+            write(temporary)
     except OutputError as error:
         print(error.code, bool(error.action), [path.name for path in folder.iterdir()])
 """
@@ -129,13 +135,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         mount = 'mount -t tmpfs -o size=200k none "$0" && exec "$@"'
         command, code = ["unshare", "-rm", "sh", "-c", mount, str(tmp_path), *script], "E301"
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert told == [f"{code} True []"] * 3
+    assert told == [f"{code} True []"] * 4
 
 
 _KILL_WRITERS = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
+from cellfleet.results.atomic import replacing
+from cellfleet.results.labelled import ArrayLabels, ArrayRows
 from cellfleet.results.labels import write_label_tiff
 from cellfleet.results.tables import write_csv
 
@@ -144,8 +152,10 @@ def write_for_ever(folder, progress):
     while True:
         number += 1
         labels = np.full((400, 400), number, np.uint32)
-        write_label_tiff(folder / f"{number % 3}_labels.tif", labels, axes="YX")
-        write_csv(folder / f"{number % 3}_cells.csv", "a.tif", {"label": labels.ravel()[:20_000]})
+        with replacing(folder / f"{number % 3}_labels.tif") as temporary:
+            write_label_tiff(temporary, ArrayLabels(labels, "YX", number))
+        with replacing(folder / f"{number % 3}_cells.csv") as temporary:
+            write_csv(temporary, "a.tif", ArrayRows({"label": labels.ravel()[:20_000]}))
         os.write(progress, b".")
 
 rng = np.random.default_rng(7)

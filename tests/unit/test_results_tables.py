@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow.csv as arrow_csv
@@ -16,8 +19,10 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
 from cellfleet.pipeline.measure import measure
+from cellfleet.results import tables as tables_module
 from cellfleet.results.columns import CHANNEL_COLUMNS, COLUMNS, describe
 from cellfleet.results.failures import write_failures
+from cellfleet.results.labelled import ArrayRows, Columns
 from cellfleet.results.tables import portable_text, write_csv, write_parquet
 from cellfleet.spec.record import ImageRecord, Told
 
@@ -51,8 +56,8 @@ def _from_csv(fields: list[str], dtype: np.dtype) -> np.ndarray:
 @settings(max_examples=80, deadline=None)
 def test_csv_and_parquet_read_back_equal(image: str, columns: dict[str, np.ndarray]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_csv(Path(folder) / "a.csv", image, columns)
-        write_parquet(Path(folder) / "a.parquet", image, columns)
+        write_csv(Path(folder) / "a.csv", image, ArrayRows(columns))
+        write_parquet(Path(folder) / "a.parquet", image, ArrayRows(columns))
         header, *rows = _read_csv(Path(folder) / "a.csv")
         table = parquet.read_table(Path(folder) / "a.parquet")
     assert header == ["image", *columns] == table.column_names
@@ -66,13 +71,39 @@ def test_csv_and_parquet_read_back_equal(image: str, columns: dict[str, np.ndarr
         assert np.array_equal(stored, values, equal_nan=values.dtype.kind == "f")
 
 
+@dataclass(frozen=True)
+class Batched(ArrayRows):
+    """The same rows, `size` at a time."""
+
+    size: int = 1
+
+    def batches(self) -> Iterator[Columns]:
+        for start in range(0, self.count, self.size):
+            yield {name: values[start : start + self.size] for name, values in self.columns.items()}
+
+
+@given(image=names, columns=tables(), size=st.integers(1, 7), group=st.integers(1, 7))
+@settings(max_examples=40, deadline=None)
+def test_how_rows_come_in_batches_does_not_show(
+    image: str, columns: dict[str, np.ndarray], size: int, group: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(tables_module, "_ROW_GROUP", group):
+        for name, rows in (("whole", ArrayRows(columns)), ("batched", Batched(columns, size))):
+            write_csv(Path(folder) / f"{name}.csv", image, rows)
+            write_parquet(Path(folder) / f"{name}.parquet", image, rows)
+        for ending in ("csv", "parquet"):
+            assert (Path(folder) / f"whole.{ending}").read_bytes() == (Path(folder) / f"batched.{ending}").read_bytes()
+        groups = parquet.ParquetFile(Path(folder) / "batched.parquet").metadata.num_row_groups
+    assert groups == max(1, -(-len(columns["label"]) // group))
+
+
 def test_csv_is_as_people_and_programs_expect_it(tmp_path: Path) -> None:
     columns = {
         "label": np.array([1, 2, 3], np.uint32),
         "x_px": np.array([0.1, np.nan, -np.inf], np.float32),
         "mean_DAPI, 405": np.array([1.0, 1e-9, 12345.678]),
     }
-    write_csv(tmp_path / "a.csv", 'day1/a "b".tif', columns)
+    write_csv(tmp_path / "a.csv", 'day1/a "b".tif', ArrayRows(columns))
     assert (tmp_path / "a.csv").read_bytes().decode() == (
         'image,label,x_px,"mean_DAPI, 405"\n'
         '"day1/a ""b"".tif",1,0.1,1\n'
@@ -83,8 +114,8 @@ def test_csv_is_as_people_and_programs_expect_it(tmp_path: Path) -> None:
 
 def test_an_image_without_objects_has_a_header_and_types(tmp_path: Path) -> None:
     columns = {"label": np.empty(0, np.uint32), "x_px": np.empty(0)}
-    write_csv(tmp_path / "a.csv", "a.tif", columns)
-    write_parquet(tmp_path / "a.parquet", "a.tif", columns)
+    write_csv(tmp_path / "a.csv", "a.tif", ArrayRows(columns))
+    write_parquet(tmp_path / "a.parquet", "a.tif", ArrayRows(columns))
     assert (tmp_path / "a.csv").read_text("utf-8") == "image,label,x_px\n"
     assert [str(kind) for kind in parquet.read_schema(tmp_path / "a.parquet").types] == ["string", "uint32", "double"]
 
@@ -96,7 +127,7 @@ def test_names_that_are_no_utf8_stay_apart() -> None:
 
 def test_other_readers_agree_with_ours(tmp_path: Path) -> None:
     columns = {"label": np.arange(1, 4, dtype=np.uint32), "sum_1": np.array([3.5, np.nan, np.inf])}
-    write_csv(tmp_path / "a.csv", "a.tif", columns)
+    write_csv(tmp_path / "a.csv", "a.tif", ArrayRows(columns))
     read = arrow_csv.read_csv(tmp_path / "a.csv")
     assert read["label"].to_pylist() == [1, 2, 3]
     assert read["sum_1"].to_pylist() == [3.5, None, np.inf]
@@ -104,7 +135,7 @@ def test_other_readers_agree_with_ours(tmp_path: Path) -> None:
 
 def test_parquet_says_what_it_holds(tmp_path: Path) -> None:
     columns = {"label": np.array([1], np.uint32), "mean_DAPI": np.array([3.5])}
-    write_parquet(tmp_path / "a.parquet", "a.tif", columns, model="nuclei:1", microns_per_pixel=0.325)
+    write_parquet(tmp_path / "a.parquet", "a.tif", ArrayRows(columns), model="nuclei:1", microns_per_pixel=0.325)
     schema = parquet.read_schema(tmp_path / "a.parquet")
     assert json.loads(schema.metadata[b"cellfleet"]) == {
         "image": "a.tif",

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from cellfleet.errors import Notice
-from cellfleet.results.labelled import Columns, Labelled, Rows, read_all
+from cellfleet.results.labelled import Labelled
 from cellfleet.results.labels import write_label_tiff
 from cellfleet.results.tables import write_csv, write_parquet
 from cellfleet.spec.choices import Format
@@ -44,31 +42,23 @@ def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Noti
         What the user should know about these files.
 
     Raises:
-        OutputError: E30x, a file cannot be written; E309–E339, the format cannot hold this image.
+        OutputError: E30x, a file cannot be written; E310–E339, the format cannot hold this image.
     """
     return _FORMS[form].write(targets, result)
 
 
 def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
-    return write_label_tiff(
-        targets[0], read_all(result.labels), axes=result.labels.axes, microns_per_pixel=result.microns_per_pixel
-    )
+    return write_label_tiff(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel)
 
 
 def _csv(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
-    write_csv(targets[0], result.name, _all_columns(result.rows))
+    write_csv(targets[0], result.name, result.rows)
     return ()
 
 
 def _parquet(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
-    columns = _all_columns(result.rows)
-    write_parquet(targets[0], result.name, columns, model=result.model, microns_per_pixel=result.microns_per_pixel)
+    write_parquet(targets[0], result.name, result.rows, model=result.model, microns_per_pixel=result.microns_per_pixel)
     return ()
-
-
-def _all_columns(rows: Rows) -> Columns:
-    batches = list(rows.batches())
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in rows.types}
 
 
 _FORMS: dict[Format, _Form] = {

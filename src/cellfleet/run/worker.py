@@ -19,11 +19,12 @@ from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice
 from cellfleet.images.read import first_bytes, open_image
 from cellfleet.models import LoadedModel
-from cellfleet.results.atomic import write_bytes
-from cellfleet.results.labels import write_label_tiff
+from cellfleet.results.atomic import replacing, write_bytes
+from cellfleet.results.formats import write
+from cellfleet.results.labelled import ArrayLabels, ArrayRows, Labelled
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.record import record_path, thumbnail_path, write_image_record
-from cellfleet.results.tables import portable_text, write_csv, write_parquet
+from cellfleet.results.tables import portable_text
 from cellfleet.run.fingerprint import fingerprint
 from cellfleet.run.plan import Task
 from cellfleet.run.resources import MemoryBudget, not_enough_memory
@@ -149,23 +150,18 @@ def write_results(
     Raises:
         OutputError: E301–E308.
     """
+    result = Labelled(
+        name=name,
+        labels=ArrayLabels(found.labels, found.axes, len(found.columns["label"])),
+        rows=ArrayRows(found.columns),
+        key="",
+        model=f"{model.manifest.name}:{model.manifest.version}",
+        microns_per_pixel=found.microns_per_pixel,
+    )
     notices: tuple[Notice, ...] = ()
     for form, path in outputs.items():
-        target = out / path
-        if form == "labels-tiff":
-            notices += write_label_tiff(
-                target, found.labels, axes=found.axes, microns_per_pixel=found.microns_per_pixel
-            )
-        elif form == "csv":
-            write_csv(target, name, found.columns)
-        else:
-            write_parquet(
-                target,
-                name,
-                found.columns,
-                model=f"{model.manifest.name}:{model.manifest.version}",
-                microns_per_pixel=found.microns_per_pixel,
-            )
+        with replacing(out / path) as temporary:
+            notices += write(form, [temporary], result)
     return notices
 
 
