@@ -1,4 +1,4 @@
-"""A file with a final name is whole; what stops a write is told with a way out and leaves nothing behind."""
+"""A file or folder with a final name is whole; what stops a write is told with a way out and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 
 from cellfleet.errors import OutputError
-from cellfleet.results.atomic import output_error, replacing, sweep, write_bytes
+from cellfleet.stores.atomic import output_error, replacing, replacing_tree, sweep, write_bytes
 
 
 def _names(folder: Path) -> list[str]:
@@ -93,29 +91,27 @@ import sys
 from pathlib import Path
 import numpy as np
 from cellfleet.errors import OutputError
-from cellfleet.results.atomic import replacing
-from cellfleet.results.labelled import ArrayLabels, ArrayRows
-from cellfleet.results.labels import write_label_tiff
-from cellfleet.results.ome_tiff import write_ome_tiff
-from cellfleet.results.tables import write_csv, write_parquet
+from cellfleet.stores.folder import FolderPlace
 if len(sys.argv) > 2:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-folder = Path(sys.argv[1])
-noise = np.random.default_rng(0).integers(0, 60_000, (1000, 1000), dtype=np.uint32)
-labels = ArrayLabels(noise, "YX", 60_000)
-rows = ArrayRows({"label": noise.ravel(), "mean_1": noise.ravel() / 7})
-for write in (
-    lambda path: write_label_tiff(path, labels),
-    lambda path: write_ome_tiff(path, labels),
-    lambda path: write_csv(path, "a.tif", rows),
-    lambda path: write_parquet(path, "a.tif", rows),
-):
+place = FolderPlace(Path(sys.argv[1]))
+noise = np.random.default_rng(0).bytes(1_000_000)
+
+def in_a_tree():
+    with place.replacing_tree("a.ome.zarr") as folder:
+        (folder / "c").mkdir()
+        (folder / "c" / "0").write_bytes(noise)
+
+def by_numpy():
+    with place.replacing("a.npy") as temporary:
+        np.frombuffer(noise, np.uint8).tofile(temporary)
+
+for write in (lambda: place.write("a.csv", noise), lambda: place.create("a.json", noise), in_a_tree, by_numpy):
     try:
-        with replacing(folder / "result") as temporary:
-            write(temporary)
+        write()
     except OutputError as error:
-        print(error.code, bool(error.action), [path.name for path in folder.iterdir()])
+        print(error.code, bool(error.action), [path.name for path in place.path.iterdir()])
 """
 
 
@@ -142,20 +138,17 @@ _KILL_WRITERS = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from cellfleet.results.atomic import replacing
-from cellfleet.results.labelled import ArrayLabels, ArrayRows
-from cellfleet.results.labels import write_label_tiff
-from cellfleet.results.tables import write_csv
+from cellfleet.stores.folder import FolderPlace
 
-def write_for_ever(folder, progress):
+def write_for_ever(place, progress):
     number = 0
     while True:
         number += 1
-        labels = np.full((400, 400), number, np.uint32)
-        with replacing(folder / f"{number % 3}_labels.tif") as temporary:
-            write_label_tiff(temporary, ArrayLabels(labels, "YX", number))
-        with replacing(folder / f"{number % 3}_cells.csv") as temporary:
-            write_csv(temporary, "a.tif", ArrayRows({"label": labels.ravel()[:20_000]}))
+        content = bytes([number % 251]) * 400_000
+        place.write(f"{number % 3}.tif", content)
+        with place.replacing_tree(f"{number % 3}.zarr") as folder:
+            for part in range(20):
+                (folder / f"{part}").write_bytes(content[:1000])
         os.write(progress, b".")
 
 rng = np.random.default_rng(7)
@@ -165,7 +158,7 @@ for kill in range(40):
     read, write = os.pipe()
     writer = os.fork()
     if not writer:
-        write_for_ever(folder, write)
+        write_for_ever(FolderPlace(folder), write)
     for _ in range(rng.integers(1, 8)):
         os.read(read, 1)
     for _ in range(rng.integers(0, 20_000)):
@@ -181,10 +174,11 @@ for kill in range(40):
 def test_a_killed_process_leaves_no_half_file_under_a_final_name(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", _KILL_WRITERS, str(tmp_path)], check=True)
     for path in tmp_path.glob("*/[!.]*.tif"):
-        assert len(np.unique(tifffile.imread(path))) == 1
-    for path in tmp_path.glob("*/[!.]*.csv"):
-        lines = path.read_text("utf-8").splitlines()
-        assert (len(lines), lines[0], len(set(lines[1:]))) == (20_001, "image,label", 1)
+        content = path.read_bytes()
+        assert (len(content), len(set(content))) == (400_000, 1)
+    for path in tmp_path.glob("*/[!.]*.zarr"):
+        parts = [part.read_bytes() for part in path.iterdir()]
+        assert (len(parts), len(set(parts)), len(parts[0])) == (20, 1, 1000)
     assert len(list(tmp_path.glob("*/[!.]*"))) >= 2 * 40
     left = list(tmp_path.glob("*/.cellfleet-*"))
     assert left, "no writer was killed in the middle of a file"
@@ -210,3 +204,25 @@ def test_only_temporary_files_of_dead_processes_are_swept(tmp_path: Path) -> Non
         assert elsewhere.exists()
         assert not old.exists()
     assert (tmp_path / ".hidden.part").exists()
+
+
+def test_a_tree_appears_whole_and_an_old_one_stays_until_then(tmp_path: Path) -> None:
+    target = tmp_path / "day1" / "a.ome.zarr"
+    for content in (b"old", b"new"):
+        with replacing_tree(target) as folder:
+            assert folder.parent == target.parent
+            (folder / "c").mkdir()
+            (folder / "c" / content.decode()).write_bytes(content)
+            assert [path.name for path in target.glob("c/*")] == ([] if content == b"old" else ["old"])
+        assert [path.name for path in (target / "c").iterdir()] == [content.decode()]
+        assert _names(target.parent) == ["a.ome.zarr"]
+
+    def write_half() -> None:
+        with replacing_tree(target) as folder:
+            (folder / "half").write_bytes(b"")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert [path.name for path in target.iterdir()] == ["c"]
+    assert _names(target.parent) == ["a.ome.zarr"]

@@ -1,0 +1,137 @@
+"""A folder as the place of results: names in, whole files and trees out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from cellfleet.errors import OutputError, UsageError
+from cellfleet.stores.folder import FolderPlace
+from cellfleet.stores.place import open_place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> FolderPlace:
+    return FolderPlace(tmp_path / "out")
+
+
+def test_what_is_written_is_found_read_listed_and_removed(place: FolderPlace) -> None:
+    assert list(place.names()) == []
+    place.write("plate/ä b.csv", b"1,2")
+    with place.replacing("plate/a_labels.tif") as temporary:
+        temporary.write_bytes(b"pixels")
+        assert not place.exists("plate/a_labels.tif")
+    with place.replacing_tree("plate/a.ome.zarr") as folder:
+        (folder / "zarr.json").write_bytes(b"{}")
+    assert sorted(place.names()) == ["plate/a.ome.zarr/zarr.json", "plate/a_labels.tif", "plate/ä b.csv"]
+    assert list(place.names("plate/a.ome.zarr")) == ["plate/a.ome.zarr/zarr.json"]
+    assert (place.read("plate/ä b.csv"), place.size("plate/a_labels.tif")) == (b"1,2", 6)
+    assert place.exists("plate/a.ome.zarr")
+    for name in ("plate/a.ome.zarr", "plate/a_labels.tif", "missing", "plate/ä b.csv/deeper", "plate/ä b.csv"):
+        place.remove(name)
+    assert list(place.path.rglob("*")) == [place.path / "plate"]
+
+
+def test_what_is_not_there_has_no_content_and_no_size(place: FolderPlace) -> None:
+    place.write("file", b"")
+    (place.path / "folder").mkdir()
+    for name in ("missing", "file/deeper", "folder"):
+        assert (place.read(name), place.size(name)) == (None, None)
+    assert [place.exists(name) for name in ("missing", "file/deeper", "folder", "file")] == [False, False, True, True]
+
+
+def test_temporary_files_are_not_listed_and_only_those_of_the_dead_are_swept(place: FolderPlace) -> None:
+    place.write("a.csv", b"")
+    with place.replacing("b.csv") as temporary, place.replacing_tree("c.zarr") as folder:
+        temporary.write_bytes(b"")
+        (folder / "0").write_bytes(b"")
+        assert list(place.names()) == ["a.csv"]
+        assert place.sweep() == 0
+        left = folder.with_name(".cellfleet-00000000-1-abc.part")
+        (left / "c").mkdir(parents=True)
+        (left / "c" / "0").write_bytes(b"")
+        os.utime(left / "c" / "0", (0, 0))
+        os.utime(left, (0, 0))
+        assert place.sweep() == 0, "a folder that somebody wrote to today was swept"
+        os.utime(left / "c", (0, 0))
+        assert place.sweep() == 1
+    assert sorted(place.names()) == ["a.csv", "b.csv", "c.zarr/0"]
+
+
+def test_of_many_that_create_a_name_one_wins_and_its_content_stands(place: FolderPlace) -> None:
+    start, won = threading.Barrier(8), []
+
+    def claim(number: int) -> None:
+        start.wait()
+        if place.create("claims/0", bytes([number])):
+            won.append(bytes([number]))
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [place.read("claims/0")] == won
+    assert list(place.names()) == ["claims/0"]
+
+
+def test_a_name_is_claimed_once_where_the_disk_has_no_links(
+    place: FolderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert [place.create("claim", b"first"), place.create("claim", b"second")] == [True, False]
+    assert place.read("claim") == b"first"
+
+
+def test_an_old_tree_comes_back_when_the_new_one_cannot_take_its_place(
+    place: FolderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with place.replacing_tree("a.zarr") as folder:
+        (folder / "old").write_bytes(b"")
+    rename = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if (Path(source) / "new").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OutputError, match="E305"), place.replacing_tree("a.zarr") as folder:
+        (folder / "new").write_bytes(b"")
+    assert list(place.names()) == ["a.zarr/old"]
+
+
+def test_names_stay_inside_the_place(place: FolderPlace) -> None:
+    for name in ("../a", "a/../../b", "/etc/passwd"):
+        with pytest.raises(AssertionError, match="unsafe"):
+            place.write(name, b"")
+
+
+def test_results_that_may_not_be_read_are_named(place: FolderPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    place.write("run.json", b"{}")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OutputError, match="Permission denied") as caught:
+        place.read("run.json")
+    assert (caught.value.code, caught.value.where) == ("E320", str(place.path / "run.json"))
+
+
+def test_one_process_at_a_time(place: FolderPlace) -> None:
+    with place.lock(), pytest.raises(UsageError, match="E030"), FolderPlace(place.path).lock():
+        pass
+    with place.lock():
+        pass
+
+
+def test_a_path_or_a_file_address_is_a_folder(tmp_path: Path) -> None:
+    assert open_place(tmp_path) == open_place(str(tmp_path)) == open_place(tmp_path.as_uri()) == FolderPlace(tmp_path)
+    assert open_place(tmp_path).url == str(tmp_path)
