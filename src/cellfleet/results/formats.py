@@ -6,13 +6,18 @@ writer. Knows no folder and no run: the caller gives temporary paths and renames
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cellfleet.errors import Notice
+from cellfleet.results.anndata import require_anndata, write_anndata
+from cellfleet.results.cellpose import write_cellpose
+from cellfleet.results.geojson import write_geojson
 from cellfleet.results.labelled import Labelled
 from cellfleet.results.labels import write_label_tiff
+from cellfleet.results.mcmicro import write_mcmicro
+from cellfleet.results.rois import write_rois
 from cellfleet.results.tables import write_csv, write_parquet
 from cellfleet.spec.choices import Format
 
@@ -28,6 +33,12 @@ class _Form(NamedTuple):
 def outputs_of(form: Format) -> tuple[str, ...]:
     """Return what follows the stem of the image in the names of the files, one per file; a folder ends in ``/``."""
     return _FORMS[form].endings
+
+
+def require_libraries(forms: Iterable[Format]) -> None:
+    """Raise OutputError E332 where a format needs a library that is not installed; ask before the work begins."""
+    if "anndata" in forms:
+        require_anndata()
 
 
 def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
@@ -61,8 +72,37 @@ def _parquet(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     return ()
 
 
+def _rois(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    return write_rois(targets[0], result)
+
+
+def _geojson(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_geojson(targets[0], result)
+    return ()
+
+
+def _anndata(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_anndata(targets[0], result)
+    return ()
+
+
+def _cellpose(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_cellpose(targets[0], targets[1], result)
+    return ()
+
+
+def _mcmicro(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_mcmicro(targets[0], result)
+    return ()
+
+
 _FORMS: dict[Format, _Form] = {
     "labels-tiff": _Form(("_labels.tif",), _labels_tiff),
     "csv": _Form(("_cells.csv",), _csv),
     "parquet": _Form(("_cells.parquet",), _parquet),
+    "imagej-rois": _Form(("_rois.zip",), _rois),
+    "qupath-geojson": _Form(("_cells.geojson.gz",), _geojson),
+    "anndata": _Form(("_cells.h5ad",), _anndata),
+    "cellpose": _Form(("_cp_masks.tif", "_seg.npy"), _cellpose),
+    "mcmicro": _Form(("_mcmicro/",), _mcmicro),
 }

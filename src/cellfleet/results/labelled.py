@@ -137,3 +137,12 @@ def read_all(labels: LabelImage) -> NDArray[np.uint32]:
             box = Box(y, 0, min(y + labels.block, labels.shape[-2]), labels.shape[-1])
             pixels[box.y] = labels.read(plane, box)
     return array.reshape(labels.shape)
+
+
+def read_columns(rows: Rows) -> dict[str, NDArray[Any]]:
+    """Return the whole table. Only for formats that cannot be written piecewise."""
+    batches = list(rows.batches())
+    return {
+        name: np.concatenate([np.empty(0, kind), *(batch[name] for batch in batches)])
+        for name, kind in rows.types.items()
+    }
