@@ -26,13 +26,11 @@ def labelled(array: np.ndarray, axes: str = "YX", **told: Any) -> Labelled:
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     assert columns["label"].tolist() == list(range(1, int(array.max(initial=0)) + 1))
     told = {"name": "plate/a.tif", "key": "0" * 64, "model": "nuclei:1", "source": "/data/plate/a.tif"} | told
-    return Labelled(
-        labels=ArrayLabels(array, axes, len(columns["label"]), block=64), rows=ArrayRows(columns), **told
-    )
+    return Labelled(labels=ArrayLabels(array, axes, len(columns["label"]), block=64), rows=ArrayRows(columns), **told)
 
 
 def awkward(height: int = 61, width: int = 83, seed: int = 0) -> np.ndarray:
-    """Return labels (Y, X), ascending in order of appearance: discs, rings, noise, single pixels, all borders touched."""
+    """Return labels (Y, X), ascending in order of appearance: discs, rings, noise, pixels, borders touched."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     labels = np.zeros((height, width), np.int64)
