@@ -112,9 +112,9 @@ static void link_entries(Flood *f) {
 static void plant_seeds(Flood *f, const Seeds *seeds) {
     for (uint32_t k = 0; k < seeds->count; k++) {
         const uint32_t pixel = seeds->pixel[k], basin = f->basins->basin[pixel];
-        if (!basin) continue;
+        if (!basin || basin & CF_LABELLED) continue;
         if (f->entry[basin] != pixel) f->turned[basin] = 1;
-        f->basins->basin[pixel] = CF_LABELLED | (k + 1);
+        f->basins->basin[pixel] = CF_LABELLED | ((k < seeds->certain ? k : seeds->certain) + 1);
     }
 }
 

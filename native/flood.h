@@ -9,7 +9,8 @@
 #define CF_LABELLED 0x80000000u
 
 /* `basins` are those of order.first above the floor, 4-connected. On return basins->basin[p] is CF_LABELLED | k + 1
- * where seed k reached p, CF_LABELLED where none did, 0 below the floor. Seeds below the floor reach nothing. */
+ * where the certain seed k reached p, CF_LABELLED | seeds->certain + 1 where another seed did, CF_LABELLED where none
+ * did, 0 below the floor. Seeds below the floor reach nothing. */
 cf_status flood(const Grid *grid, Order order, const Seeds *seeds, Basins *basins);
 
 #endif

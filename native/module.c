@@ -45,59 +45,85 @@ static Head head_of(const Py_buffer *view) {
     return head;
 }
 
-static PyObject *run_watershed(const Py_buffer *maxima, const Py_buffer *interior, const Py_buffer *labels,
-                               const WatershedSpec *spec) {
-    if (!same_shape(maxima, interior, "interior") || !same_shape(maxima, labels, "labels") || !fits_grid(maxima))
-        return NULL;
-    Seeds seeds = {NULL, 0};
+/* The labels go into a buffer of the caller's; what is returned is (seed of each label, is each label complete). */
+static PyObject *run_watershed(const Block *block, const WatershedSpec *spec, uint32_t *labels) {
+    Objects objects = {.labels = labels};
     PyThreadState *thread = PyEval_SaveThread();
-    const cf_status status = deep_watershed(head_of(maxima), head_of(interior), (size_t)maxima->shape[0],
-                                            (size_t)maxima->shape[1], spec, labels->buf, &seeds);
+    const cf_status status = deep_watershed(block, spec, &objects);
     PyEval_RestoreThread(thread);
+    const Py_ssize_t count = (Py_ssize_t)objects.count;
     PyObject *result = NULL;
     if (status == CF_OK)
-        result = PyBytes_FromStringAndSize((const char *)seeds.pixel, (Py_ssize_t)(seeds.count * sizeof(uint32_t)));
+        result = Py_BuildValue("(y#y#)", count ? (const char *)objects.seed : "", count * (Py_ssize_t)sizeof(uint32_t),
+                               count ? (const char *)objects.complete : "", count);
     else
         PyErr_NoMemory();
-    free(seeds.pixel);
+    free(objects.complete);
+    free(objects.seed);
     return result;
+}
+
+/* Margins of a block, px, each at most its size; 0 where the image ends. */
+static Known known_of(const Py_buffer *view, const Py_ssize_t margins[4]) {
+    const size_t height = (size_t)view->shape[0], width = (size_t)view->shape[1];
+    const size_t bottom = (size_t)margins[2], right = (size_t)margins[3];
+    const Known known = {(size_t)margins[0], (size_t)margins[1], bottom < height ? height - bottom : 0,
+                         right < width ? width - right : 0};
+    return known;
+}
+
+static int valid_watershed(const WatershedSpec *spec, const Py_ssize_t lengths[4], const Py_ssize_t margins[4]) {
+    /* Written so that NaN fails too. Wider kernels than any image only cost memory. */
+    if (!(spec->maxima_smooth >= 0 && spec->maxima_smooth <= 1e4 && spec->interior_smooth >= 0 &&
+          spec->interior_smooth <= 1e4)) {
+        PyErr_SetString(PyExc_ValueError, "smoothing must lie between 0 and 10000 px");
+        return 0;
+    }
+    if (lengths[0] < 0 || lengths[0] > 10000 || lengths[1] < 0 || lengths[1] > 10000 || lengths[2] < 0 ||
+        lengths[3] < 0) {
+        PyErr_SetString(PyExc_ValueError, "radius and pixel expansion must lie between 0 and 10000 px, sizes above 0");
+        return 0;
+    }
+    if (margins[0] < 0 || margins[1] < 0 || margins[2] < 0 || margins[3] < 0) {
+        PyErr_SetString(PyExc_ValueError, "margins must not be negative");
+        return 0;
+    }
+    return 1;
 }
 
 PyDoc_STRVAR(watershed_doc,
              "deep_watershed(maxima, interior, labels, maxima_threshold, maxima_smooth, interior_threshold,\n"
-             "               interior_smooth, radius, pixel_expansion, smallest_object, largest_hole) -> bytes\n\n"
-             "Fill `labels` (uint32, as large as the heads) and return the seed of each label, native uint32 indices.");
+             "               interior_smooth, radius, pixel_expansion, smallest_object, largest_hole,\n"
+             "               top, left, bottom, right) -> (bytes, bytes)\n\n"
+             "Fill `labels` (uint32, as large as the heads) and return the seed of each label, native uint32 indices,\n"
+             "and whether it is complete. The last four are the widths of what is not known (native/known.h).");
 
 static PyObject *py_watershed(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *objects[3];
     WatershedSpec spec;
-    Py_ssize_t radius, expansion, smallest, largest;
-    if (!PyArg_ParseTuple(args, "OOOddddnnnn", &objects[0], &objects[1], &objects[2], &spec.maxima_threshold,
-                          &spec.maxima_smooth, &spec.interior_threshold, &spec.interior_smooth, &radius, &expansion,
-                          &smallest, &largest))
+    Py_ssize_t lengths[4], margins[4];
+    if (!PyArg_ParseTuple(args, "OOOddddnnnnnnnn", &objects[0], &objects[1], &objects[2], &spec.maxima_threshold,
+                          &spec.maxima_smooth, &spec.interior_threshold, &spec.interior_smooth, &lengths[0],
+                          &lengths[1], &lengths[2], &lengths[3], &margins[0], &margins[1], &margins[2], &margins[3]) ||
+        !valid_watershed(&spec, lengths, margins))
         return NULL;
-    /* Written so that NaN fails too. Wider kernels than any image only cost memory. */
-    if (!(spec.maxima_smooth >= 0 && spec.maxima_smooth <= 1e4 && spec.interior_smooth >= 0 &&
-          spec.interior_smooth <= 1e4)) {
-        PyErr_SetString(PyExc_ValueError, "smoothing must lie between 0 and 10000 px");
-        return NULL;
-    }
-    if (radius < 0 || radius > 10000 || expansion < 0 || expansion > 10000 || smallest < 0 || largest < 0) {
-        PyErr_SetString(PyExc_ValueError, "radius and pixel expansion must lie between 0 and 10000 px, sizes above 0");
-        return NULL;
-    }
-    spec.radius = (size_t)radius;
-    spec.pixel_expansion = (size_t)expansion;
-    spec.smallest_object = (size_t)smallest;
-    spec.largest_hole = (size_t)largest;
+    spec.radius = (size_t)lengths[0];
+    spec.pixel_expansion = (size_t)lengths[1];
+    spec.smallest_object = (size_t)lengths[2];
+    spec.largest_hole = (size_t)lengths[3];
 
     Py_buffer maxima, interior, labels;
     PyObject *result = NULL;
     if (!get_buffer(objects[0], "maxima", "Bf", 0, 2, 0, &maxima)) return NULL;
     if (get_buffer(objects[1], "interior", "Bf", 0, 2, 0, &interior)) {
         if (get_buffer(objects[2], "labels", "IL", 4, 2, PyBUF_WRITABLE, &labels)) {
-            result = run_watershed(&maxima, &interior, &labels, &spec);
+            if (same_shape(&maxima, &interior, "interior") && same_shape(&maxima, &labels, "labels") &&
+                fits_grid(&maxima)) {
+                const Block block = {head_of(&maxima), head_of(&interior), (size_t)maxima.shape[0],
+                                     (size_t)maxima.shape[1], known_of(&maxima, margins)};
+                result = run_watershed(&block, &spec, labels.buf);
+            }
             PyBuffer_Release(&labels);
         }
         PyBuffer_Release(&interior);

@@ -4,6 +4,8 @@
  * deepcell_toolbox's h-maxima does. From each peak, the pixels less than h below it are explored, the highest peak
  * first. Meeting a pixel that an earlier peak explored is as good as meeting that peak: it was reached without falling
  * even as low as this one may. So no pixel is explored twice, and the search is linear.
+ *
+ * In a block, a search that saw beyond what is known and met nothing higher leaves it open whether the peak is a seed.
  */
 #include "seeds.h"
 
@@ -16,12 +18,14 @@
 CF_INLINE int persistent(float peak, float pass, double h) { return (double)peak - (double)pass >= h && peak > pass; }
 
 enum { UNSEEN = 0, SEEN_NOW = 1, SEEN_EARLIER = 2 };
-typedef enum { ALONE, SURPASSED, FAILED } Outcome;
+typedef enum { ALONE, UNSURE, SURPASSED, FAILED } Outcome;
 
 typedef struct {
     const Grid *grid;
     Order order;
     const SeedSpec *spec;
+    Known safe;        /* pixels whose hops end in what is known */
+    int astray;        /* a pixel explored from the present peak is not one of them */
     uint8_t *seen;     /* per pixel */
     size_t *reach;     /* reach[d]: columns that a hop over d rows may cross */
     size_t rows;       /* that a hop may cross */
@@ -56,6 +60,7 @@ static Outcome explore_row(SeedSearch *search, uint32_t peak, size_t from, size_
 static Outcome explore_around(SeedSearch *search, uint32_t peak, uint32_t pixel) {
     const Grid *grid = search->grid;
     const size_t y = pixel / grid->stride - 1, x = pixel % grid->stride - 1;
+    if (!is_inside(&search->safe, y, x)) search->astray = 1;
     const size_t last = y + search->rows < grid->height ? y + search->rows : grid->height - 1;
     for (size_t row = y > search->rows ? y - search->rows : 0; row <= last; row++) {
         const size_t reach = search->reach[row > y ? row - y : y - row], start = grid_row(grid, row);
@@ -69,12 +74,13 @@ static Outcome explore_around(SeedSearch *search, uint32_t peak, uint32_t pixel)
 
 static Outcome explore(SeedSearch *search, uint32_t peak) {
     search->count = 0;
+    search->astray = 0;
     Outcome outcome = search->seen[peak] == SEEN_EARLIER ? SURPASSED : ALONE;
     if (outcome == ALONE && take(search, peak) != CF_OK) return FAILED;
     for (size_t i = 0; i < search->count && outcome == ALONE; i++)
         outcome = explore_around(search, peak, search->pixels[i]);
     for (size_t i = 0; i < search->count; i++) search->seen[search->pixels[i]] = SEEN_EARLIER;
-    return outcome;
+    return outcome == ALONE && search->astray ? UNSURE : outcome;
 }
 
 /* A disk, but never less than the 8 neighbours. */
@@ -104,29 +110,56 @@ static cf_status list_candidates(Order order, const Basins *peaks, const SeedSpe
     return saddles_finish(candidates);
 }
 
-static cf_status run(SeedSearch *search, const Basins *peaks, Saddles *candidates, Seeds *seeds) {
-    if (list_candidates(search->order, peaks, search->spec, candidates) != CF_OK) return CF_NO_MEMORY;
-    seeds->pixel = malloc((candidates->count + 1) * sizeof *seeds->pixel);
-    if (!seeds->pixel || set_reach(search) != CF_OK) return CF_NO_MEMORY;
-    memset(search->seen, UNSEEN, search->grid->size);
-    seeds->count = 0;
+/* Certain seeds fill the list from its front, the others from its back; then the gap between them is closed. */
+static cf_status decide(SeedSearch *search, const Saddles *candidates, Seeds *seeds) {
+    size_t certain = 0, others = candidates->count;
     for (size_t i = 0; i < candidates->count; i++) {
         const uint32_t peak = candidates->items[i].pixel;
         const Outcome outcome = explore(search, peak);
         if (outcome == FAILED) return CF_NO_MEMORY;
-        if (outcome == ALONE) seeds->pixel[seeds->count++] = peak;
+        if (outcome == ALONE) seeds->pixel[certain++] = peak;
+        if (outcome == UNSURE) seeds->pixel[--others] = peak;
     }
+    memmove(seeds->pixel + certain, seeds->pixel + others, (candidates->count - others) * sizeof *seeds->pixel);
+    seeds->certain = (uint32_t)certain;
+    seeds->count = (uint32_t)(certain + candidates->count - others);
     return CF_OK;
 }
 
-cf_status find_seeds(const Grid *grid, Order order, const Basins *peaks, const SeedSpec *spec, Seeds *seeds) {
+static cf_status run(SeedSearch *search, const Known *known, const Basins *peaks, Saddles *candidates, Seeds *seeds) {
+    if (list_candidates(search->order, peaks, search->spec, candidates) != CF_OK) return CF_NO_MEMORY;
+    seeds->pixel = malloc((candidates->count + 1) * sizeof *seeds->pixel);
+    if (!seeds->pixel || set_reach(search) != CF_OK) return CF_NO_MEMORY;
+    search->safe = known_around(known, search->grid, search->rows);
+    memset(search->seen, UNSEEN, search->grid->size);
+    return decide(search, candidates, seeds);
+}
+
+cf_status find_seeds(const Grid *grid, const Known *known, Order order, const Basins *peaks, const SeedSpec *spec,
+                     Seeds *seeds) {
     SeedSearch search = {.grid = grid, .order = order, .spec = spec, .seen = peaks->direction};
     Saddles *candidates = malloc(sizeof *candidates);
     if (!candidates) return CF_NO_MEMORY;
-    const cf_status status = run(&search, peaks, candidates, seeds);
+    const cf_status status = run(&search, known, peaks, candidates, seeds);
     saddles_free(candidates);
     free(candidates);
     free(search.reach);
     free(search.pixels);
     return status;
+}
+
+cf_status add_entrances(const Grid *grid, const Known *known, const float *field, float floor, Seeds *seeds) {
+    const Known inner = known_around(known, grid, 1);
+    const size_t ring = 2 * (known->bottom - known->top + known->right - known->left);
+    uint32_t *pixel = realloc(seeds->pixel, (seeds->count + ring + 1) * sizeof *pixel);
+    if (!pixel) return CF_NO_MEMORY;
+    seeds->pixel = pixel;
+    for (size_t y = known->top; y < known->bottom; y++) {
+        for (size_t x = known->left; x < known->right; x++) {
+            if (is_inside(&inner, y, x)) x = inner.right;
+            const size_t p = grid_row(grid, y) + x;
+            if (x < known->right && field[p] > floor) seeds->pixel[seeds->count++] = (uint32_t)p;
+        }
+    }
+    return CF_OK;
 }

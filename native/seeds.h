@@ -3,10 +3,13 @@
 #define CELLFLEET_SEEDS_H
 
 #include "basins.h"
+#include "known.h"
 
+/* The first `certain` are seeds in the whole image, too; of the others nothing is known but that the flood may begin
+ * there. Only those may stand in the list twice. */
 typedef struct {
     uint32_t *pixel;
-    uint32_t count;
+    uint32_t certain, count;
 } Seeds;
 
 typedef struct {
@@ -16,6 +19,10 @@ typedef struct {
 } SeedSpec;
 
 /* `peaks` are those of order.first above 0, 8-connected; peaks->direction is used up. Allocates seeds->pixel. */
-cf_status find_seeds(const Grid *grid, Order order, const Basins *peaks, const SeedSpec *spec, Seeds *seeds);
+cf_status find_seeds(const Grid *grid, const Known *known, Order order, const Basins *peaks, const SeedSpec *spec,
+                     Seeds *seeds);
+
+/* Add every pixel above `floor` over which a flood may enter from where the image goes on. */
+cf_status add_entrances(const Grid *grid, const Known *known, const float *field, float floor, Seeds *seeds);
 
 #endif

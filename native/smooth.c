@@ -36,15 +36,6 @@ static void load_row(Head head, size_t y, size_t width, const float unit[256], f
         load_bytes((const uint8_t *)head.pixels + y * width, width, unit, row);
 }
 
-static void fill_border(const Grid *grid, float *field) {
-    for (size_t x = 0; x < grid->stride; x++) field[x] = -INFINITY;
-    for (size_t p = (grid->height + 1) * grid->stride; p < grid->size; p++) field[p] = -INFINITY;
-    for (size_t y = 0; y < grid->height; y++) {
-        field[grid_row(grid, y) - 1] = -INFINITY;
-        field[grid_row(grid, y) + grid->width] = -INFINITY;
-    }
-}
-
 /* taps[k] is the weight at distance k. */
 static float *gaussian_taps(double sigma, size_t radius) {
     float *taps = malloc((radius + 1) * sizeof *taps);
@@ -125,8 +116,6 @@ static void smooth_rows(const Smoother *s, const Grid *grid, Head head, const fl
 cf_status smooth_head(const Grid *grid, Head head, double sigma, float *field) {
     float unit[256];
     for (int v = 0; v < 256; v++) unit[v] = (float)v / 255.0f;
-    fill_border(grid, field);
-
     const size_t radius = (size_t)(4.0 * sigma + 0.5);
     if (radius == 0) {
         for (size_t y = 0; y < grid->height; y++) load_row(head, y, grid->width, unit, field + grid_row(grid, y));
@@ -184,4 +173,17 @@ cf_status dilate_field(const Grid *grid, size_t reach, float *field) {
     dilate_down(grid, reach, copy, field);
     free(copy);
     return CF_OK;
+}
+
+static void fill_minus_infinity(float *field, size_t from, size_t to) {
+    for (size_t p = from; p < to; p++) field[p] = -INFINITY;
+}
+
+void fill_outside(const Grid *grid, const Known *known, float *field) {
+    size_t from = 0; /* first pixel after what is known of the rows so far */
+    for (size_t y = known->top; y < known->bottom; y++) {
+        fill_minus_infinity(field, from, grid_row(grid, y) + known->left);
+        from = grid_row(grid, y) + known->right;
+    }
+    fill_minus_infinity(field, from, grid->size);
 }

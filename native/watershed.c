@@ -5,29 +5,37 @@
  */
 #include "watershed.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "flood.h"
 #include "memory.h"
-#include "objects.h"
 
 typedef struct {
     Grid grid;
+    Known known;
     float *maxima, *interior;
     Basins basins; /* peaks of the maxima, then, in the same memory, basins of the interior */
 } Work;
 
-static cf_status prepare_fields(Work *work, Head maxima, Head interior, const WatershedSpec *spec) {
-    if (smooth_head(&work->grid, maxima, spec->maxima_smooth, work->maxima) != CF_OK) return CF_NO_MEMORY;
-    if (smooth_head(&work->grid, interior, spec->interior_smooth, work->interior) != CF_OK) return CF_NO_MEMORY;
-    return dilate_field(&work->grid, spec->pixel_expansion, work->interior);
+static cf_status prepare_fields(Work *work, const Block *block, const WatershedSpec *spec) {
+    const Grid *grid = &work->grid;
+    if (smooth_head(grid, block->maxima, spec->maxima_smooth, work->maxima) != CF_OK) return CF_NO_MEMORY;
+    if (smooth_head(grid, block->interior, spec->interior_smooth, work->interior) != CF_OK) return CF_NO_MEMORY;
+    if (dilate_field(grid, spec->pixel_expansion, work->interior) != CF_OK) return CF_NO_MEMORY;
+    fill_outside(grid, &work->known, work->maxima);
+    fill_outside(grid, &work->known, work->interior);
+    return CF_OK;
 }
 
 static cf_status search_seeds(Work *work, const WatershedSpec *spec, Seeds *seeds) {
     const Order order = {work->maxima, work->interior};
-    const SeedSpec wanted = {spec->maxima_threshold, spec->radius, (float)spec->interior_threshold};
+    const float floor = (float)spec->interior_threshold;
+    const SeedSpec wanted = {spec->maxima_threshold, spec->radius, floor};
     cf_status status = find_peaks(&work->grid, order, 0.0f, CF_EIGHT, &work->basins);
-    if (status == CF_OK) status = find_seeds(&work->grid, order, &work->basins, &wanted, seeds);
+    if (status == CF_OK) status = find_seeds(&work->grid, &work->known, order, &work->basins, &wanted, seeds);
+    if (status == CF_OK) status = add_entrances(&work->grid, &work->known, work->interior, floor, seeds);
     free(work->basins.peak);
     work->basins.peak = NULL;
     return status;
@@ -44,23 +52,29 @@ static cf_status flood_interior(Work *work, const WatershedSpec *spec, const See
     return status;
 }
 
-static cf_status run(Work *work, Head maxima, Head interior, const WatershedSpec *spec, uint32_t *labels,
-                     Seeds *seeds) {
-    cf_status status = prepare_fields(work, maxima, interior, spec);
-    if (status == CF_OK) status = search_seeds(work, spec, seeds);
-    if (status == CF_OK) status = flood_interior(work, spec, seeds);
+static cf_status run(Work *work, const Block *block, const WatershedSpec *spec, Objects *objects) {
+    Seeds seeds = {NULL, 0, 0};
+    cf_status status = prepare_fields(work, block, spec);
+    if (status == CF_OK) status = search_seeds(work, spec, &seeds);
+    if (status == CF_OK) status = flood_interior(work, spec, &seeds);
     if (status == CF_OK)
-        status = collect_objects(&work->grid, work->basins.basin, spec->smallest_object, spec->largest_hole, seeds,
-                                 labels);
+        status = collect_objects(&work->grid, &work->known, work->basins.basin, &seeds, spec->smallest_object,
+                                 spec->largest_hole, objects);
+    free(seeds.pixel);
     return status;
 }
 
-cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width, const WatershedSpec *spec,
-                         uint32_t *labels, Seeds *seeds) {
-    seeds->pixel = NULL;
-    seeds->count = 0;
-    if (height == 0 || width == 0) return CF_OK;
-    Work work = {.grid = {height, width, width + 2, (height + 2) * (width + 2)}};
+cf_status deep_watershed(const Block *block, const WatershedSpec *spec, Objects *objects) {
+    const size_t height = block->height, width = block->width;
+    const Known *known = &block->known;
+    objects->seed = NULL;
+    objects->complete = NULL;
+    objects->count = 0;
+    if (known->top >= known->bottom || known->left >= known->right) {
+        memset(objects->labels, UCHAR_MAX, height * width * sizeof *objects->labels); /* CF_UNKNOWN */
+        return CF_OK;
+    }
+    Work work = {.grid = {height, width, width + 2, (height + 2) * (width + 2)}, .known = *known};
     const size_t size = work.grid.size;
     float *memory = new_field(size, 2 * sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
     if (!memory) return CF_NO_MEMORY;
@@ -68,7 +82,7 @@ cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width
     work.interior = memory + size;
     work.basins.basin = (uint32_t *)(memory + 2 * size);
     work.basins.direction = (uint8_t *)(memory + 3 * size);
-    const cf_status status = run(&work, maxima, interior, spec, labels, seeds);
+    const cf_status status = run(&work, block, spec, objects);
     free(memory);
     return status;
 }

@@ -2,7 +2,7 @@
 #ifndef CELLFLEET_WATERSHED_H
 #define CELLFLEET_WATERSHED_H
 
-#include "seeds.h"
+#include "objects.h"
 #include "smooth.h"
 
 /* Names and units as in cellfleet.spec.postprocess.DeepWatershed. */
@@ -12,8 +12,14 @@ typedef struct {
     size_t smallest_object, largest_hole; /* px */
 } WatershedSpec;
 
-/* `labels` has height * width elements; seeds->pixel is allocated: the seed of label k + 1 as an index into labels. */
-cf_status deep_watershed(Head maxima, Head interior, size_t height, size_t width, const WatershedSpec *spec,
-                         uint32_t *labels, Seeds *seeds);
+/* A whole image, or a block of one. */
+typedef struct {
+    Head maxima, interior;
+    size_t height, width;
+    Known known;
+} Block;
+
+/* `objects->labels` is given and has height * width elements; the rest is allocated. */
+cf_status deep_watershed(const Block *block, const WatershedSpec *spec, Objects *objects);
 
 #endif
