@@ -158,9 +158,9 @@ SPECIMENS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "tera.tif": (
         lambda: with_tags(tiff(), ImageWidth=1_000_000, ImageLength=1_000_000),
-        "E108",
-        "its header claims 2000 GB for one plane, more than the 17.2 GB that this version reads at once."
-        " If the image is really that large, cut it into parts; else export it again, the file is damaged.",
+        "E107",
+        "its header claims 2e+06 MB of pixels but only 4000 bytes are stored for them."
+        " The file is damaged or cut short: copy or export it again.",
     ),
     "giga.tif": (
         lambda: with_tags(tiff(), ImageWidth=30_000, ImageLength=30_000),
@@ -183,8 +183,8 @@ SPECIMENS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "tera.png": (
         lambda: png(1_000_000, 1_000_000),
         "E108",
-        "its header claims 1000 GB for one plane, more than the 17.2 GB that this version reads at once."
-        " If the image is really that large, cut it into parts; else export it again, the file is damaged.",
+        "its header claims 1000 GB that can only be unpacked at once, more than the 17.2 GB that are read so."
+        " If the image is really that large, save it as a tiled TIFF; else export it again, the file is damaged.",
     ),
     "no_width.png": (lambda: png(0, 9), "E205", "has no pixels (size 9 × 0). Export or crop it again."),
     "colour.png": (

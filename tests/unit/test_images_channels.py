@@ -26,7 +26,7 @@ def image(*names: str, blank: set[int] | None = None) -> Image:
         axes="CYX"[count == 1 :],
         shape=(count, 4, 5)[count == 1 :],
         dtype=np.dtype(np.uint8),
-        reader=lambda t, z: np.zeros((count, 4, 5), np.uint8),
+        reader=lambda *region: np.zeros((count, 4, 5), np.uint8),
         channel_names=names,
         blank_channels=frozenset(blank or ()),
     )

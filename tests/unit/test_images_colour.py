@@ -45,7 +45,7 @@ def test_another_plane_in_colour_is_an_error() -> None:
     image = image_from_array(stack, axes="TSYX")
     assert image.read_plane(1, 0).shape == (1, 8, 9)
     with pytest.raises(
-        ImageError, match=r"plane t=1, z=1 is in colour, but the middle plane is grey\..*--axes.*\[E207\]"
+        ImageError, match=r"plane t=1, z=1 is in colour, but what was looked at first is grey\..*--axes.*\[E207\]"
     ):
         image.read_plane(0, 0)
 

@@ -49,7 +49,7 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     found = find_images([tmp_path])
     wanted = ["a.JPG", "b/1.ome.tif", "b/2.TIFF", "c/d/e.png", "c/x.btf", "c/x.jpeg", "c/x.tf8", "z.tif"]
     assert [source.name for source in found] == wanted
-    assert [source.path for source in found] == [tmp_path / name for name in wanted]
+    assert [source.path for source in found] == [str(tmp_path / name) for name in wanted]
 
 
 def test_files_keep_the_order_in_which_they_are_given(tmp_path: Path) -> None:

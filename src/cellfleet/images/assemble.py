@@ -1,13 +1,14 @@
 """From what is stored to an `Image`: settle axes, colours, channel names and pixel size.
 
 Only a colour picture is decoded on opening, because whether it is grey can be seen in its pixels only; those
-pixels are kept until they are asked for. Knows no file formats.
+pixels are kept until they are asked for. A large one is judged by its small copy, where the file has one, or by
+windows. Knows no file formats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from cellfleet.errors import ImageError, Notice
 from cellfleet.images.axes import DROPPED, settle_axes
 from cellfleet.images.colour import COLOUR_NAMES, GREY_SAMPLE, Colours, is_grey, judge_colours
-from cellfleet.images.image import Image, Plane
+from cellfleet.images.image import Image, Plane, Reader
 from cellfleet.images.pixel_size import settle_pixel_size
 from cellfleet.images.stored import Stored, check_sizes
 
 ALPHA_SAMPLES = (2, 4)
 """Colour pictures with this many samples end in transparency."""
+LARGEST_JUDGED_WHOLE = 4096 * 4096
+"""Pixels of a colour plane that are all looked at; larger ones are judged by windows."""
+WINDOWS, WINDOW = 4, 256
+"""Windows along each side, on an even grid, and their side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
     check_sizes(stored.shape, name)
     letters, notices = settle_axes(stored.axes, stored.shape, override=axes, name=name, unit=stored.unit)
     lengths = dict(zip(letters, stored.shape, strict=True))
-    decoded: dict[tuple[int, int], NDArray[np.generic]] = {}
-    channels = _settle_channels(stored, letters, lengths, decoded, colours_by_user="S" in (axes or "").upper())
-    lengths["C"] = len(channels.names)
+    planes = _Planes(stored, letters, lengths)
+    channels = _settle_channels(planes, colours_by_user="S" in (axes or "").upper())
+    lengths = {**lengths, "C": len(channels.names)}
     image_axes = "".join(letter for letter in "TCZ" if lengths.get(letter, 1) > 1) + "YX"
     microns, source, size_notices = settle_pixel_size(stored.pixel_sizes)
     return Image(
@@ -56,76 +61,115 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
         axes=image_axes,
         shape=tuple(lengths[letter] for letter in image_axes),
         dtype=stored.dtype,
-        reader=_reader(stored, letters, channels, decoded, name),
+        reader=_reader(planes, channels, name),
         channel_names=channels.names,
         microns_per_pixel=microns,
         microns_per_pixel_source=source,
         notices=(*stored.notices, *notices, *channels.notices, *size_notices),
         blank_channels=channels.blank,
+        region_bytes=stored.region_bytes,
     )
 
 
-def _read_samples(stored: Stored, letters: str, t: int, z: int) -> NDArray[np.generic]:
-    """Return one plane as (C, S, Y, X)."""
-    at = {DROPPED: 0, "T": t, "Z": z}
-    pixels = stored.read({i: at[letter] for i, letter in enumerate(letters) if letter in at})
-    left = [letter for letter in letters if letter not in at]
-    wanted = [letter for letter in "CSYX" if letter in left]
-    pixels = pixels.transpose([left.index(letter) for letter in wanted])
-    for place, letter in enumerate("CS"):
-        if letter not in wanted:
-            pixels = np.expand_dims(pixels, place)
-    return pixels.astype(stored.dtype, copy=False)
+@dataclass(frozen=True)
+class _Planes:
+    """Regions of what is stored, as (C, S, Y, X)."""
+
+    stored: Stored
+    letters: str
+    lengths: dict[str, int]
+    decoded: dict[tuple[int, int], NDArray[np.generic]] = field(default_factory=dict)
+    """(t, z) → a whole plane that was decoded already, handed out once."""
+
+    def read(self, t: int, z: int, c: slice, y: slice, x: slice) -> NDArray[np.generic]:
+        whole = all(self._is_whole(letter, part) for letter, part in zip("CYX", (c, y, x), strict=True))
+        kept = self.decoded.pop((t, z), None) if whole else self.decoded.get((t, z))
+        if kept is not None:
+            return kept[c, :, y, x]
+        at: dict[str, int | slice] = {DROPPED: 0, "T": t, "Z": z, "C": c, "Y": y, "X": x}
+        pixels = self.stored.read({i: at[letter] for i, letter in enumerate(self.letters) if letter in at})
+        left = [letter for letter in self.letters if letter in "CSYX"]
+        wanted = [letter for letter in "CSYX" if letter in left]
+        pixels = pixels.transpose([left.index(letter) for letter in wanted])
+        for place, letter in enumerate("CS"):
+            if letter not in wanted:
+                pixels = np.expand_dims(pixels, place)
+        return pixels.astype(self.stored.dtype, copy=False)
+
+    def samples(self) -> NDArray[np.generic]:
+        """Return pixels to judge the colours by, (C, S, Y, X): a small copy, or the middle plane, or windows of it."""
+        small = self.stored.small
+        if small is not None and self.count == 1 and small.shape[-1] == self.lengths["S"]:
+            return small.transpose(2, 0, 1)[np.newaxis]
+        # Of a stack, the middle is the plane most likely to show something.
+        middle = (self.lengths.get("T", 1) // 2, self.lengths.get("Z", 1) // 2)
+        height, width = self.lengths["Y"], self.lengths["X"]
+        if height * width <= LARGEST_JUDGED_WHOLE:
+            pixels = self.read(*middle, slice(0, self.count), slice(0, height), slice(0, width))
+            self.decoded[middle] = pixels
+            return pixels
+        windows = [
+            self.read(*middle, slice(0, self.count), y, x).reshape(self.count, self.lengths["S"], 1, -1)
+            for y in _windows(height)
+            for x in _windows(width)
+        ]
+        return np.concatenate(windows, axis=-1)
+
+    @property
+    def count(self) -> int:
+        """Number of stored channels."""
+        return self.lengths.get("C", 1)
+
+    def _is_whole(self, letter: str, part: slice) -> bool:
+        return part == slice(0, self.lengths.get(letter, 1))
 
 
-def _reader(
-    stored: Stored,
-    letters: str,
-    channels: _Channels,
-    decoded: dict[tuple[int, int], NDArray[np.generic]],
-    name: str,
-) -> Callable[[int, int], Plane]:
-    """Return the function (t, z) → (C, Y, X); `decoded` holds planes read already, each handed out once."""
+def _windows(length: int) -> Iterator[slice]:
+    for i in range(WINDOWS):
+        start = max(0, (2 * i + 1) * length // (2 * WINDOWS) - WINDOW // 2)
+        yield slice(start, min(start + WINDOW, length))
 
-    def read(t: int, z: int) -> Plane:
-        samples = decoded.pop((t, z), None)
-        if samples is None:
-            samples = _read_samples(stored, letters, t, z)
-        if channels.grey and not all(is_grey(channel) for channel in samples):
+
+def _reader(planes: _Planes, channels: _Channels, name: str) -> Reader:
+    """Return the function that reads channels, which may be samples of stored channels, of a region."""
+    samples = range(planes.lengths.get("S", 1))[slice(*channels.samples)]
+
+    def read(t: int, z: int, wanted: Sequence[int], y: slice, x: slice) -> Plane:
+        stored = sorted({channel // len(samples) for channel in wanted})
+        blocks = [planes.read(t, z, run, y, x) for run in _runs(stored)]
+        if channels.grey and not all(is_grey(channel) for block in blocks for channel in block):
             raise ImageError(
                 "E207",
-                f"plane t={t + 1}, z={z + 1} is in colour, but the middle plane is grey",
+                f"plane t={t + 1}, z={z + 1} is in colour, but what was looked at first is grey",
                 where=name,
                 action="Say that the colours are channels with --axes, with C in the place of S",
             )
-        plane = samples[:, slice(*channels.samples)]
-        return np.ascontiguousarray(plane.reshape(-1, *plane.shape[-2:]))
+        found = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+        found = found[:, samples.start : samples.stop].reshape(-1, *found.shape[-2:])
+        order = [stored.index(channel // len(samples)) * len(samples) + channel % len(samples) for channel in wanted]
+        return np.ascontiguousarray(found if order == list(range(len(found))) else found[order])
 
     return read
 
 
-def _settle_channels(
-    stored: Stored,
-    letters: str,
-    lengths: dict[str, int],
-    decoded: dict[tuple[int, int], NDArray[np.generic]],
-    *,
-    colours_by_user: bool,
-) -> _Channels:
-    """Decide what samples mean; put a plane that had to be decoded for it into `decoded`."""
-    count, samples = lengths.get("C", 1), lengths.get("S", 1)
+def _runs(numbers: Sequence[int]) -> Iterator[slice]:
+    """Yield the runs of consecutive numbers in an ascending list: each is read in one go."""
+    start = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:
+            yield slice(numbers[start], numbers[i - 1] + 1)
+            start = i
+
+
+def _settle_channels(planes: _Planes, *, colours_by_user: bool) -> _Channels:
+    """Decide what samples mean."""
+    stored, count, samples = planes.stored, planes.count, planes.lengths.get("S", 1)
     names = stored.channel_names if len(stored.channel_names) == count else ("",) * count
     if samples == 2 and stored.colours:
         return _Channels(names, (0, 1), (_transparency_ignored("greys"),))
     if samples not in (3, 4) or not (stored.colours or colours_by_user):
         return _Channels(names if samples == 1 else ("",) * (count * samples))
-    if stored.small is not None and count == 1 and stored.small.shape[-1] == samples:
-        planes = stored.small.transpose(2, 0, 1)[np.newaxis]
-    else:
-        # Of a stack, the middle is the plane most likely to show something.
-        middle = (lengths.get("T", 1) // 2, lengths.get("Z", 1) // 2)
-        planes = decoded[middle] = _read_samples(stored, letters, *middle)
-    judged = [judge_colours(plane) for plane in planes]
+    judged = [judge_colours(plane) for plane in planes.samples()]
     alpha = samples in ALPHA_SAMPLES
     if all(colours.grey for colours in judged):
         return _Channels(names, (GREY_SAMPLE, GREY_SAMPLE + 1), (_read_as_grey(alpha),), grey=True)

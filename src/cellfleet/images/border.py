@@ -1,8 +1,8 @@
 """The border to the decoding libraries: what they raise and log on bad files, in our words.
 
-tifffile, its like and the codecs meet a damaged file with whatever their parsers stumble over. `DAMAGE` lists the classes
-seen in fuzzing; they are caught here and nowhere else, around library calls only, so that a bug of ours is never
-reported as the user's damaged file. Knows no formats.
+tifffile, its like and the codecs meet a damaged file with whatever their parsers stumble over. `DAMAGE` lists the
+classes seen in fuzzing; they are caught here and nowhere else, around library calls only, so that a bug of ours is
+never reported as the user's damaged file. Knows no formats.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import lzma
+import os
 import re
 import struct
 import zipfile
@@ -49,7 +50,9 @@ _heard: ContextVar[list[logging.LogRecord] | None] = ContextVar("_heard", defaul
 
 
 @contextmanager
-def decoding(path: Path, name: str, kind: str, *, part: Part) -> Iterator[list[logging.LogRecord]]:
+def decoding(
+    path: str | Path, name: str, kind: str, *, part: Part, place: str = ""
+) -> Iterator[list[logging.LogRecord]]:
     """Run library calls on a file; failures become InputError, log records are collected instead of shown.
 
     Args:
@@ -57,6 +60,7 @@ def decoding(path: Path, name: str, kind: str, *, part: Part) -> Iterator[list[l
         name: The image, for messages.
         kind: What the file is, ``TIFF``.
         part: What the block reads: a failure is put down to it.
+        place: Which of the pixels, for messages: `` at x=0, y=256``; empty where it is all of them.
 
     Yields:
         The warnings and errors that the library logs, growing while the block runs.
@@ -69,30 +73,47 @@ def decoding(path: Path, name: str, kind: str, *, part: Part) -> Iterator[list[l
     token = _heard.set(records)
     try:
         yield records
-    except OSError as error:
-        raise unopened(path, name, error) from error
+    except (OSError, MemoryError) as error:
+        raise _not_to_be_had(path, name, error) from error
     except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
         raise unsupported_codec(name, "by a codec that is not installed") from error
-    except MemoryError as error:
-        raise InputError(
-            "E108",
-            "does not fit into the memory that is free",
-            where=name,
-            action="Close other programs, use a larger machine, or cut the image into parts",
-        ) from error
     except DAMAGE as error:
-        _raise_damaged(error, name, kind, part)
+        _raise_damaged(error, name, kind, part, place)
     finally:
         _heard.reset(token)
 
 
-def _raise_damaged(error: Exception, name: str, kind: str, part: Part) -> NoReturn:
+@contextmanager
+def reading(path: str | Path, name: str) -> Iterator[None]:
+    """Read bytes of a file that is open, and make room for them: as `decoding`, for code that is ours.
+
+    Raises:
+        InputError: E104, E108.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise _not_to_be_had(path, name, error) from error
+
+
+def _not_to_be_had(path: str | Path, name: str, error: OSError | MemoryError) -> InputError:
+    if isinstance(error, OSError):
+        return unopened(path, name, error)
+    return InputError(
+        "E108",
+        "does not fit into the memory that is free",
+        where=name,
+        action="Close other programs, use a larger machine, or cut the image into parts",
+    )
+
+
+def _raise_damaged(error: Exception, name: str, kind: str, part: Part, place: str) -> NoReturn:
     # The libraries' own words name their internals and change with every release: they stay in the traceback.
     codec = re.search(r"COMPRESSION\.(\w+)|(\d+) is not a known COMPRESSION", str(error))
     if codec or "requires the 'imagecodecs' package" in str(error):
         raise unsupported_codec(name, f"by {codec[1] or codec[2]}" if codec else "by a rare codec") from error
     unpacking = part == "pixels" or type(error).__module__.startswith("imagecodecs")
-    why = "its pixels cannot be unpacked" if unpacking else "its header makes no sense"
+    why = f"its pixels{place} cannot be unpacked" if unpacking else "its header makes no sense"
     raise damaged(name, kind, why) from error
 
 
@@ -116,11 +137,11 @@ def unsupported_codec(name: str, how: str) -> InputError:
     )
 
 
-def unopened(path: Path, name: str, error: OSError) -> InputError:
+def unopened(path: str | Path, name: str, error: OSError) -> InputError:
     """Return the error for a path that the system does not let us read, by the system's reason."""
     reason = error.strerror or str(error) or type(error).__name__
     action = "Check that the file can be read, and its disk or network share"
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         reason, action = "it is a link that leads to no file", "Mend or remove the link"
     elif isinstance(error, FileNotFoundError):
         reason, action = "it is not there any more", "Run the command again"

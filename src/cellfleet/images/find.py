@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cellfleet.errors import InputError
 from cellfleet.images.names import printable
+from cellfleet.images.source import Source
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
 """What is looked for in folders, in any case."""
@@ -29,15 +30,6 @@ LATER = {
     ".qptiff": "whole-slide image",
 }
 """Formats that later versions read; refused here with a way out."""
-
-
-@dataclass(frozen=True, order=True)
-class Source:
-    """One image to open."""
-
-    path: Path
-    name: str
-    """Path relative to the input's root, with ``/``, printable; unique among the sources of a run."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def _named(roots: Sequence[_Root]) -> list[Source]:
         folders = {folder for _, name, folder in named if counts[name] > 1}
         longer = [folder for folder in folders if depths[folder] < len(folder.parts) - 1]
         if not longer or len(folders) < 2:
-            return _distinct([Source(path, name) for path, name, _ in named])
+            return _distinct([Source(str(path), name) for path, name, _ in named])
         for folder in longer:
             depths[folder] += 1
 

@@ -6,11 +6,11 @@ on the pixels as stored. Does not know what colours mean.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import imagecodecs
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import InputError
 from cellfleet.images.border import damaged, decoding
-from cellfleet.images.stored import DEFLATE_RATIO, DENSE_RATIO, Stored, check_claim, check_sizes
+from cellfleet.images.chunks import ChunkCache
+from cellfleet.images.content import Content
+from cellfleet.images.stored import DEFLATE_RATIO, DENSE_RATIO, Stored, check_claim, check_piece, check_sizes
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_ESSENTIAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -47,38 +49,55 @@ class _Header:
         return (self.height, self.width) if self.samples == 1 else (self.height, self.width, self.samples)
 
 
-def read_picture_header(path: Path, name: str, kind: Kind) -> Stored:
-    """Read a PNG or JPEG file up to its pixels.
+def read_picture_header(content: Content, name: str, kind: Kind) -> Stored:
+    """Read a PNG or JPEG file up to its pixels. They can only be unpacked whole: after the first region they are kept.
 
     Raises:
         InputError: E104, E106, E107, E108, E111.
         ImageError: E205.
     """
-    with decoding(path, name, kind, part="header"), path.open("rb") as file:
+    with decoding(content.path, name, kind, part="header"), content.open() as file:
         header = _png_header(file, name) if kind == "PNG" else _jpeg_header(file, name)
-        file.seek(0, 2)
-        size = file.tell()
+        size = file.seek(0, 2)
     check_sizes(header.shape, name)
     dtype = np.dtype(np.uint8 if header.bits <= 8 else np.uint16)
-    plane_bytes = header.height * header.width * header.samples * dtype.itemsize
+    plane_bytes = math.prod(header.shape) * dtype.itemsize
+    check_piece(plane_bytes, name)
     ratio = DEFLATE_RATIO * 8 if kind == "PNG" else DENSE_RATIO  # 1-bit PNG pixels unpack to bytes
     check_claim(plane_bytes, size, ratio, name)
+    cache = ChunkCache(plane_bytes)
 
-    def read(fixed: Mapping[int, int]) -> NDArray[np.generic]:
-        pixels = _decode(path, name, kind, header, dtype)
-        return pixels[tuple(fixed.get(i, slice(None)) for i in range(pixels.ndim))]
+    def read(fixed: Mapping[int, int | slice]) -> NDArray[np.generic]:
+        wanted = tuple(fixed.get(i, slice(None)) for i in range(len(header.shape)))
+
+        def decode() -> NDArray[np.generic]:
+            return _decode(content, name, kind, header, dtype)
+
+        return cache.get(name, decode)[wanted] if _is_part(wanted, header.shape) else decode()[wanted]
 
     return Stored(
-        axes="YXS"[: len(header.shape)], shape=header.shape, dtype=dtype, read=read, colours=header.samples > 1
+        axes="YXS"[: len(header.shape)],
+        shape=header.shape,
+        dtype=dtype,
+        read=read,
+        colours=header.samples > 1,
+        region_bytes=plane_bytes,
     )
 
 
-def _decode(path: Path, name: str, kind: Kind, header: _Header, dtype: np.dtype[Any]) -> NDArray[np.generic]:
+def _is_part(wanted: tuple[int | slice, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether less than all rows and columns are wanted, so that others will be wanted later."""
+    parts = zip(wanted[:2], shape[:2], strict=True)
+    return any(isinstance(part, slice) and len(range(length)[part]) < length for part, length in parts)
+
+
+def _decode(content: Content, name: str, kind: Kind, header: _Header, dtype: np.dtype[Any]) -> NDArray[np.generic]:
     decoder: Callable[[bytes], NDArray[np.generic]] = (
         imagecodecs.png_decode if kind == "PNG" else imagecodecs.jpeg_decode
     )
-    with decoding(path, name, kind, part="pixels"):
-        data = path.read_bytes()
+    with decoding(content.path, name, kind, part="pixels"):
+        with content.open() as file:
+            data = file.read()
         if kind == "PNG":
             data = _essential_chunks(data, name)
         elif data.rfind(bytes((0xFF, JPEG_END))) < data.find(bytes((0xFF, JPEG_SCAN))):

@@ -1,6 +1,7 @@
-"""Open an image: the front door for files and arrays. The first bytes of a file decide which reader takes it.
+"""Open an image: the front door for sources of all kinds and arrays.
 
-Only headers are read here, save for colour pictures (see `assemble.py`). Knows no models and no results.
+The first bytes of a file decide which reader takes it, not its name. Only headers are read here, save for colour
+pictures (see `assemble.py`). Knows no models and no results.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import numpy as np
 
 from cellfleet.errors import ImageError, InputError
 from cellfleet.images.assemble import assemble
-from cellfleet.images.border import unopened
+from cellfleet.images.border import decoding, unopened
+from cellfleet.images.chunks import ChunkCache
+from cellfleet.images.content import Content, FileContent
 from cellfleet.images.image import Image
 from cellfleet.images.names import printable
 from cellfleet.images.picture import JPEG_MAGIC, PNG_MAGIC, read_picture_header
+from cellfleet.images.source import Source
 from cellfleet.images.stored import Stored, check_dtype
 from cellfleet.images.tiff import read_tiff_header
 
@@ -25,21 +29,25 @@ TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 """Classic and BigTIFF, little and big endian."""
 
 
-def open_image(path: Path, *, name: str | None = None, axes: str | None = None) -> Image:
-    """Open a TIFF, PNG or JPEG file; its first bytes decide which it is.
+def open_image(
+    source: Source | Path | str, *, name: str | None = None, axes: str | None = None, cache: ChunkCache | None = None
+) -> Image:
+    """Open the image of a source; or of a path or address, where it is the only one.
 
     Args:
-        path: The file.
-        name: Printable name for messages and tables; the file's own by default.
+        source: What `find_images` found, or a path.
+        name: Printable name for messages and tables; the source's, or the file's own, by default.
         axes: The user's letter per dimension, which replaces what the file declares.
+        cache: Where unpacked strips and tiles are kept; one of its own by default.
 
     Raises:
-        InputError: E104 to E111, the file cannot be read.
+        InputError: E104 to E159, it cannot be read.
         ImageError: E201 to E206, its axes or pixels do not fit.
     """
-    path = Path(path)
-    name = printable(path.name) if name is None else name
-    return assemble(_read_header(path, name), name, axes)
+    if not isinstance(source, Source):
+        source = Source(str(source), printable(os.path.basename(source)))
+    name = source.name if name is None else name
+    return assemble(_read_header(source, name, cache or ChunkCache()), name, axes)
 
 
 def image_from_array(array: Any, *, axes: str | None = None, name: str = "array") -> Image:
@@ -69,8 +77,8 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
     return assemble(stored, name, axes)
 
 
-def first_bytes(path: Path, name: str) -> bytes:
-    """Read the first 8 bytes of a file, and of nothing else: a pipe would be waited for without end.
+def check_file(path: str | Path, name: str) -> None:
+    """Refuse a path that is no file: a pipe would be waited for without end.
 
     Raises:
         InputError: E104, it cannot be opened.
@@ -81,28 +89,33 @@ def first_bytes(path: Path, name: str) -> bytes:
             os.scandir(path).close()  # a folder that may not be searched fails for that reason
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(status.st_mode, name)
-        with path.open("rb") as file:
-            return file.read(8)
     except OSError as error:
         raise unopened(path, name, error) from error
 
 
-def _read_header(path: Path, name: str) -> Stored:
-    magic = first_bytes(path, name)
+def _read_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+    content = _content(source, name)
+    with decoding(content.path, name, "", part="header"), content.open() as file:
+        magic = file.read(8)
     if not magic:
         raise InputError("E105", "the file is empty (0 bytes)", where=name, action="Copy or export it again")
     if magic[:4] in TIFF_MAGICS:
-        return read_tiff_header(path, name)
+        return read_tiff_header(content, name, cache)
     if magic == PNG_MAGIC:
-        return read_picture_header(path, name, "PNG")
+        return read_picture_header(content, name, "PNG")
     if magic[:3] == JPEG_MAGIC:
-        return read_picture_header(path, name, "JPEG")
+        return read_picture_header(content, name, "JPEG")
     raise InputError(
         "E105",
         f"is not a TIFF, PNG or JPEG file, whatever its name says (it begins with {_shown(magic)})",
         where=name,
         action="Export the image again as TIFF; renaming a file does not convert it",
     )
+
+
+def _content(source: Source, name: str) -> Content:
+    check_file(source.path, name)
+    return FileContent(source.path)
 
 
 def _not_a_file(mode: int, name: str) -> InputError:

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from cellfleet.errors import ImageError, InputError, Notice
 from cellfleet.images.pixel_size import PixelSize
 
-Read = Callable[[Mapping[int, int]], NDArray[np.generic]]
+Read = Callable[[Mapping[int, int | slice]], NDArray[np.generic]]
 
-MEBIBYTE = 1 << 20
-LARGEST_PLANE_BYTES = 16 << 30
-"""A plane is held in memory as a whole; a bigger one needs reading by tiles, which this version does not do."""
-HARMLESS_BYTES = 64 * MEBIBYTE
-"""A plane up to this size is decoded whatever the size of its file."""
+LARGEST_PIECE_BYTES = 16 << 30
+"""A tile, a strip or a whole picture is decoded at once, however small the region that is wanted."""
+HARMLESS_BYTES = 64 << 20
+"""Pixels of up to this size are decoded whatever the size of their file."""
 DEFLATE_RATIO = 1100
 """Deflate, the densest codec of PNG and most TIFF, cannot shrink data by more than 1032 : 1."""
 DENSE_RATIO = 100_000
@@ -38,7 +37,9 @@ class Stored:
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     read: Read
-    """Takes {dimension: index} of the dimensions to fix; returns the others, in stored order."""
+    """Takes {dimension: index or slice}: an index drops the dimension, a slice (start and stop within it, step 1)
+    restricts it, a dimension that is not named comes whole. Returns what is left, in stored order; perhaps read-only.
+    Reads no more than the pieces that are touched; may be called by several threads."""
     colours: bool = False
     """Whether axis S holds red, green, blue (and alpha)."""
     channel_names: tuple[str, ...] = ()
@@ -49,6 +50,8 @@ class Stored:
     """A small copy of one colour plane (Y, X, S), from a pyramid, to judge colours by."""
     unit: str = "pages"
     """What to call the entries of a dimension without a name."""
+    region_bytes: int = 0
+    """Bytes that reading even the smallest region holds: a tile, a strip, the whole plane; 0: only the region's own."""
 
 
 def check_dtype(dtype: np.dtype[np.generic], name: str) -> np.dtype[np.generic]:
@@ -69,22 +72,28 @@ def check_dtype(dtype: np.dtype[np.generic], name: str) -> np.dtype[np.generic]:
     )
 
 
-def check_claim(plane_bytes: int, stored_bytes: int, ratio: int, name: str) -> None:
+def check_claim(claimed_bytes: int, stored_bytes: int, ratio: int, name: str) -> None:
     """Refuse a header that claims more pixels than its data can hold, before anything is allocated."""
-    if plane_bytes > LARGEST_PLANE_BYTES:
-        raise InputError(
-            "E108",
-            f"its header claims {plane_bytes / 1e9:.4g} GB for one plane, more than the {LARGEST_PLANE_BYTES / 1e9:.3g}"
-            " GB that this version reads at once",
-            where=name,
-            action="If the image is really that large, cut it into parts; else export it again, the file is damaged",
-        )
-    if plane_bytes > max(HARMLESS_BYTES, stored_bytes * ratio):
+    if claimed_bytes > max(HARMLESS_BYTES, stored_bytes * ratio):
         raise InputError(
             "E107",
-            f"its header claims {plane_bytes / 1e6:.4g} MB of pixels but only {stored_bytes} bytes are stored for them",
+            f"its header claims {claimed_bytes / 1e6:.4g} MB of pixels but only {stored_bytes} bytes are stored for"
+            " them",
             where=name,
             action="The file is damaged or cut short: copy or export it again",
+        )
+
+
+def check_piece(piece_bytes: int, name: str) -> None:
+    """Refuse a picture, tile or strip that is too large to be decoded as a whole, which is the only way."""
+    if piece_bytes > LARGEST_PIECE_BYTES:
+        raise InputError(
+            "E108",
+            f"its header claims {piece_bytes / 1e9:.4g} GB that can only be unpacked at once, more than the"
+            f" {LARGEST_PIECE_BYTES / 1e9:.3g} GB that are read so",
+            where=name,
+            action="If the image is really that large, save it as a tiled TIFF; else export it again, the file is"
+            " damaged",
         )
 
 

@@ -1,16 +1,16 @@
 """TIFF files of all kinds (strip, tiled, BigTIFF, ImageJ, OME, pyramids): header first, pages when asked for.
 
-tifffile finds the series and decodes pages; this module checks what a header claims and knows which pages hold
-which part of the image. It does not know what nameless dimensions mean.
+tifffile finds the series; this module checks what a header claims and knows which pages hold which part of the image.
+It does not know what nameless dimensions mean, nor how a page is stored (see `tiff_pages.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -18,47 +18,46 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import ImageError, InputError, Notice
 from cellfleet.images import tiff_metadata
-from cellfleet.images.border import damaged, decoding, unsupported_codec
+from cellfleet.images.border import damaged, decoding, reading, unsupported_codec
+from cellfleet.images.chunks import ChunkCache
+from cellfleet.images.content import Content
 from cellfleet.images.stored import (
     DEFLATE_RATIO,
     DENSE_RATIO,
     Stored,
     check_claim,
     check_dtype,
+    check_piece,
     check_sizes,
 )
+from cellfleet.images.tiff_pages import Box, Page, PageReader, cut_short, lengths
 from cellfleet.images.tiff_pixels import Conversion, conversion_of
 
 UNCOMPRESSED = 1
 DEFLATE_LIKE = frozenset({5, 8, 32946, 32773})
 """LZW, deflate (both codes), PackBits."""
 
-Page = tifffile.TiffPage | tifffile.TiffFrame
 
-
-def read_tiff_header(path: Path, name: str) -> Stored:
-    """Read the first image of a TIFF file up to its pixels.
+def read_tiff_header(content: Content, name: str, cache: ChunkCache) -> Stored:
+    """Read the first image of a TIFF file up to its pixels; unpacked strips and tiles are kept in `cache`.
 
     Raises:
         InputError: E104, E106 to E111: the file cannot be opened, is damaged, claims nonsense, or is of a kind
             that is not read.
         ImageError: E204, E205: its pixels are of no use.
     """
-    with decoding(path, name, "TIFF", part="header") as records:
+    with decoding(content.path, name, "TIFF", part="header") as records, content.open() as file:
         # _multifile=False: an OME file that is one of a set must not open the others, each is an input of its own.
-        tif = tifffile.TiffFile(path, _multifile=False)
-        try:
-            pages = _first_series(tif, path, name)
-            if any(record.levelno >= logging.ERROR for record in records):
-                # tifffile goes on with the pages that it found; an image without its other half is no image.
-                raise damaged(name, "TIFF", "its list of pages or its metadata break off")
-            ome = tiff_metadata.ome_image(tif)
-            names = tiff_metadata.channel_names(tif, ome)
-            sizes = tiff_metadata.pixel_sizes(tif, ome)
-            notices = (*pages.notices, *tiff_metadata.other_series(tif))
-            small = pages.small_colours()
-        finally:
-            tif.filehandle.close()
+        tif = tifffile.TiffFile(file, name=os.path.basename(content.path), _multifile=False)
+        pages = _first_series(tif, content, name, cache)
+        if any(record.levelno >= logging.ERROR for record in records):
+            # tifffile goes on with the pages that it found; an image without its other half is no image.
+            raise damaged(name, "TIFF", "its list of pages or its metadata break off")
+        ome = tiff_metadata.ome_image(tif)
+        names = tiff_metadata.channel_names(tif, ome)
+        sizes = tiff_metadata.pixel_sizes(tif, ome)
+        notices = (*pages.notices, *tiff_metadata.other_series(tif))
+        small = pages.small_colours()
     return Stored(
         axes=pages.axes,
         shape=pages.shape,
@@ -69,10 +68,11 @@ def read_tiff_header(path: Path, name: str) -> Stored:
         pixel_sizes=sizes,
         notices=(*notices, *_complaints(records)),
         small=small,
+        region_bytes=pages.region_bytes,
     )
 
 
-def _first_series(tif: tifffile.TiffFile, path: Path, name: str) -> _Pages:
+def _first_series(tif: tifffile.TiffFile, content: Content, name: str, cache: ChunkCache) -> _Series:
     if not len(tif.pages):
         raise InputError("E110", "this TIFF file holds no image", where=name, action="Export it again")
     tiff_metadata.refuse_unsafe_xml(tif, name)
@@ -80,7 +80,7 @@ def _first_series(tif: tifffile.TiffFile, path: Path, name: str) -> _Pages:
     check_sizes(series.shape, name)
     if series.keyframe.dtype is None:
         raise unsupported_codec(name, f"as {series.keyframe.bitspersample} bits per sample")
-    return _Pages(tif, series, path, name)
+    return _Series(tif, series, content, name, cache)
 
 
 def _complaints(records: list[logging.LogRecord]) -> tuple[Notice, ...]:
@@ -93,44 +93,59 @@ def _complaints(records: list[logging.LogRecord]) -> tuple[Notice, ...]:
     return (Notice("W102", f"The file is not quite sound, look at the result: {texts[0][:160]}{more}"),)
 
 
-class _Pages:
-    """The pages of one series, read on request.
+class _Series:
+    """One series of a file, read on request.
 
     The leading dimensions of the series count pages; the trailing ones lie within a page.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, name: str) -> None:
-        self.path = path
+    def __init__(
+        self,
+        tif: tifffile.TiffFile,
+        series: tifffile.TiffPageSeries,
+        content: Content,
+        name: str,
+        cache: ChunkCache,
+    ) -> None:
         self.name = name
         self.notices: tuple[Notice, ...] = ()
-        self._tif = tif
+        self._content = content
         self._series = series
-        self._lock = threading.Lock()
+        self._file_bytes: int = tif.filehandle.size
         keyframe = series.keyframe
+        self._reader = PageReader(keyframe, content, name, cache)
+        self._pages: list[Page | None] = []
         self.axes, self.shape, self._numbers = self._present(series, keyframe)
         self._leading = self._numbers.ndim
+        self._page_shape = self.shape[self._leading :]
+        self._dimensions = _dimensions(self._page_shape, self._reader.shape)
         self.conversion: Conversion = conversion_of(keyframe, is_imagej=tif.is_imagej, name=name)
         self.axes += self.conversion.added_axes
         self.shape += self.conversion.added_shape
         self._check_claims(keyframe)
 
+    @property
+    def region_bytes(self) -> int:
+        """Bytes that must be held to read any small region."""
+        if self._dimensions is None:
+            return self._series.keyframe.nbytes
+        return 0 if self._reader.is_plain else self._reader.piece_bytes
+
     def _present(
         self, series: tifffile.TiffPageSeries, keyframe: tifffile.TiffPage
     ) -> tuple[str, tuple[int, ...], NDArray[np.intp]]:
-        """Return axes, shape, and the page number for each index of the leading dimensions."""
+        """List the pages; return axes, shape, and the page's number for each index of the leading dimensions."""
         leading = _leading_dimensions(series.shape, math.prod(keyframe.shape))
         # Every plane takes at least a byte of the file; checked before anything is as long as the claim.
-        if leading is None or math.prod(series.shape[:leading]) > self._tif.filehandle.size:
+        if leading is None or math.prod(series.shape[:leading]) > self._file_bytes:
             raise damaged(self.name, "TIFF", "the size of its pages does not fit its metadata")
-        lead_shape = series.shape[:leading]
-        numbers = np.arange(math.prod(lead_shape), dtype=np.intp).reshape(lead_shape)
-        if self._is_one_run(series, numbers.size):
-            return series.axes, series.shape, numbers
+        numbers = np.arange(math.prod(series.shape[:leading]), dtype=np.intp).reshape(series.shape[:leading])
+        self._pages = list(self._list_pages(series, keyframe, numbers.size))
         there = np.zeros(numbers.size, dtype=bool)
-        there[[i for i, page in enumerate(series.pages[: numbers.size]) if page is not None]] = True
+        there[[i for i, page in enumerate(self._pages) if page is not None]] = True
         if there.all():
             return series.axes, series.shape, numbers
-        numbers = _full_block(numbers, there.reshape(lead_shape), self.name)
+        numbers = _full_block(numbers, there.reshape(numbers.shape), self.name)
         self.notices = (
             Notice(
                 "W114",
@@ -139,26 +154,38 @@ class _Pages:
         )
         return series.axes, (*numbers.shape, *series.shape[leading:]), numbers
 
-    def _is_one_run(self, series: tifffile.TiffPageSeries, count: int) -> bool:
-        """Tell whether all planes follow the first page's data without pages of their own (ImageJ above 4 GB)."""
-        return count > 1 and len(series.pages) == 1 and series.dataoffset is not None
+    def _list_pages(
+        self, series: tifffile.TiffPageSeries, keyframe: tifffile.TiffPage, count: int
+    ) -> Iterator[Page | None]:
+        """Yield the planes of a series, None for those that are announced but not there."""
+        if count > 1 and len(series.pages) == 1 and series.dataoffset is not None:
+            # All planes follow the first page's data without pages of their own (ImageJ above 4 GB).
+            end = series.dataoffset + count * keyframe.nbytes
+            if end > self._file_bytes:
+                raise cut_short(self.name, end, self._file_bytes)
+            for number in range(count):
+                offset = np.array([series.dataoffset + number * keyframe.nbytes], np.int64)
+                yield Page(number, offset, np.array([keyframe.nbytes], np.int64))
+            return
+        for number, page in enumerate(series.pages[:count]):
+            yield None if page is None else Page.of(page, number)
 
     def _check_claims(self, keyframe: tifffile.TiffPage) -> None:
-        size = self._tif.filehandle.size
-        if self._is_one_run(self._series, self._numbers.size):
-            offset = self._series.dataoffset or 0
-            self._check_end(offset + self._numbers.size * keyframe.nbytes, size)
-        stored = min(sum(keyframe.databytecounts), size)
+        first = self._page(self._numbers.flat[0])
+        pieces = int(np.count_nonzero(first.counts))
+        stored = min(int(first.counts.sum()), self._file_bytes)
+        if self._reader.is_plain:
+            check_claim(keyframe.nbytes, stored, 1, self.name)
+            return
         ratio = 1 if keyframe.compression == UNCOMPRESSED else DENSE_RATIO
         ratio = DEFLATE_RATIO if keyframe.compression in DEFLATE_LIKE else ratio
         # Packed bits (1 to 7, 12 …) grow when they are unpacked.
         unpacked = keyframe.dtype.itemsize * 8 / max(1, keyframe.bitspersample) if keyframe.dtype else 1
-        chunk = math.prod(keyframe.chunks) * (keyframe.dtype.itemsize if keyframe.dtype else 1)
-        check_claim(max(keyframe.nbytes, chunk), stored, math.ceil(ratio * unpacked), self.name)
-
-    def _check_end(self, end: int, size: int) -> None:
-        if end > size:
-            raise damaged(self.name, "TIFF", f"its pixels need {end} bytes but it has {size}")
+        claimed = max(min(keyframe.nbytes, pieces * self._reader.piece_bytes), self._reader.piece_bytes)
+        check_claim(claimed, stored, math.ceil(ratio * unpacked), self.name)
+        check_piece(self._reader.piece_bytes, self.name)
+        if len(first.counts) < self._reader.pieces:
+            raise damaged(self.name, "TIFF", "its list of strips or tiles breaks off")
 
     def small_colours(self) -> NDArray[np.generic] | None:
         """Return the smallest pyramid level of a one-page colour image (Y, X, S), None where there is no pyramid."""
@@ -168,41 +195,57 @@ class _Pages:
         small: NDArray[np.generic] = levels[-1].asarray(maxworkers=1)
         return small.reshape(small.shape[-3:])
 
-    def read(self, fixed: Mapping[int, int]) -> NDArray[np.generic]:
-        """Decode the pages that hold a selection; see `Stored.read`."""
-        index = tuple(fixed.get(i, slice(None)) for i in range(len(self.shape)))
-        numbers = self._numbers[index[: self._leading]]
-        with self._lock, decoding(self.path, self.name, "TIFF", part="pixels") as records:
-            self._tif.filehandle.open()
-            try:
-                blocks = [self._page(int(number))[index[self._leading :]] for number in np.ravel(numbers)]
-            finally:
-                self._tif.filehandle.close()
-        if any(record.levelno >= logging.WARNING for record in records):
-            raise damaged(self.name, "TIFF", "its pixels cannot be unpacked")
-        if np.ndim(numbers) == 0:
-            return blocks[0]
-        return np.stack(blocks).reshape(*numbers.shape, *blocks[0].shape)
+    def read(self, fixed: Mapping[int, int | slice]) -> NDArray[np.generic]:
+        """Unpack what holds a selection; see `Stored.read`."""
+        wanted = [_part(fixed.get(i), length) for i, length in enumerate(self.shape)]
+        numbers = self._numbers[tuple(wanted[: self._leading])]
+        with reading(self._content.path, self.name), self._content.open() as file:
+            blocks = [self._block(file, self._page(number), wanted[self._leading :]) for number in numbers.flat]
+        pixels = blocks[0] if len(blocks) == 1 else np.stack(blocks)
+        del blocks
+        pixels = pixels.reshape(lengths(wanted))
+        return pixels[tuple(0 if isinstance(fixed.get(i), int) else slice(None) for i in range(len(self.shape)))]
 
-    def _page(self, number: int) -> NDArray[np.generic]:
-        """Return one page in the shape of the trailing dimensions, converted."""
-        keyframe = self._series.keyframe
-        shape = self._series.shape[self._leading :]
-        if self._is_one_run(self._series, self._numbers.size):
-            self._tif.filehandle.seek((self._series.dataoffset or 0) + number * keyframe.nbytes)
-            dtype = np.dtype(keyframe.dtype).newbyteorder(self._tif.byteorder)
-            pixels = self._tif.filehandle.read_array(dtype, math.prod(shape)).reshape(shape)
+    def _page(self, number: np.intp) -> Page:
+        page = self._pages[int(number)]
+        assert page is not None, "numbers hold only pages that are there"
+        return page
+
+    def _block(self, file: BinaryIO, page: Page, wanted: Sequence[slice]) -> NDArray[np.generic]:
+        """Return a part of one page in its trailing dimensions, converted; `wanted` includes those that are added."""
+        if page.end > self._file_bytes:  # tifffile would return less or fill in zeros
+            raise cut_short(self.name, page.end, self._file_bytes)
+        stored, added = wanted[: len(self._page_shape)], tuple(wanted[len(self._page_shape) :])
+        if self._dimensions is None:
+            whole = _box({}, self._reader.shape)
+            pixels = self._reader.read(file, page, whole).reshape(self._page_shape)[tuple(stored)]
         else:
-            page = self._series.pages[number]
-            assert page is not None
-            self._check_data(page)
-            pixels = page.asarray(maxworkers=1).reshape(shape)
-        return self.conversion.apply(pixels)
+            parts = {at: part for at, part in zip(self._dimensions, stored, strict=True) if at is not None}
+            pixels = self._reader.read(file, page, _box(parts, self._reader.shape)).reshape(lengths(stored))
+        with decoding(self._content.path, self.name, "TIFF", part="pixels"):  # a colour table may be too short
+            pixels = self.conversion.apply(pixels)
+        return pixels[(slice(None),) * len(stored) + added]
 
-    def _check_data(self, page: Page) -> None:
-        """Refuse data that lies beyond the end of the file: tifffile would return less or fill in zeros."""
-        ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if count)
-        self._check_end(max(ends, default=0), self._tif.filehandle.size)
+
+def _part(wanted: int | slice | None, length: int) -> slice:
+    """Return a selection along one dimension as a slice with both ends."""
+    if isinstance(wanted, int):
+        return slice(wanted, wanted + 1)
+    return slice(0, length) if wanted is None else slice(*wanted.indices(length)[:2])
+
+
+def _box(parts: Mapping[int, slice], shape: tuple[int, ...]) -> Box:
+    s, d, y, x, c = (parts.get(i, slice(0, length)) for i, length in enumerate(shape))
+    return s, d, y, x, c
+
+
+def _dimensions(trailing: tuple[int, ...], page: tuple[int, ...]) -> list[int | None] | None:
+    """Return which dimension of a page each trailing one is (None for one of length 1); None if they do not match."""
+    longer = [i for i, length in enumerate(page) if length > 1]
+    if [length for length in trailing if length > 1] != [page[i] for i in longer]:
+        return None
+    left = iter(longer)
+    return [next(left) if length > 1 else None for length in trailing]
 
 
 def _leading_dimensions(shape: tuple[int, ...], page_size: int) -> int | None:

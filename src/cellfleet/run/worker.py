@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice
-from cellfleet.images.read import first_bytes, open_image
+from cellfleet.images.read import check_file, open_image
 from cellfleet.models import LoadedModel
 from cellfleet.results.atomic import replacing, write_bytes
 from cellfleet.results.formats import write
@@ -105,7 +105,7 @@ _LOOK = "Check that the file is still there and that you may read it, then run a
 def _segment_and_write(task: Task, work: Work) -> ImageRecord:
     clock = Clock()
     with clock.stage("read"):
-        first_bytes(task.source, task.name)
+        check_file(task.source, task.name)
         source = fingerprint(task.source, portable_text(str(task.source.absolute())))
         image = open_image(task.source, name=task.name, axes=work.spec.axes)
     with work.budget.hold(needed_bytes(image)):

@@ -85,7 +85,7 @@ def _read_split(folder: Path) -> list[Sample]:
     if not images.is_dir() or not labels.is_dir():
         raise TrainingError("E601", "there is no images/ and labels/ in it", where=str(folder), action=_LAYOUT)
     by_stem = {path.stem: path for path in sorted(labels.iterdir()) if not path.name.startswith(".")}
-    return [_read_sample(source.path, by_stem) for source in find_images([images])]
+    return [_read_sample(Path(source.path), by_stem) for source in find_images([images])]
 
 
 def _read_sample(path: Path, labels_by_stem: dict[str, Path]) -> Sample:
