@@ -53,12 +53,12 @@ def write_geojson(path: Path, result: Labelled) -> None:
         separator = b"\n"
         for columns in result.rows.batches():
             measured = _measurements(columns, names)
-            for row, parts in enumerate(outlines(result.labels, columns)):
+            for row, (parts, told) in enumerate(zip(outlines(result.labels, columns), measured, strict=True)):
                 label = str(columns["label"][row])
                 feature = (
                     f'{{"type":"Feature","id":"{uuid.uuid5(namespace, label)}",'
                     f'"geometry":{_geometry(parts, _plane(columns, row))},'
-                    f'"properties":{{"objectType":"{object_type}","name":"{label}","measurements":{measured[row]}}}}}'
+                    f'"properties":{{"objectType":"{object_type}","name":"{label}","measurements":{told}}}}}'
                 )
                 packed.write(separator + feature.encode())
                 separator = b",\n"
@@ -89,10 +89,10 @@ def measurement_names(columns: Mapping[str, object], compartment: str = "") -> d
     return names
 
 
-def _measurements(columns: Columns, names: Mapping[str, str]) -> list[str]:
-    """Return the measurements of each object as the text of a JSON object."""
+def _measurements(columns: Columns, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the measurements of each object as the text of a JSON object."""
     texts = [_texts(json.dumps(name, ensure_ascii=False), columns[column]) for column, name in names.items()]
-    return [f"{{{','.join(filter(None, row))}}}" for row in zip(*texts, strict=True)]
+    return (f"{{{','.join(filter(None, row))}}}" for row in zip(*texts, strict=True))
 
 
 def _texts(name: str, values: NDArray[Any]) -> Iterator[str]:

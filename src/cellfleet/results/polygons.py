@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.errors import OutputError
 from cellfleet.results.labelled import Columns, LabelImage
 from cellfleet.tiling.box import Box
 
@@ -42,6 +43,9 @@ def outlines(labels: LabelImage, columns: Columns) -> list[tuple[Part, ...]]:
     Args:
         labels: The label image.
         columns: Rows with ``label``, the box ``y_min_px`` … ``x_max_px``, and ``t``, ``z`` where the image has them.
+
+    Raises:
+        OutputError: E333, an object of the table is not in the label image: one of them was changed since.
     """
     found: list[list[Part]] = [[] for _ in columns["label"]]
     boxes = np.stack([columns[f"{side}_px"] for side in ("y_min", "x_min", "y_max", "x_max")], axis=1)
@@ -52,6 +56,13 @@ def outlines(labels: LabelImage, columns: Columns) -> list[tuple[Part, ...]]:
         region = labels.read(int(planes[group[0]]), box)
         for label, part in _trace(region, np.isin(region, columns["label"][group]), box):
             found[rows[label]].append(part)
+    for label, parts in zip(columns["label"], found, strict=True):
+        if not parts:
+            raise OutputError(
+                "E333",
+                f"object {label} of the table is not in the label image; one of the two was changed since",
+                action="Run cellfleet segment again, with --overwrite",
+            )
     return [tuple(sorted(parts, key=lambda part: _first(part.exterior))) for parts in found]
 
 
