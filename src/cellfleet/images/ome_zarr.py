@@ -25,6 +25,8 @@ from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.names import printable
 from cellfleet.images.source import Source
 from cellfleet.images.stored import Stored, check_dtype, check_sizes
+from cellfleet.stores.client import explained
+from cellfleet.stores.remote import is_url, zarr_store
 
 if TYPE_CHECKING:
     import zarr
@@ -50,7 +52,7 @@ def list_ome_zarr_images(path: str) -> list[str]:
     The fields of a plate are ``B/03/0``; the images of a container or of plain groups are ``0``, ``name``.
 
     Raises:
-        InputError: E104, E106, E141 (nothing in it is an image).
+        InputError: E104, E106, E141 (nothing in it is an image), E150 to E159.
     """
     name = printable(path)
     with _header(path, name):
@@ -66,11 +68,11 @@ def list_ome_zarr_images(path: str) -> list[str]:
     return found
 
 
-def read_ome_zarr_header(source: Source, name: str) -> Stored:
-    """Read the metadata of one image; its pixels are the largest level.
+def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = None) -> Stored:
+    """Read the metadata of one image; its pixels are the largest level, unpacked ones are kept in `cache`.
 
     Raises:
-        InputError: E104, E106, E109, E141, E142 (a chunk or the whole is beyond all reason).
+        InputError: E104, E106, E109, E141, E142 (a chunk or the whole is beyond all reason), E150 to E159.
         ImageError: E204, E205.
     """
     with _header(source.path, name):
@@ -89,7 +91,7 @@ def read_ome_zarr_header(source: Source, name: str) -> Stored:
         axes=axes,
         shape=array.shape,
         dtype=check_dtype(array.dtype, name),
-        read=_Reader(array, source.path, name).read,
+        read=_Reader(array, source.path, name, cache or ChunkCache()).read,
         channel_names=metadata.channel_names(node),
         pixel_sizes=metadata.pixel_sizes(multiscale),
         unit="planes",
@@ -100,11 +102,12 @@ def read_ome_zarr_header(source: Source, name: str) -> Stored:
 class _Reader:
     """Regions of one array; zarr may be called from several threads at once."""
 
-    def __init__(self, array: zarr.Array[Any], path: str, name: str) -> None:
+    def __init__(self, array: zarr.Array[Any], path: str, name: str, cache: ChunkCache) -> None:
         self._array = array
         self._path = path
         self._name = name
-        self._cache = ChunkCache()
+        self._cache = cache
+        self._identity = object()
 
     def read(self, fixed: Mapping[int, int | slice]) -> NDArray[np.generic]:
         """Decode the chunks that hold a selection; see `Stored.read`."""
@@ -121,7 +124,8 @@ class _Reader:
         wanted = math.prod(part.stop - part.start for part in index if isinstance(part, slice))
         if size == wanted or size * self._array.dtype.itemsize > LARGEST_KEPT_BYTES:
             return self._decode(index)
-        kept = self._cache.get(tuple((part.start, part.stop) for part in around), lambda: self._decode(around))
+        key = (self._identity, *((part.start, part.stop) for part in around))
+        kept = self._cache.get(key, lambda: self._decode(around))
         return kept[
             tuple(
                 slice(None) if isinstance(part, slice) else part - whole.start
@@ -130,7 +134,7 @@ class _Reader:
         ]
 
     def _decode(self, index: tuple[int | slice, ...]) -> NDArray[np.generic]:
-        with decoding(self._path, self._name, KIND, part="pixels"):
+        with decoding(self._path, self._name, KIND, part="pixels"), _asking(self._path):
             return np.asarray(self._array[index])
 
 
@@ -140,16 +144,30 @@ def _header(path: str, name: str) -> Iterator[None]:
 
     It warns of codecs and layouts that are not in the specification; we read them all the same.
     """
-    with _quiet, warnings.catch_warnings(), decoding(path, name, KIND, part="header"):
+    with _quiet, warnings.catch_warnings(), decoding(path, name, KIND, part="header"), _asking(path):
         warnings.simplefilter("ignore")
         yield
 
 
-def _open_store(path: str, name: str) -> Store:
-    from zarr.storage import LocalStore, ZipStore  # noqa: PLC0415 (zarr takes half a second; few runs need it)
+@contextmanager
+def _asking(path: str) -> Iterator[None]:
+    """Tell in our words why a server does not answer; zarr passes on what obstore raises."""
+    if not is_url(path):
+        yield
+        return
+    from obstore.exceptions import BaseError  # noqa: PLC0415 (a run on local files does not pay for it)
 
-    if not path.lower().endswith(ZIP_ENDINGS):
-        return LocalStore(path, read_only=True)
+    try:
+        yield
+    except BaseError as error:
+        raise explained(error, path, writing=False) from error
+
+
+def _open_store(path: str, name: str) -> Store:
+    from zarr.storage import ZipStore  # noqa: PLC0415 (zarr takes half a second; few runs need it)
+
+    if is_url(path) or not path.lower().endswith(ZIP_ENDINGS):
+        return zarr_store(path)
     with zipfile.ZipFile(path) as archive:
         packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
         largest = max((entry.file_size for entry in packed), default=0)
