@@ -270,19 +270,15 @@ def test_without_anndata_it_is_said_before_the_run(monkeypatch: pytest.MonkeyPat
         formats.require_libraries(["csv", "anndata"])
 
 
-class _Many:
-    """A result of which only the numbers are asked."""
-
-    def __init__(self, count: int, side: int) -> None:
-        self.name = "many.tif"
-        self.rows = type("", (), {"count": count, "batches": lambda: iter(())})
-        self.labels = type("", (), {"shape": (side, side), "count": count})
+def test_so_many_rois_that_imagej_is_slow_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellfleet.results.rois._SLOW", 11)
+    assert formats.write("imagej-rois", [tmp_path / "few"], labelled(np.arange(1, 12)[None])) == ()
+    (notice,) = formats.write("imagej-rois", [tmp_path / "many"], labelled(np.arange(1, 13)[None]))
+    assert notice.code == "W330" and notice.text.startswith("ImageJ is slow with 12 ROIs")
 
 
-def test_formats_that_cannot_hold_the_image_refuse_it(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="E330"):
-        written(tmp_path, "imagej-rois", _Many(1_000_001, 10))  # type: ignore[arg-type]
+def test_images_that_the_cellpose_gui_cannot_hold_are_refused_before_they_are_segmented() -> None:
+    formats.require_size(get_args(Format), (2**14, 2**14))
+    formats.require_size(["csv", "mcmicro"], (2**15, 2**15))
     with pytest.raises(OutputError, match="E331"):
-        written(tmp_path, "cellpose", _Many(10, 2**14 + 1))  # type: ignore[arg-type]
-    (notice,) = formats.write("imagej-rois", [tmp_path / "x"], _Many(50_001, 10))  # type: ignore[arg-type]
-    assert notice.code == "W330"
+        formats.require_size(get_args(Format), (3, 2**14, 2**14))

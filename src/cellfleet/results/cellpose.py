@@ -7,6 +7,7 @@ such files and never reads any. Layout: Cellpose's documentation (outputs) and w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,24 @@ _MOST_PIXELS = 2**28
 _ZLIB_LEVEL = 1
 
 
+def require_cellpose_size(shape: Sequence[int]) -> None:
+    """Raise OutputError E331 where the labels of an image of this shape do not fit the format."""
+    pixels = math.prod(shape)
+    if pixels > _MOST_PIXELS:
+        raise OutputError(
+            "E331",
+            f"the image has {pixels} pixels; --format cellpose, made and opened in memory, ends at {_MOST_PIXELS}",
+            action="Leave that format out for this image, or cut the image into parts",
+        )
+
+
 def write_cellpose(masks_path: Path, seg_path: Path, result: Labelled) -> None:
     """Write the masks as TIFF, and as the dictionary that the GUI opens.
 
     uint16 up to 65 535 objects, else uint32. Planes stand along the first axis, T and Z as one.
 
     Raises:
-        OutputError: E331 when the image has more pixels than fit into a dictionary in memory.
+        OutputError: E331, there are too many pixels.
     """
     if math.prod(result.labels.shape) > _MOST_PIXELS:
         what = (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cellfleet.errors import Notice
 from cellfleet.results.anndata import require_anndata, write_anndata
-from cellfleet.results.cellpose import write_cellpose
+from cellfleet.results.cellpose import require_cellpose_size, write_cellpose
 from cellfleet.results.geojson import write_geojson
 from cellfleet.results.labelled import Labelled
 from cellfleet.results.labels import write_label_tiff
@@ -39,6 +39,12 @@ def require_libraries(forms: Iterable[Format]) -> None:
     """Raise OutputError E332 where a format needs a library that is not installed; ask before the work begins."""
     if "anndata" in forms:
         require_anndata()
+
+
+def require_size(forms: Iterable[Format], shape: Sequence[int]) -> None:
+    """Raise OutputError E331 where a format cannot hold labels of this shape; ask before the image is segmented."""
+    if "cellpose" in forms:
+        require_cellpose_size(shape)
 
 
 def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:

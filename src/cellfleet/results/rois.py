@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellfleet.errors import Notice, OutputError
+from cellfleet.errors import Notice
 from cellfleet.results.labelled import Labelled
 from cellfleet.results.polygons import Part, outlines
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 _SLOW = 50_000
-_MOST = 1_000_000
 _MOVE_TO, _LINE_TO, _CLOSE = 0.0, 1.0, 4.0
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 
@@ -31,15 +30,8 @@ def write_rois(path: Path, result: Labelled) -> tuple[Notice, ...]:
     An object with holes, or whose pixels hang together only by corners, becomes a composite ROI.
 
     Returns:
-        W330 when there are so many that ImageJ is slow with them.
-
-    Raises:
-        OutputError: E330 when there are more than a million: ImageJ's ROI Manager keeps all in memory.
+        W330 when there are so many that ImageJ, whose ROI Manager keeps all in memory, is slow with them.
     """
-    count = result.rows.count
-    if count > _MOST:
-        what = f"{count} objects are more than the {_MOST} that ImageJ's ROI Manager can be given"
-        raise OutputError("E330", what, where=result.name, action="Use --format qupath-geojson or the label image")
     with zipfile.ZipFile(path, "w") as archive:
         for columns in result.rows.batches():
             for row, parts in enumerate(outlines(result.labels, columns)):
@@ -49,9 +41,9 @@ def write_rois(path: Path, result: Labelled) -> tuple[Notice, ...]:
                 # A fixed date, so that equal objects give equal bytes.
                 entry = zipfile.ZipInfo(f"{roi.name}.roi", _FIRST_DAY)
                 archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED, compresslevel=6)
-    if count <= _SLOW:
+    if result.rows.count <= _SLOW:
         return ()
-    text = f"ImageJ is slow with {count} ROIs. The label image, or QuPath with --format qupath-geojson, is faster"
+    text = f"ImageJ is slow with {result.rows.count} ROIs; the label image, or QuPath with its GeoJSON, is quicker"
     return (Notice("W330", text),)
 
 

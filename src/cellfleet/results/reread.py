@@ -1,0 +1,158 @@
+"""Results of an earlier run read back: labels by regions, the table by batches, as their writers were given them.
+
+For results in further formats without segmenting again. Knows the label formats and tables of this package, by the
+name that `spec/choices.py` gives them; where they stand is the caller's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from cellfleet.errors import InputError
+from cellfleet.images.image import Image
+from cellfleet.images.read import open_image
+from cellfleet.images.source import Source
+from cellfleet.results.labelled import Columns
+from cellfleet.spec.choices import Format
+from cellfleet.spec.record import ImageRecord
+from cellfleet.tiling.box import Box
+
+LABEL_FORMATS: tuple[Format, ...] = ("ome-zarr", "labels-tiff")
+"""Formats that labels are read back from; the one that is quicker to read by regions first."""
+TABLE_FORMATS: tuple[Format, ...] = ("parquet", "csv")
+"""Formats that tables are read back from; the one that keeps the types first."""
+
+_BATCH_ROWS = 1 << 14
+_COUNTED: dict[str, type[np.generic]] = {"label": np.uint32, "t": np.int32, "z": np.int32}
+"""Types of columns, as *measure* and the run make them; the others hold float64."""
+_PIXELS = ("y_min_px", "x_min_px", "y_max_px", "x_max_px", "area_px")
+_WHOLE = ("min_", "max_", "sum_")
+"""Whole numbers where the pixels are."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileLabels:
+    """The labels of a file (a `results.labelled.LabelImage`)."""
+
+    image: Image
+    axes: str
+    shape: tuple[int, ...]
+    count: int
+    block: int = 2048
+
+    def read(self, plane: int, box: Box) -> NDArray[np.uint32]:
+        """Return the labels of a region."""
+        t, z = divmod(plane, self.image.length("Z"))
+        pixels: NDArray[np.uint32] = self.image.read(t, z, y=box.y, x=box.x)[0].astype(np.uint32)
+        return pixels
+
+
+def open_labels(address: str, record: ImageRecord) -> FileLabels:
+    """Open the label image of a run.
+
+    Args:
+        address: Path or address of a file of `LABEL_FORMATS`.
+        record: Of the image, from the same run.
+
+    Raises:
+        InputError: E1xx, it cannot be read; E043, it is not the one that the record tells of.
+    """
+    image = open_image(Source(address, record.image))
+    lengths = {axis: length for axis, length in zip(record.axes, record.shape, strict=True) if axis != "C"}
+    if image.dtype.kind != "u" or any(image.length(axis) != lengths.get(axis, 1) for axis in "TCZYX"):
+        found = f"{image.axes} {' × '.join(map(str, image.shape))} {image.dtype}"
+        raise _not_of_this_run(f"the label image holds {found}, not the labels of this image", address)
+    return FileLabels(image, "".join(lengths), tuple(lengths.values()), record.objects)
+
+
+def open_rows(form: Format, opened: Callable[[], BinaryIO], record: ImageRecord) -> FileRows:
+    """Return the table of a run.
+
+    Args:
+        form: One of `TABLE_FORMATS`.
+        opened: Opens its file, seekable.
+        record: Of the image, from the same run.
+
+    Raises:
+        InputError: E043, it is damaged or not the one that the record tells of; also while it is read.
+    """
+    with _reading(record), opened() as file:
+        types = _parquet_types(file) if form == "parquet" else _csv_types(file, record)
+    return FileRows(form, opened, record, types)
+
+
+@dataclass(frozen=True, eq=False)
+class FileRows:
+    """The table of a file (a `results.labelled.Rows`)."""
+
+    form: Format
+    opened: Callable[[], BinaryIO]
+    record: ImageRecord
+    types: Mapping[str, np.dtype[Any]]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self.record.objects
+
+    def batches(self) -> Iterator[Columns]:
+        """Yield the rows."""
+        rows = 0
+        with _reading(self.record), self.opened() as file:
+            for batch in _parquet_batches(file) if self.form == "parquet" else _csv_batches(file, self.types):
+                rows += batch.num_rows
+                yield {name: batch.column(name).to_numpy(zero_copy_only=False) for name in self.types}
+        if rows != self.count:
+            raise _not_of_this_run(f"the table has {rows} rows, not {self.count}", self.record.image)
+
+
+def _parquet_types(file: BinaryIO) -> dict[str, np.dtype[Any]]:
+    schema = parquet.read_schema(file)
+    return {field.name: np.dtype(field.type.to_pandas_dtype()) for field in schema if field.name != "image"}
+
+
+def _parquet_batches(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    yield from parquet.ParquetFile(file).iter_batches(_BATCH_ROWS)
+
+
+def _csv_types(file: BinaryIO, record: ImageRecord) -> dict[str, np.dtype[Any]]:
+    """Return the types that the columns had before they became text."""
+    names = next(csv.reader(io.TextIOWrapper(file, "utf-8", newline="")), ["image"])
+    counts = np.dtype(record.dtype).kind in "ui"
+
+    def type_of(name: str) -> np.dtype[Any]:
+        whole = name in _PIXELS or (counts and name.startswith(_WHOLE))
+        return np.dtype(_COUNTED.get(name, np.int64 if whole else np.float64))
+
+    return {name: type_of(name) for name in names if name != "image"}
+
+
+def _csv_batches(file: BinaryIO, types: Mapping[str, np.dtype[Any]]) -> Iterator[pa.RecordBatch]:
+    columns = {name: pa.from_numpy_dtype(kind) for name, kind in types.items()}
+    # Names may hold line ends, in quotes.
+    parsing = arrow_csv.ParseOptions(newlines_in_values=True)
+    converting = arrow_csv.ConvertOptions(column_types=columns, include_columns=list(columns))
+    yield from arrow_csv.open_csv(file, parse_options=parsing, convert_options=converting)
+
+
+@contextlib.contextmanager
+def _reading(record: ImageRecord) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError, csv.Error) as error:
+        raise _not_of_this_run(f"the table cannot be read ({' '.join(str(error).split())})", record.image) from error
+
+
+def _not_of_this_run(what: str, where: str) -> InputError:
+    return InputError("E043", what, where=where, action="Run cellfleet segment again, with --overwrite")
