@@ -6,3 +6,5 @@ from hypothesis import settings
 
 settings.register_profile("same-every-time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same-every-time")
+
+pytest_plugins = ["tests.servers"]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cellfleet.errors import CellfleetError, InputError, OutputError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 RETRIES = 7
 """Repetitions of a request that failed for no lasting reason; with growing pauses some 10 to 30 s in all."""
 
-_CLOUD_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "HOME", "SSL_CERT_FILE")
+_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "HOME", "USERPROFILE", "APPDATA", "SSL_CERT_FILE")
 
 
 def connect(address: Address, *, prefix: str = "") -> ObjectStore:
@@ -39,7 +40,7 @@ def connect(address: Address, *, prefix: str = "") -> ObjectStore:
         InputError: E150 or E157, when the address or the credentials cannot be used.
     """
     # The variables are part of the key: a program may change them between two calls.
-    variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_CLOUD_VARIABLES)))
+    variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_VARIABLES)))
     return _connect(address.kind, address.bucket, address.account, prefix, variables)
 
 
@@ -52,22 +53,27 @@ def _connect(kind: str, bucket: str, account: str, prefix: str, variables: tuple
     if kind == "http":
         return HTTPStore(bucket + prefix, **common)
     options = signing(kind, dict(variables))
-    if account:
-        options["account_name"] = account
+    if kind == "az":
+        options["account_name"] = account or _azure_account(bucket, dict(variables))
     make: Callable[..., ObjectStore] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
     try:
         return make(bucket, prefix=prefix or None, **common, **options)
     except (BaseError, ValueError, TypeError) as error:
-        where = f"{kind}://{bucket}"
-        if "Account must be specified" in str(error):
-            action = "Set AZURE_STORAGE_ACCOUNT_NAME, or write abfss://container@account.dfs.core.windows.net/name"
-            raise InputError("E150", "the storage account is not known", where=where, action=action) from error
         what = "the name or the credentials in the environment cannot be used"
-        raise InputError("E157", what, where=where, action=_CHECK_KEYS) from error
+        raise InputError("E157", what, where=f"{kind}://{bucket}", action=_CHECK_KEYS) from error
+
+
+def _azure_account(container: str, env: dict[str, str]) -> str:
+    """Return the account that the environment names; given to obstore as text, since its repr panics without."""
+    account = env.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if account is None:
+        action = "Set AZURE_STORAGE_ACCOUNT_NAME, or write abfss://container@account.dfs.core.windows.net/name"
+        raise InputError("E150", "the storage account is not known", where=f"az://{container}", action=action)
+    return account
 
 
 def _client_options(env: dict[str, str]) -> ClientConfig:
-    return {
+    options: ClientConfig = {
         # Plain http is the user's own word: an http:// address, or an endpoint of a server of theirs.
         "allow_http": True,
         "connect_timeout": timedelta(seconds=10),
@@ -75,6 +81,14 @@ def _client_options(env: dict[str, str]) -> ClientConfig:
         "read_timeout": timedelta(minutes=2),
         "timeout": timedelta(minutes=10),
     }
+    authorities = env.get("AWS_CA_BUNDLE") or env.get("SSL_CERT_FILE")
+    if authorities:
+        try:
+            options["root_certificate"] = Path(authorities).read_bytes()
+        except OSError as error:
+            action = "Correct AWS_CA_BUNDLE or SSL_CERT_FILE"
+            raise InputError("E157", "cannot be read", where=authorities, action=action) from error
+    return options
 
 
 def _retries() -> RetryConfig:
@@ -86,7 +100,7 @@ def asking(url: str, *, writing: bool = False) -> Iterator[None]:
     """Turn what obstore raises inside the block into an error of ours about `url`.
 
     Raises:
-        InputError: E151–E153, E158, E159, when reading.
+        InputError: E151–E153, E155, E158, E159, when reading.
         OutputError: E321–E324, when writing.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 (a run on local files does not pay for it)
@@ -142,6 +156,7 @@ class _Meaning(NamedTuple):
 _SET_UP = "Set them up (docs/how-to/buckets.md)"
 _CHECK_KEYS = "Check the keys in the environment or in ~/.aws (docs/how-to/buckets.md)"
 _AGAIN = "then run the same command again: it goes on"
+_AUTHORITIES = "Check the address; for a server of your own name its certificate in SSL_CERT_FILE"
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "AccountNotFound"}
 _BAD_KEYS = {
     "SignatureDoesNotMatch",
@@ -198,8 +213,12 @@ _MEANINGS: tuple[tuple[Callable[[_Answer], bool], _Meaning], ...] = (
         _Meaning("E151", "E321", "there is nothing of this name", "Correct the address"),
     ),
     (
-        lambda answer: "certificate" in answer.text.lower(),
-        _Meaning("E153", "E323", "the server's certificate is not trusted", "Check the address; see SSL_CERT_FILE"),
+        lambda answer: "InvalidCertificate(" in answer.text,
+        _Meaning("E153", "E323", "the server's certificate is not trusted", _AUTHORITIES),
+    ),
+    (
+        lambda answer: "Content-Length Header missing" in answer.text,
+        _Meaning("E155", "E324", "the server sends no parts of files and no length", "Download the file first"),
     ),
     (
         lambda answer: answer.status in _BUSY,

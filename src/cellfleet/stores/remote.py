@@ -19,7 +19,7 @@ from cellfleet.stores.range_file import BLOCK_BYTES, RangeFile
 from cellfleet.stores.url import is_url, local_path, split_url, without_secrets
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta
+    from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
     from zarr.abc.store import Store
 
@@ -91,13 +91,14 @@ def open_remote(url: str) -> BinaryIO:
         return cast(BinaryIO, _whole_file(store, key, url))
     with asking(url):
         start = bytes(answer.bytes())
+    unchanged: GetOptions = {}
     etag = answer.meta["e_tag"]
-    # A weak ETag may not be asked for (RFC 9110); most servers that have only these are not written to anyway.
-    same = etag if etag and not etag.startswith("W/") else None
+    if etag and not etag.startswith("W/"):  # a weak ETag may not be asked for (RFC 9110)
+        unchanged = {"if_match": etag}
 
     def fetch(first: int, end: int) -> bytes:
         with asking(url):
-            return bytes(store.get(key, options={"range": (first, end), "if_match": same}).bytes())
+            return bytes(store.get(key, options={"range": (first, end), **unchanged}).bytes())
 
     return cast(BinaryIO, RangeFile(without_secrets(url), answer.meta["size"], fetch, start))
 
