@@ -24,7 +24,7 @@
 #define CF_CLONES
 #endif
 
-typedef enum { CF_OK = 0, CF_NO_MEMORY = -1 } cf_status;
+typedef enum { CF_OK = 0, CF_NO_MEMORY = -1, CF_OUTSIDE = -2 } cf_status;
 
 /* A field with a border of one pixel on every side, so that no neighbour needs a bounds check.
  * Pixel (y, x) stands at index (y + 1) * stride + x + 1; index 0 is never a pixel and serves as "none".

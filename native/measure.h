@@ -3,6 +3,7 @@
 #define CELLFLEET_MEASURE_H
 
 #include "common.h"
+#include "pixels.h"
 
 typedef struct {
     const uint32_t *labels; /* height * width, every value at most `count` */
@@ -28,8 +29,6 @@ enum {
 };
 
 enum { INTENSITY_MEAN, INTENSITY_STD, INTENSITY_MIN, INTENSITY_MAX, INTENSITY_SUM, INTENSITY_COLUMNS };
-
-typedef enum { PIXEL_U8, PIXEL_I8, PIXEL_U16, PIXEL_I16, PIXEL_U32, PIXEL_I32, PIXEL_F32, PIXEL_F64 } PixelType;
 
 uint32_t largest_label(const uint32_t *labels, size_t size);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "measure.h"
+#include "resample.h"
 #include "watershed.h"
 
 /* A C-contiguous buffer whose elements have one of the given format letters and the given size. */
@@ -28,6 +29,26 @@ static int same_shape(const Py_buffer *a, const Py_buffer *b, const char *name) 
     if (a->shape[0] == b->shape[0] && a->shape[1] == b->shape[1]) return 1;
     PyErr_Format(PyExc_ValueError, "%s: expected shape (%zd, %zd), got (%zd, %zd)", name, a->shape[0], a->shape[1],
                  b->shape[0], b->shape[1]);
+    return 0;
+}
+
+#define PIXEL_LETTERS "BbHhIiLlfd"
+
+static int pixel_type(const Py_buffer *view, PixelType *type) {
+    static const struct {
+        char letter;
+        Py_ssize_t size;
+        PixelType type;
+    } TYPES[] = {{'B', 1, PIXEL_U8},  {'b', 1, PIXEL_I8},  {'H', 2, PIXEL_U16}, {'h', 2, PIXEL_I16},
+                 {'I', 4, PIXEL_U32}, {'i', 4, PIXEL_I32}, {'f', 4, PIXEL_F32}, {'d', 8, PIXEL_F64},
+                 /* On Windows a long has 32 bits, and is what numpy calls uint32 and int32. */
+                 {'L', 4, PIXEL_U32}, {'l', 4, PIXEL_I32}};
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
+        if (view->format[0] != TYPES[i].letter || view->itemsize != TYPES[i].size) continue;
+        *type = TYPES[i].type;
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "pixels: type '%s' is not supported", view->format);
     return 0;
 }
 
@@ -173,24 +194,6 @@ static PyObject *py_shapes(PyObject *module, PyObject *labels) {
     return table;
 }
 
-static int pixel_type(const Py_buffer *view, PixelType *type) {
-    static const struct {
-        char letter;
-        Py_ssize_t size;
-        PixelType type;
-    } TYPES[] = {{'B', 1, PIXEL_U8},  {'b', 1, PIXEL_I8},  {'H', 2, PIXEL_U16}, {'h', 2, PIXEL_I16},
-                 {'I', 4, PIXEL_U32}, {'i', 4, PIXEL_I32}, {'f', 4, PIXEL_F32}, {'d', 8, PIXEL_F64},
-                 /* On Windows a long has 32 bits, and is what numpy calls uint32 and int32. */
-                 {'L', 4, PIXEL_U32}, {'l', 4, PIXEL_I32}};
-    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
-        if (view->format[0] != TYPES[i].letter || view->itemsize != TYPES[i].size) continue;
-        *type = TYPES[i].type;
-        return 1;
-    }
-    PyErr_Format(PyExc_TypeError, "pixels: type '%s' is not supported", view->format);
-    return 0;
-}
-
 static PyObject *run_intensity(const Py_buffer *labels, const Py_buffer *pixels) {
     PixelType type;
     if (!same_shape(labels, pixels, "pixels") || !pixel_type(pixels, &type)) return NULL;
@@ -216,7 +219,7 @@ static PyObject *py_intensity(PyObject *module, PyObject *args) {
     Py_buffer labels, pixels;
     PyObject *table = NULL;
     if (!get_buffer(objects[0], "labels", "IL", 4, 2, 0, &labels)) return NULL;
-    if (get_buffer(objects[1], "pixels", "BbHhIiLlfd", 0, 2, 0, &pixels)) {
+    if (get_buffer(objects[1], "pixels", PIXEL_LETTERS, 0, 2, 0, &pixels)) {
         table = run_intensity(&labels, &pixels);
         PyBuffer_Release(&pixels);
     }
@@ -224,15 +227,69 @@ static PyObject *py_intensity(PyObject *module, PyObject *args) {
     return table;
 }
 
+/* ---- resample --------------------------------------------------------------------------------------------------- */
+
+static PyObject *run_resample(const Py_buffer *pixels, const Py_buffer *out, const Axis *y, const Axis *x) {
+    PixelType type;
+    if (!pixel_type(pixels, &type)) return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    const cf_status status = resample(pixels->buf, type, y, x, out->buf);
+    PyEval_RestoreThread(thread);
+    if (status == CF_OK) Py_RETURN_NONE;
+    if (status == CF_NO_MEMORY) return PyErr_NoMemory();
+    PyErr_SetString(PyExc_ValueError, "the region depends on pixels of the source that are not given");
+    return NULL;
+}
+
+/* Lengths and starts as they come from Python; how much is given and wanted is told by the arrays. */
+static int set_axis(const Py_ssize_t numbers[4], Py_ssize_t held, Py_ssize_t count, Axis *axis) {
+    const Py_ssize_t source = numbers[0], target = numbers[1], from = numbers[2], start = numbers[3];
+    if (source < 1 || target < 1 || from < 0 || start < 0 || from > source - held || start > target - count) {
+        PyErr_Format(PyExc_ValueError, "%zd px from %zd of %zd, %zd px from %zd of %zd: outside", held, from, source,
+                     count, start, target);
+        return 0;
+    }
+    const Axis given = {(size_t)source, (size_t)target, (size_t)from, (size_t)held, (size_t)start, (size_t)count};
+    *axis = given;
+    return 1;
+}
+
+PyDoc_STRVAR(resample_doc,
+             "resample(pixels, out, source_height, target_height, from_row, start_row,\n"
+             "         source_width, target_width, from_column, start_column)\n\n"
+             "Fill `out` (float32), a region of the resized plane that begins at (start_row, start_column), from the\n"
+             "region `pixels` of the source that begins at (from_row, from_column).");
+
+static PyObject *py_resample(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *objects[2];
+    Py_ssize_t rows[4], columns[4];
+    if (!PyArg_ParseTuple(args, "OOnnnnnnnn", &objects[0], &objects[1], &rows[0], &rows[1], &rows[2], &rows[3],
+                          &columns[0], &columns[1], &columns[2], &columns[3]))
+        return NULL;
+    Py_buffer pixels, out;
+    PyObject *result = NULL;
+    if (!get_buffer(objects[0], "pixels", PIXEL_LETTERS, 0, 2, 0, &pixels)) return NULL;
+    if (get_buffer(objects[1], "out", "f", 4, 2, PyBUF_WRITABLE, &out)) {
+        Axis y, x;
+        if (set_axis(rows, pixels.shape[0], out.shape[0], &y) && set_axis(columns, pixels.shape[1], out.shape[1], &x))
+            result = run_resample(&pixels, &out, &y, &x);
+        PyBuffer_Release(&out);
+    }
+    PyBuffer_Release(&pixels);
+    return result;
+}
+
 static PyMethodDef METHODS[] = {
     {"deep_watershed", py_watershed, METH_VARARGS, watershed_doc},
+    {"resample", py_resample, METH_VARARGS, resample_doc},
     {"measure_shapes", py_shapes, METH_O, shapes_doc},
     {"measure_intensity", py_intensity, METH_VARARGS, intensity_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "cellfleet._native", "Compiled kernels of postprocess and measure.", 0, METHODS,
+    PyModuleDef_HEAD_INIT, "cellfleet._native", "Compiled kernels of preprocess, postprocess and measure.", 0, METHODS,
     NULL, NULL, NULL, NULL,
 };
 

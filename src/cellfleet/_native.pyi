@@ -20,5 +20,18 @@ def deep_watershed(
     right: int,
     /,
 ) -> tuple[bytes, bytes]: ...
+def resample(
+    pixels: NDArray[Any],
+    out: NDArray[Any],
+    source_height: int,
+    target_height: int,
+    from_row: int,
+    start_row: int,
+    source_width: int,
+    target_width: int,
+    from_column: int,
+    start_column: int,
+    /,
+) -> None: ...
 def measure_shapes(labels: NDArray[Any], /) -> bytes: ...
 def measure_intensity(labels: NDArray[Any], pixels: NDArray[Any], /) -> bytes: ...

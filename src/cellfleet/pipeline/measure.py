@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet import _native
+from cellfleet.pipeline.readable import readable
 
 Table = dict[str, NDArray[Any]]
 
@@ -32,7 +33,6 @@ _SHAPE_COLUMNS = (
     "hull",
 )
 _STATISTICS = ("mean", "std", "min", "max", "sum")
-_COMPILED_TYPES = tuple(np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"))
 
 
 def measure(
@@ -145,9 +145,7 @@ def _unique_names(names: Sequence[str]) -> list[str]:
 
 
 def _intensity(labels: NDArray[np.uint32], pixels: NDArray[Any], name: str, present: NDArray[np.bool_]) -> Table:
-    pixels = np.ascontiguousarray(pixels)
-    if pixels.dtype not in _COMPILED_TYPES:
-        pixels = pixels.astype(np.float64)
+    pixels = readable(pixels, np.float64)
     statistics = _rows(_native.measure_intensity(labels, pixels), _STATISTICS)
     table: Table = {f"{key}_{name}": values[present] for key, values in statistics.items()}
     if pixels.dtype.kind in "ui":

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
+
+from cellfleet import _native
+from cellfleet.pipeline.readable import readable
+from cellfleet.tiling.box import Box
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.8
-_SAMPLE_PIXELS = 1 << 18
+SAMPLE_PIXELS = 1 << 18
 """A quarter of a million pixels place the 99.8th percentile within a fraction of a grey level."""
 
 
@@ -23,14 +26,25 @@ def contrast(pixels: NDArray[Any]) -> NDArray[np.float32]:
         pixels: (R, Y, X), any real dtype, finite.
 
     Returns:
-        float32 (R, 2): the 1st and the 99.8th percentile of (at least a quarter of a million) pixels. Where equal,
-        high is low + 1, or the next larger float32 where 1 is less than its precision: high > low always.
+        float32 (R, 2): the 1st and the 99.8th percentile of (at least a quarter of a million) pixels (`contrast_of`).
     """
-    found = np.empty((len(pixels), 2), np.float32)
+    return contrast_of(sampled(pixels, SAMPLE_PIXELS))
+
+
+def sampled(pixels: NDArray[Any], at_least: int) -> NDArray[Any]:
+    """Return about `at_least` pixels of each channel as (R, n); all where there are fewer."""
     # A regular grid with one step for both axes: deterministic, and independent of how the image was read.
-    step = max(1, int(np.sqrt(pixels[0].size / _SAMPLE_PIXELS)))
-    for channel, plane in enumerate(pixels):
-        found[channel] = np.percentile(plane[::step, ::step], (LOW_PERCENTILE, HIGH_PERCENTILE))
+    step = max(1, int(np.sqrt(pixels[0].size / at_least)))
+    return pixels[:, ::step, ::step].reshape(len(pixels), -1)
+
+
+def contrast_of(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 (R, 2) of samples (R, n): the 1st and the 99.8th percentile.
+
+    Where they are equal, high is low + 1, or the next larger float32 where 1 is less than its precision: high > low
+    always.
+    """
+    found = np.stack([np.percentile(plane, (LOW_PERCENTILE, HIGH_PERCENTILE)) for plane in values]).astype(np.float32)
     low, high = found.T
     found[:, 1] = np.where(high > low, high, low + np.maximum(np.spacing(np.abs(low)), np.float32(1)))
     return found
@@ -44,7 +58,7 @@ def scaled_shape(shape: tuple[int, int], zoom: float) -> tuple[int, int]:
 def resampled(planes: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Resize planes so that their corners stay where they are.
 
-    Linear interpolation whose support grows when the image shrinks (no aliasing).
+    Linear interpolation whose support grows when the image shrinks (no aliasing), as Pillow's ``BILINEAR``.
 
     Args:
         planes: (K, Y, X), any real dtype.
@@ -53,9 +67,32 @@ def resampled(planes: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float3
     Returns:
         float32 (K, *shape).
     """
-    height, width = shape
-    out = np.empty((len(planes), height, width), np.float32)
-    for index, plane in enumerate(planes):
-        image = Pillow.fromarray(np.ascontiguousarray(plane, np.float32))
-        out[index] = np.asarray(image.resize((width, height), Pillow.Resampling.BILINEAR))
+    full = (planes.shape[1], planes.shape[2])
+    return resampled_region(planes, Box.whole(full), full, shape, Box.whole(shape))
+
+
+def resampled_region(
+    planes: NDArray[Any], have: Box, full: tuple[int, int], target: tuple[int, int], want: Box
+) -> NDArray[np.float32]:
+    """Return a region of resized planes, with the bits that it has in `resampled` of the whole planes.
+
+    Args:
+        planes: (K, *have.shape), any real dtype: region `have` of planes of shape `full`.
+        have: At least what `want` depends on (`cellfleet.tiling.resample_span.source_span`).
+        full: (Y, X) of the whole planes.
+        target: (Y, X) of the whole planes when resized.
+        want: Region of the resized planes.
+
+    Returns:
+        float32 (K, *want.shape).
+
+    Raises:
+        ValueError: `planes` are not of the shape of `have`, `have` is too small, or a box leaves its plane.
+    """
+    if planes.shape[1:] != have.shape:
+        raise ValueError(f"planes of shape {planes.shape[1:]} given for {have}")
+    out = np.empty((len(planes), *want.shape), np.float32)
+    rows, columns = (full[0], target[0], have.y0, want.y0), (full[1], target[1], have.x0, want.x0)
+    for plane, resized in zip(readable(planes, np.float32), out, strict=True):
+        _native.resample(plane, resized, *rows, *columns)
     return out
