@@ -17,6 +17,7 @@ from cellfleet.results.geojson import write_geojson
 from cellfleet.results.labelled import Labelled
 from cellfleet.results.labels import write_label_tiff
 from cellfleet.results.mcmicro import write_mcmicro
+from cellfleet.results.ome_zarr import write_ome_zarr
 from cellfleet.results.rois import write_rois
 from cellfleet.results.tables import write_csv, write_parquet
 from cellfleet.spec.choices import Format
@@ -68,6 +69,11 @@ def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...
     return write_label_tiff(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel)
 
 
+def _ome_zarr(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_ome_zarr(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel)
+    return ()
+
+
 def _csv(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     write_csv(targets[0], result.name, result.rows)
     return ()
@@ -104,6 +110,7 @@ def _mcmicro(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
 
 _FORMS: dict[Format, _Form] = {
     "labels-tiff": _Form(("_labels.tif",), _labels_tiff),
+    "ome-zarr": _Form(("_labels.ome.zarr/",), _ome_zarr),
     "csv": _Form(("_cells.csv",), _csv),
     "parquet": _Form(("_cells.parquet",), _parquet),
     "imagej-rois": _Form(("_rois.zip",), _rois),
