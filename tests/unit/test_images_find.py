@@ -15,6 +15,13 @@ from cellfleet.images.names import printable
 from cellfleet.images.read import open_image
 
 
+LOOKED_FOR = "tif, tiff, btf, tf8, png, jpg, jpeg, svs, ndpi, qptiff, scn, bif, zarr, ozx, zarr.zip, nd2, czi, lif"
+ENDINGS = (
+    ".tif, .tiff, .btf, .tf8, .png, .jpg, .jpeg, .svs, .ndpi, .qptiff, .scn, .bif, .zarr, .ozx, .zarr.zip, .nd2, .czi"
+    " or .lif"
+)
+
+
 def make(root: Path, *names: str) -> Path:
     for name in names:
         path = root / name
@@ -59,8 +66,25 @@ def test_files_keep_the_order_in_which_they_are_given(tmp_path: Path) -> None:
 
 def test_hidden_files_and_results_are_passed_over(tmp_path: Path) -> None:
     make(tmp_path, "a.tif", ".b.tif", "._a.tif", ".cache/c.tif", "out/run.json", "out/.cellfleet/x", "out/a_labels.tif")
-    make(tmp_path, "half/run.json", "half/a.tif", "image.zarr/0.tif")
+    make(tmp_path, "half/run.json", "half/a.tif")
     assert names(tmp_path) == ["a.tif", "half/a.tif"]
+
+
+def test_a_zarr_folder_is_one_image_and_not_searched(tmp_path: Path) -> None:
+    make(tmp_path, "image.ome.zarr/0/0.tif", "a.tif")
+    assert names(tmp_path) == names(tmp_path / "a.tif", tmp_path / "image.ome.zarr") == ["a.tif", "image.ome.zarr"]
+    with pytest.raises(InputError, match=r"image.ome.zarr: .*\[E141\]"):
+        open_image(find_images([tmp_path])[1])
+
+
+def test_files_that_cannot_be_listed_fail_by_name(tmp_path: Path) -> None:
+    for name in ("a.nd2", "b.czi", "c.lif", "d.zip"):
+        (tmp_path / name).write_bytes(b"nonsense" * 99)
+    found = find_images([tmp_path, tmp_path / "d.zip"])
+    assert [source.name for source in found] == ["a.nd2", "b.czi", "c.lif", "d.zip"]
+    for source in found:
+        with pytest.raises(InputError, match=rf"{source.name}: .*\[E1\d\d\]"):
+            open_image(source)
 
 
 def test_an_image_counts_once(tmp_path: Path) -> None:
@@ -95,7 +119,7 @@ def test_what_cannot_be_read_is_listed_to_fail_by_name(tmp_path: Path, monkeypat
 
     assert [source.name for source in found] == ["a.tif", "broken.tif", "locked"]
     with pytest.raises(InputError, match=r"locked: cannot be opened: permission denied.*\[E104\]"):
-        open_image(found[2].path, name=found[2].name)
+        open_image(found[2])
 
 
 def test_equal_names_get_their_folder_in_front(tmp_path: Path) -> None:
@@ -106,9 +130,9 @@ def test_equal_names_get_their_folder_in_front(tmp_path: Path) -> None:
 
 
 def test_names_stay_apart_when_they_are_made_printable(tmp_path: Path) -> None:
-    make(tmp_path, "a%0Ab.tif", "a\nb.tif")
-    assert sorted(names(tmp_path)) == ["a%0Ab.tif", "a%0Ab~2.tif"]
-    assert len({source.path for source in find_images([tmp_path])}) == 2
+    make(tmp_path, "a%0Ab.tif", "a\nb.tif", "a%0Ab~2.tif")
+    assert sorted(names(tmp_path)) == ["a%0Ab.tif", "a%0Ab~2.tif", "a%0Ab~3.tif"]
+    assert len({source.path for source in find_images([tmp_path])}) == 3
 
 
 @given(st.text(st.characters(exclude_characters="/\0"), min_size=1) | st.binary(min_size=1).map(os.fsdecode))
@@ -141,7 +165,7 @@ def test_printable(name: str, shown: str) -> None:
 def test_nothing_found_says_what_is_there(tmp_path: Path) -> None:
     make(tmp_path / "plates", *(f"{i}.txt" for i in range(3)), "x/y.csv", "README", ".hidden.tif")
     assert refusal(tmp_path / "plates") == (
-        f"No images in {tmp_path}/plates/ (looked for tif, tiff, btf, tf8, png, jpg, jpeg; 3 files end in .txt,"
+        f"No images in {tmp_path}/plates/ (looked for {LOOKED_FOR}; 3 files end in .txt,"
         " 1 file without an ending, 1 file ends in .csv). Give another folder, or the files themselves. [E101]"
     )
 
@@ -149,7 +173,7 @@ def test_nothing_found_says_what_is_there(tmp_path: Path) -> None:
 def test_nothing_found_in_an_empty_folder_or_in_results(tmp_path: Path) -> None:
     make(tmp_path, "out/run.json", "out/.cellfleet/x", "out/a_labels.tif")
     (tmp_path / "empty").mkdir()
-    assert "jpeg; there are no files)." in refusal(tmp_path / "empty")
+    assert f"{LOOKED_FOR}; there are no files)." in refusal(tmp_path / "empty")
     assert refusal(tmp_path / "out") == (
         f"{tmp_path}/out: this folder holds results of cellfleet, which are not segmented again."
         " Give the folder of the images. [E101]"
@@ -171,36 +195,28 @@ def test_path_that_is_like_nothing(tmp_path: Path) -> None:
     assert refusal(tmp_path / "q" / "r") == f"{tmp_path}/q/r: there is no such file or folder. Check the path. [E102]"
 
 
-def test_pattern_that_the_shell_did_not_expand(tmp_path: Path) -> None:
+def test_pattern_that_nothing_fits(tmp_path: Path) -> None:
     assert refusal(tmp_path / "*.tif") == (
-        f"{tmp_path}/*.tif: no file fits this pattern."
-        " Patterns are the shell's business: write them without quotes, or give the folder. [E102]"
+        f"{tmp_path}/*.tif: no image fits this pattern."
+        " Check the folder and the ending; ** stands for any number of folders. [E102]"
     )
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("x.czi", "a Zeiss CZI file is not read in this version. Export it as OME-TIFF, for example with Fiji."),
-        ("x.zip", "a zip archive is not read in this version. Unpack it and give the folder."),
         (
             "x.gif",
             "files ending in '.gif' are not read."
-            " Give files ending in .tif, .tiff, .btf, .tf8, .png, .jpg or .jpeg; if it is one of these, rename it.",
+            f" Give files ending in {ENDINGS}; if it is one of these, rename it.",
         ),
         (
             "x",
             "its name has no ending that tells an image."
-            " Give files ending in .tif, .tiff, .btf, .tf8, .png, .jpg or .jpeg; if it is one of these, rename it.",
+            f" Give files ending in {ENDINGS}; if it is one of these, rename it.",
         ),
     ],
 )
 def test_file_of_another_format(tmp_path: Path, name: str, told: str) -> None:
     make(tmp_path, name)
     assert refusal(tmp_path / name) == f"{tmp_path}/{name}: {told} [E103]"
-
-
-def test_ome_zarr_folder_and_addresses(tmp_path: Path) -> None:
-    make(tmp_path, "x.ome.zarr/zarr.json")
-    assert "an OME-Zarr image is not read in this version. Export it as OME-TIFF" in refusal(tmp_path / "x.ome.zarr")
-    assert "addresses (s3:) are not read in this version." in refusal(Path("s3://lab/plates"))

@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -51,7 +51,7 @@ _heard: ContextVar[list[logging.LogRecord] | None] = ContextVar("_heard", defaul
 
 @contextmanager
 def decoding(
-    path: str | Path, name: str, kind: str, *, part: Part, place: str = ""
+    path: str | Path, name: str, kind: str, *, part: Part, place: Callable[[], str] = str
 ) -> Iterator[list[logging.LogRecord]]:
     """Run library calls on a file; failures become InputError, log records are collected instead of shown.
 
@@ -60,7 +60,7 @@ def decoding(
         name: The image, for messages.
         kind: What the file is, ``TIFF``.
         part: What the block reads: a failure is put down to it.
-        place: Which of the pixels, for messages: `` at x=0, y=256``; empty where it is all of them.
+        place: Says which of the pixels, for messages: `` at x=0, y=256``; empty where it is all of them.
 
     Yields:
         The warnings and errors that the library logs, growing while the block runs.
@@ -78,7 +78,7 @@ def decoding(
     except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
         raise unsupported_codec(name, "by a codec that is not installed") from error
     except DAMAGE as error:
-        _raise_damaged(error, name, kind, part, place)
+        _raise_damaged(error, name, kind, part, place())
     finally:
         _heard.reset(token)
 

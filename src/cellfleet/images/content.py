@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from cellfleet.errors import InputError
+from cellfleet.images.border import unopened
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -59,6 +64,27 @@ class SharedContent:
                 weakref.finalize(self, self._file.close)
                 self._size = self._file.seek(0, io.SEEK_END)
         return window(self._file, 0, self._size, lock=self._lock)
+
+
+def check_file(path: str | Path, name: str) -> None:
+    """Refuse a path that is no file: a pipe would be waited for without end.
+
+    Raises:
+        InputError: E104, it cannot be opened.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # a folder that may not be searched fails for that reason
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_a_file(status.st_mode, name)
+    except OSError as error:
+        raise unopened(path, name, error) from error
+
+
+def _not_a_file(mode: int, name: str) -> InputError:
+    what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+    return InputError("E104", f"cannot be opened: it is {what}", where=name, action="Give an image file")
 
 
 def window(file: BinaryIO, start: int, size: int, *, lock: threading.Lock | None = None) -> BinaryIO:

@@ -1,6 +1,6 @@
-"""Find the images that the user means: files as given, folders searched to the bottom, each image once.
+"""Find the images that the user means: files, folders, patterns, archives, addresses; each once, each with a name.
 
-Results of earlier runs and hidden files are passed over. Opens no image.
+How they are searched is in `search.py`. Opens no image.
 """
 
 from __future__ import annotations
@@ -9,184 +9,161 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from cellfleet.errors import InputError
+from cellfleet.images import formats
+from cellfleet.images.archive import list_members
 from cellfleet.images.names import printable
+from cellfleet.images.search import (
+    MAGIC,
+    Found,
+    Root,
+    is_result_folder,
+    search_address,
+    search_file,
+    search_folder,
+    search_pattern,
+)
 from cellfleet.images.source import Source
+from cellfleet.stores.url import is_url, local_path
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
-"""What is looked for in folders, in any case."""
-LATER = {
-    ".zip": "zip archive",
-    ".zarr": "OME-Zarr image",
-    ".czi": "Zeiss CZI file",
-    ".nd2": "Nikon ND2 file",
-    ".lif": "Leica LIF file",
-    ".svs": "whole-slide image",
-    ".ndpi": "whole-slide image",
-    ".qptiff": "whole-slide image",
-}
-"""Formats that later versions read; refused here with a way out."""
+__all__ = ["Source", "find_images"]
 
 
-@dataclass(frozen=True)
-class _Root:
-    """What one input brought: `folder` is what names are relative to."""
+def find_images(inputs: Sequence[str | Path]) -> list[Source]:
+    """List the images of files, folders, patterns, archives and addresses, in the order of `inputs`.
 
-    folder: Path
-    found: tuple[tuple[Path, str], ...]
-
-
-def find_images(inputs: Sequence[Path]) -> list[Source]:
-    """List the images of files and folders, in the order of `inputs`, within a folder sorted by name.
-
-    A file counts once, however often it is met. Where two inputs have an image of the same relative name, the
-    names of both get their folder's name in front. Folders that may not be read are listed as sources, so that
-    they fail by name when they are opened instead of missing silently.
+    Within a folder, pattern or archive they are sorted by name. A file counts once, however often it is met. Where two
+    inputs have an image of the same relative name, the names of both get their folder's name in front. What may not
+    be read is listed all the same, so that it fails by name when it is opened instead of missing silently.
 
     Raises:
-        InputError: E101 (nothing found), E102 (no such path), E103 (not a format that is read).
+        InputError: E101 (nothing found), E102 (no such path), E103 (not a format that is read), E15x (an address
+            cannot be listed).
     """
-    met: set[Path] = set()
-    roots = [_search(Path(given), met) for given in inputs]
-    sources = _named(roots)
+    given = [_as_given(text) for text in inputs]
+    sources = _named(_each_once([_search(text) for text in given]))
     if not sources:
-        raise _nothing_found([Path(given) for given in inputs])
+        raise _nothing_found(given)
     return sources
 
 
-def _search(given: Path, met: set[Path]) -> _Root:
-    if given.suffix.lower() == ".zarr" or not given.is_dir():
-        _check_file(given)
-        folder = Path(os.path.realpath(given.parent))
-        place = folder / given.name
-        found = () if place in met else ((given, given.name),)
-        met.add(place)
-        return _Root(folder, found)
-    files = sorted(_walk(given, "", set()), key=lambda item: item[1])
-    folder = Path(os.path.realpath(given))
-    places = {path.parent: Path(os.path.realpath(path.parent)) for path, _ in files}
-    new = []
-    for path, name in files:
-        place = places[path.parent] / path.name
-        if place not in met:
-            met.add(place)
-            new.append((path, name))
-    return _Root(folder, tuple(new))
+def _as_given(text: str | Path) -> str:
+    """Return the text of an input; `Path` takes one of the slashes of an address."""
+    given = str(text)
+    if isinstance(text, Path) and not os.path.lexists(text):
+        given = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])", r"\1://", given)
+    path = local_path(given) if is_url(given) else None
+    return given if path is None else str(path)
 
 
-def _walk(folder: Path, prefix: str, above: set[str]) -> Iterator[tuple[Path, str]]:
-    """Yield (path, relative name) of image files; links to folders are followed, save in a circle."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        with os.scandir(folder) as scan:
-            entries = {entry.name: entry for entry in scan}
-    except OSError:
-        yield folder, prefix.rstrip("/") or folder.resolve().name
-        return
-    if _is_result_folder(entries):
-        return
-    for name, entry in entries.items():
-        if name.startswith("."):
-            continue
-        if _is_folder(entry):
-            if not name.lower().endswith(".zarr"):
-                yield from _walk(folder / name, f"{prefix}{name}/", above | {real})
-        elif Path(name).suffix.lower() in SUFFIXES:
-            yield folder / name, prefix + name
+def _search(given: str) -> Root:
+    if is_url(given):
+        return search_address(given)
+    if os.path.isdir(given) and not formats.is_zarr(given.rstrip("/" + os.sep)):
+        return search_folder(given)
+    if MAGIC.search(given) and not os.path.lexists(given):
+        return _fitting(given)
+    _check_file(Path(given))
+    return search_file(given.rstrip("/" + os.sep))
 
 
-def _is_result_folder(names: Container[str]) -> bool:
-    return "run.json" in names and ".cellfleet" in names
+def _fitting(given: str) -> Root:
+    root = search_pattern(given)
+    if not root.found:
+        raise InputError(
+            "E102",
+            "no image fits this pattern",
+            where=printable(given),
+            action="Check the folder and the ending; ** stands for any number of folders",
+        )
+    return root
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself: fails by name when it is opened
-        return False
+def _each_once(roots: Sequence[Root]) -> list[Root]:
+    met: set[tuple[str, str]] = set()
+    real: dict[str, str] = {}
+    kept = []
+    for root in roots:
+        new = []
+        for image in root.found:
+            place = (_real(image.path, real), image.inside)
+            if place not in met:
+                met.add(place)
+                new.append(image)
+        kept.append(Root(root.folder, tuple(new)))
+    return kept
 
 
-def _named(roots: Sequence[_Root]) -> list[Source]:
+def _real(path: str, known: dict[str, str]) -> str:
+    """Return the path with links in its folder resolved, not its own; `known` holds the folders met before."""
+    if is_url(path):
+        return path
+    folder, name = os.path.split(path)
+    if folder not in known:
+        known[folder] = os.path.realpath(folder)
+    return os.path.join(known[folder], name)
+
+
+def _named(roots: Sequence[Root]) -> list[Source]:
     """Give every image a unique name, with as much of its root's path as that takes."""
     depths = dict.fromkeys((root.folder for root in roots), 0)
     while True:
         named = [
-            (path, printable("/".join((*_last(root.folder, depths[root.folder]), name))), root.folder)
+            (image, printable("/".join((*_last(root.folder, depths[root.folder]), image.name))), root.folder)
             for root in roots
-            for path, name in root.found
+            for image in root.found
         ]
         counts = Counter(name for _, name, _ in named)
         folders = {folder for _, name, folder in named if counts[name] > 1}
-        longer = [folder for folder in folders if depths[folder] < len(folder.parts) - 1]
+        longer = [folder for folder in folders if depths[folder] < len(folder) - 1]
         if not longer or len(folders) < 2:
-            return _distinct([Source(str(path), name) for path, name, _ in named])
+            return _distinct([(image, name) for image, name, _ in named])
         for folder in longer:
             depths[folder] += 1
 
 
-def _last(folder: Path, count: int) -> tuple[str, ...]:
-    return folder.parts[len(folder.parts) - count :]
+def _last(folder: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return folder[len(folder) - count :]
 
 
-def _distinct(sources: list[Source]) -> list[Source]:
-    """Tell apart names that only `printable` made equal."""
+def _distinct(named: Sequence[tuple[Found, str]]) -> list[Source]:
+    """Tell apart names that only `printable` made equal, or an archive with odd names."""
+    taken = {name for _, name in named}
     seen: Counter[str] = Counter()
     distinct = []
-    for source in sources:
-        seen[source.name] += 1
-        stem, dot, suffix = source.name.rpartition(".")
-        repeated = seen[source.name] > 1
-        distinct.append(Source(source.path, f"{stem}~{seen[source.name]}{dot}{suffix}") if repeated else source)
+    for image, name in named:
+        unique = name
+        seen[name] += 1
+        if seen[name] > 1:
+            stem, dot, suffix = name.rpartition(".")
+            while unique in taken:
+                unique = f"{stem}~{seen[name]}{dot}{suffix}"
+                seen[name] += unique in taken
+            taken.add(unique)
+        distinct.append(Source(image.path, unique, image.inside))
     return distinct
 
 
 def _check_file(given: Path) -> None:
     """Refuse a path that is not there or has a suffix that is not read."""
     where = printable(str(given))
-    url = re.match(r"([a-z][a-z0-9+.-]+):[/\\]", str(given), re.IGNORECASE)
-    if url and not given.exists():
-        raise InputError(
-            "E103",
-            f"addresses ({url[1]}:) are not read in this version",
-            where=where,
-            action="Copy the images to a local folder and give that",
-        )
     if not os.path.lexists(given):
         raise _missing(given, where)
+    if formats.is_image(given.name) or formats.is_archive(given.name):
+        return
     suffix = given.suffix.lower()
-    if suffix in LATER:
-        article = "an" if LATER[suffix].startswith("O") else "a"
-        raise InputError(
-            "E103",
-            f"{article} {LATER[suffix]} is not read in this version",
-            where=where,
-            action="Unpack it and give the folder"
-            if suffix == ".zip"
-            else "Export it as OME-TIFF, for example with Fiji",
-        )
-    if suffix not in SUFFIXES:
-        raise InputError(
-            "E103",
-            f"files ending in {suffix!r} are not read" if suffix else "its name has no ending that tells an image",
-            where=where,
-            action=f"Give files ending in {_listed(SUFFIXES)}; if it is one of these, rename it",
-        )
+    raise InputError(
+        "E103",
+        f"files ending in {suffix!r} are not read" if suffix else "its name has no ending that tells an image",
+        where=where,
+        action=f"Give files ending in {_listed(formats.IMAGE_SUFFIXES)}; if it is one of these, rename it",
+    )
 
 
 def _missing(given: Path, where: str) -> InputError:
-    if re.search(r"[*?\[]", given.name):
-        return InputError(
-            "E102",
-            "no file fits this pattern",
-            where=where,
-            action="Patterns are the shell's business: write them without quotes, or give the folder",
-        )
     parent, wrong = given.parent, given.name
     while not parent.is_dir() and parent != parent.parent:
         parent, wrong = parent.parent, parent.name
@@ -198,29 +175,31 @@ def _missing(given: Path, where: str) -> InputError:
     return InputError("E102", f"there is no such file or folder{meant}", where=where, action="Check the path")
 
 
-def _nothing_found(inputs: Sequence[Path]) -> InputError:
+def _nothing_found(inputs: Sequence[str]) -> InputError:
     if not inputs:
         return InputError("E101", "No input was given", action="Give image files or folders")
     for given in inputs:
-        if given.is_dir() and _is_result_folder(os.listdir(given)):
+        if os.path.isdir(given) and is_result_folder(os.listdir(given)):
             return InputError(
                 "E101",
                 "this folder holds results of cellfleet, which are not segmented again",
-                where=printable(str(given)),
+                where=printable(given),
                 action="Give the folder of the images",
             )
-    shown = ", ".join(f"{printable(str(given)).rstrip('/')}/" for given in inputs)
-    looked_for = ", ".join(suffix.lstrip(".") for suffix in SUFFIXES)
+    shown = ", ".join(printable(given).rstrip("/") + "/" * (not formats.is_archive(given)) for given in inputs)
+    looked_for = ", ".join(suffix.lstrip(".") for suffix in formats.IMAGE_SUFFIXES)
+    there = "" if any(map(is_url, inputs)) else f"; {_census(inputs)}"
     return InputError(
         "E101",
-        f"No images in {shown} (looked for {looked_for}; {_census(inputs)})",
+        f"No images in {shown} (looked for {looked_for}{there})",
         action="Give another folder, or the files themselves",
     )
 
 
-def _census(inputs: Sequence[Path]) -> str:
-    """Say what is in the folders instead."""
+def _census(inputs: Sequence[str]) -> str:
+    """Say what is in the folders and archives instead."""
     names = [name for given in inputs for _, _, files in os.walk(given) for name in files]
+    names += [name for given in inputs if formats.is_archive(given) for name in list_members(given)]
     endings = Counter(Path(name).suffix.lower() for name in names if not name.startswith("."))
     if not endings:
         return "there are no files"

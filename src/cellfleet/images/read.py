@@ -7,23 +7,27 @@ pictures (see `assemble.py`). Knows no models and no results.
 from __future__ import annotations
 
 import os
-import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cellfleet.errors import ImageError, InputError
+from cellfleet.errors import ImageError, InputError, Notice
+from cellfleet.images import formats
+from cellfleet.images.archive import count_members, list_members, member_content
 from cellfleet.images.assemble import assemble
-from cellfleet.images.border import decoding, unopened
+from cellfleet.images.border import reading
 from cellfleet.images.chunks import ChunkCache
-from cellfleet.images.content import Content, FileContent
+from cellfleet.images.content import Content, FileContent, SharedContent, check_file
 from cellfleet.images.image import Image
 from cellfleet.images.names import printable
 from cellfleet.images.picture import JPEG_MAGIC, PNG_MAGIC, read_picture_header
 from cellfleet.images.source import Source
 from cellfleet.images.stored import Stored, check_dtype
 from cellfleet.images.tiff import read_tiff_header
+from cellfleet.stores.remote import open_remote
+from cellfleet.stores.url import is_url, without_secrets
 
 TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 """Classic and BigTIFF, little and big endian."""
@@ -77,25 +81,38 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
     return assemble(stored, name, axes)
 
 
-def check_file(path: str | Path, name: str) -> None:
-    """Refuse a path that is no file: a pipe would be waited for without end.
-
-    Raises:
-        InputError: E104, it cannot be opened.
-    """
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            os.scandir(path).close()  # a folder that may not be searched fails for that reason
-        if not stat.S_ISREG(status.st_mode):
-            raise _not_a_file(status.st_mode, name)
-    except OSError as error:
-        raise unopened(path, name, error) from error
-
-
 def _read_header(source: Source, name: str, cache: ChunkCache) -> Stored:
-    content = _content(source, name)
-    with decoding(content.path, name, "", part="header"), content.open() as file:
+    file_name = os.path.basename(without_secrets(source.path).rstrip("/"))
+    if formats.holds_several(file_name):
+        return formats.read_several_header(source, name, file_name)
+    if formats.is_archive(file_name):
+        return _read_member_header(source, name, cache)
+    if is_url(source.path):
+        return _read_file_header(SharedContent(source.path, lambda: open_remote(source.path)), name, cache)
+    check_file(source.path, name)
+    return _read_file_header(FileContent(source.path), name, cache)
+
+
+def _read_member_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+    if not source.inside:
+        list_members(source.path)  # tells why it could not be listed
+    if formats.is_archive(source.inside) or formats.holds_several(source.inside):
+        raise InputError(
+            "E133",
+            "is of a format that is not read inside a zip archive",
+            where=name,
+            action="Unpack the archive and give the folder",
+        )
+    stored = _read_file_header(member_content(source.path, source.inside, name), name, cache)
+    copies = count_members(source.path, source.inside)
+    if copies == 1:
+        return stored
+    told = Notice("W130", f"The archive holds {copies} files of this name; only the last is read")
+    return replace(stored, notices=(told, *stored.notices))
+
+
+def _read_file_header(content: Content, name: str, cache: ChunkCache) -> Stored:
+    with reading(content.path, name), content.open() as file:
         magic = file.read(8)
     if not magic:
         raise InputError("E105", "the file is empty (0 bytes)", where=name, action="Copy or export it again")
@@ -111,16 +128,6 @@ def _read_header(source: Source, name: str, cache: ChunkCache) -> Stored:
         where=name,
         action="Export the image again as TIFF; renaming a file does not convert it",
     )
-
-
-def _content(source: Source, name: str) -> Content:
-    check_file(source.path, name)
-    return FileContent(source.path)
-
-
-def _not_a_file(mode: int, name: str) -> InputError:
-    what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
-    return InputError("E104", f"cannot be opened: it is {what}", where=name, action="Give an image file")
 
 
 def _shown(magic: bytes) -> str:

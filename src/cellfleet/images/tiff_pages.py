@@ -104,9 +104,10 @@ class PageReader:
     def _read_pieces(self, file: BinaryIO, page: Page, box: Box) -> NDArray[np.generic]:
         pixels = np.empty(lengths(box), self._dtype)
         whole = pixels.shape == self.shape
+        strides = [math.prod(self._grid[i + 1 :]) for i in range(len(box))]
         for cuts in itertools.product(*map(_cuts, box, self._piece)):
             target = tuple(cut.target for cut in cuts)
-            number = int(np.ravel_multi_index([cut.at for cut in cuts], self._grid))
+            number = sum(cut.at * stride for cut, stride in zip(cuts, strides, strict=True))
             if not page.counts[number]:
                 pixels[target] = self._keyframe.nodata
                 continue
@@ -122,11 +123,11 @@ class PageReader:
         """Return strip or tile `number` as (depth, rows, columns, interleaved samples)."""
         data = self._exactly(file, int(page.offsets[number]), int(page.counts[number]))
         tables = {"jpegtables": page.jpeg_tables, "jpegheader": self._keyframe.jpegheader}
-        place = self._place(page, number)
+        place = functools.partial(self._place, page, number)
         with decoding(self._content.path, self._name, "TIFF", part="pixels", place=place) as records:
             piece, *_ = self._keyframe.decode(data, number, **tables)
         if piece is None or any(record.levelno >= logging.WARNING for record in records):
-            raise damaged(self._name, "TIFF", f"its pixels{place} cannot be unpacked")
+            raise damaged(self._name, "TIFF", f"its pixels{place()} cannot be unpacked")
         return piece
 
     def _place(self, page: Page, number: int) -> str:
