@@ -2,7 +2,7 @@
  *
  * A label image is read as runs: stretches of one label in one row. Sums over a run have closed forms, so shapes cost
  * little more than reading the labels. Coordinates count from the object's first pixel, which keeps sums small and
- * exact.
+ * exact, and the same wherever the label image was cut out.
  */
 #include "measure.h"
 
@@ -11,13 +11,6 @@
 #include <string.h>
 
 #include "hull.h"
-
-CF_CLONES
-uint32_t largest_label(const uint32_t *labels, size_t size) {
-    uint32_t largest = 0;
-    for (size_t i = 0; i < size; i++) largest = labels[i] > largest ? labels[i] : largest;
-    return largest;
-}
 
 /* The next run at or after x: sets `from` and returns its end, or 0 at the end of the row. Background is skipped. */
 CF_INLINE size_t next_run(const uint32_t *row, size_t width, size_t x, size_t *from) {
@@ -62,16 +55,16 @@ static void collect_moments(const LabelImage *image, Moments *moments) {
     }
 }
 
-static void write_moments(const Moments *m, double *row) {
+static void write_moments(const LabelImage *image, const Moments *m, double *row) {
     memset(row, 0, SHAPE_COLUMNS * sizeof *row);
     if (m->area == 0) return;
     row[SHAPE_AREA] = m->area;
-    row[SHAPE_Y] = (double)m->y + m->sum_y / m->area;
-    row[SHAPE_X] = (double)m->x + m->sum_x / m->area;
-    row[SHAPE_Y_MIN] = (double)m->y;
-    row[SHAPE_X_MIN] = (double)m->x_min;
-    row[SHAPE_Y_MAX] = (double)(m->y_last + 1);
-    row[SHAPE_X_MAX] = (double)m->x_max;
+    row[SHAPE_Y] = (double)(image->y + m->y) + m->sum_y / m->area;
+    row[SHAPE_X] = (double)(image->x + m->x) + m->sum_x / m->area;
+    row[SHAPE_Y_MIN] = (double)(image->y + m->y);
+    row[SHAPE_X_MIN] = (double)(image->x + m->x_min);
+    row[SHAPE_Y_MAX] = (double)(image->y + m->y_last + 1);
+    row[SHAPE_X_MAX] = (double)(image->x + m->x_max);
     /* Differences of whole numbers: exact zeros stay zero, which the orientation of symmetric objects hangs on. */
     const double n = m->area, square = n * n;
     row[SHAPE_VAR_YY] = (n * m->sum_yy - m->sum_y * m->sum_y) / square;
@@ -178,7 +171,8 @@ static void collect_extents(const LabelImage *image, const double *rows, const s
         size_t from = 0, to = 0;
         while ((to = next_run(row, image->width, to, &from)) != 0) {
             const size_t k = row[from] - 1;
-            Extent *extent = &extents[start[k] + y - (size_t)rows[k * SHAPE_COLUMNS + SHAPE_Y_MIN]];
+            const size_t first = (size_t)rows[k * SHAPE_COLUMNS + SHAPE_Y_MIN] - image->y;
+            Extent *extent = &extents[start[k] + y - first];
             if ((int64_t)from < extent->left) extent->left = (int64_t)from;
             extent->right = (int64_t)to - 1;
         }
@@ -219,7 +213,7 @@ cf_status measure_shapes(const LabelImage *image, double *rows) {
     Moments *moments = calloc(image->count, sizeof *moments);
     if (!moments) return CF_NO_MEMORY;
     collect_moments(image, moments);
-    for (size_t k = 0; k < image->count; k++) write_moments(&moments[k], rows + k * SHAPE_COLUMNS);
+    for (size_t k = 0; k < image->count; k++) write_moments(image, &moments[k], rows + k * SHAPE_COLUMNS);
     free(moments);
     if (measure_perimeters(image, rows) != CF_OK) return CF_NO_MEMORY;
     return measure_hulls(image, rows);

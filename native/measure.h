@@ -9,9 +9,11 @@ typedef struct {
     const uint32_t *labels; /* height * width, every value at most `count` */
     size_t height, width;
     size_t count;
+    size_t y, x; /* place of the first pixel in the whole image */
 } LabelImage;
 
-/* Columns of a row of shape results; centroid and moments in pixels, variances about the centroid. */
+/* Columns of a row of shape results; centroid and moments in pixels, variances about the centroid. A row depends on the
+ * object's own pixels and their places in the whole image alone. */
 enum {
     SHAPE_AREA,
     SHAPE_Y,
@@ -29,8 +31,6 @@ enum {
 };
 
 enum { INTENSITY_MEAN, INTENSITY_STD, INTENSITY_MIN, INTENSITY_MAX, INTENSITY_SUM, INTENSITY_COLUMNS };
-
-uint32_t largest_label(const uint32_t *labels, size_t size);
 
 /* `rows` has count * SHAPE_COLUMNS values; row k is label k + 1; an absent label has area 0 and nothing else. */
 cf_status measure_shapes(const LabelImage *image, double *rows);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "labels.h"
 #include "measure.h"
 #include "resample.h"
 #include "watershed.h"
@@ -159,8 +160,10 @@ static size_t pixel_count(const Py_buffer *view) { return (size_t)view->shape[0]
 
 /* The labels with their largest value, so that no kernel can write beyond its rows. */
 static LabelImage label_image(const Py_buffer *view) {
-    const LabelImage image = {view->buf, (size_t)view->shape[0], (size_t)view->shape[1],
-                              largest_label(view->buf, pixel_count(view))};
+    LabelImage image = {.labels = view->buf, .height = (size_t)view->shape[0], .width = (size_t)view->shape[1]};
+    PyThreadState *thread = PyEval_SaveThread();
+    image.count = largest_label(view->buf, pixel_count(view));
+    PyEval_RestoreThread(thread);
     return image;
 }
 
@@ -172,13 +175,24 @@ static PyObject *new_table(size_t rows, size_t columns, double **values) {
     return table;
 }
 
-PyDoc_STRVAR(shapes_doc, "measure_shapes(labels) -> bytes\n\nRows of doubles, one per label 1 … max (native/measure.h).");
+PyDoc_STRVAR(shapes_doc,
+             "measure_shapes(labels, y, x) -> bytes\n\n"
+             "Rows of doubles, one per label 1 … max (native/measure.h). The first pixel stands at (y, x).");
 
-static PyObject *py_shapes(PyObject *module, PyObject *labels) {
+static PyObject *py_shapes(PyObject *module, PyObject *args) {
     (void)module;
+    PyObject *labels;
+    Py_ssize_t y, x;
     Py_buffer view;
+    if (!PyArg_ParseTuple(args, "Onn", &labels, &y, &x)) return NULL;
+    if (y < 0 || x < 0) {
+        PyErr_SetString(PyExc_ValueError, "places must not be negative");
+        return NULL;
+    }
     if (!get_buffer(labels, "labels", "IL", 4, 2, 0, &view)) return NULL;
-    const LabelImage image = label_image(&view);
+    LabelImage image = label_image(&view);
+    image.y = (size_t)y;
+    image.x = (size_t)x;
     double *rows = NULL;
     PyObject *table = new_table(image.count, SHAPE_COLUMNS, &rows);
     if (table) {
@@ -280,11 +294,67 @@ static PyObject *py_resample(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* ---- labels ----------------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(first_doc,
+             "first_pixels(labels, count) -> bytes\n\n"
+             "Linear index (native int64) of the first pixel of every label 1 … count; -1 where there is none.");
+
+static PyObject *py_first(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *labels;
+    Py_ssize_t count;
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "On", &labels, &count)) return NULL;
+    if (count < 0 || count > PY_SSIZE_T_MAX / (Py_ssize_t)sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "count must be that of labels");
+        return NULL;
+    }
+    if (!get_buffer(labels, "labels", "IL", 4, 2, 0, &view)) return NULL;
+    PyObject *result = PyBytes_FromStringAndSize(NULL, count * (Py_ssize_t)sizeof(int64_t));
+    if (result) {
+        int64_t *first = (int64_t *)PyBytes_AsString(result);
+        PyThreadState *thread = PyEval_SaveThread();
+        first_pixels(view.buf, pixel_count(&view), (size_t)count, first);
+        PyEval_RestoreThread(thread);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
+PyDoc_STRVAR(relabel_doc,
+             "relabel(labels, numbers, out)\n\n"
+             "out = numbers[labels], all of them uint32; 0 for labels that `numbers` is too short for.");
+
+static PyObject *py_relabel(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *objects[3], *result = NULL;
+    Py_buffer labels, numbers, out;
+    if (!PyArg_ParseTuple(args, "OOO", &objects[0], &objects[1], &objects[2])) return NULL;
+    if (!get_buffer(objects[0], "labels", "IL", 4, 2, 0, &labels)) return NULL;
+    if (get_buffer(objects[1], "numbers", "IL", 4, 1, 0, &numbers)) {
+        if (get_buffer(objects[2], "out", "IL", 4, 2, PyBUF_WRITABLE, &out)) {
+            if (same_shape(&labels, &out, "out")) {
+                PyThreadState *thread = PyEval_SaveThread();
+                relabel(labels.buf, pixel_count(&labels), numbers.buf, (size_t)numbers.shape[0], out.buf);
+                PyEval_RestoreThread(thread);
+                result = Py_NewRef(Py_None);
+            }
+            PyBuffer_Release(&out);
+        }
+        PyBuffer_Release(&numbers);
+    }
+    PyBuffer_Release(&labels);
+    return result;
+}
+
 static PyMethodDef METHODS[] = {
     {"deep_watershed", py_watershed, METH_VARARGS, watershed_doc},
     {"resample", py_resample, METH_VARARGS, resample_doc},
-    {"measure_shapes", py_shapes, METH_O, shapes_doc},
+    {"measure_shapes", py_shapes, METH_VARARGS, shapes_doc},
     {"measure_intensity", py_intensity, METH_VARARGS, intensity_doc},
+    {"first_pixels", py_first, METH_VARARGS, first_doc},
+    {"relabel", py_relabel, METH_VARARGS, relabel_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import regionprops_table
 
-from cellfleet.pipeline.measure import measure
+from cellfleet.pipeline.measure import first_pixels, measure, relabelled
 
 SHAPES = {
     "y_px": "centroid-0",
@@ -158,3 +158,62 @@ def test_labels_far_apart_need_no_memory_between_them() -> None:
 def test_images_without_pixels(shape: tuple[int, int]) -> None:
     table = measure(np.zeros(shape, np.uint32), np.zeros((1, *shape), np.uint8), ["a"], None)
     assert table["label"].shape == (0,)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    label_images(),
+    st.sampled_from(["u1", "i4", "f4", "f8"]),
+    st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)),
+    st.sampled_from([(0, 0), (7, 300_000), (5_000_000_000, 3)]),
+    st.integers(0, 99),
+)
+def test_a_row_depends_on_the_objects_own_pixels_and_place_alone(
+    labels: NDArray[np.uint32], dtype: str, around: tuple[int, int, int, int], corner: tuple[int, int], seed: int
+) -> None:
+    """To the last bit: whatever surrounds it, and wherever the piece was cut out."""
+    top, left, bottom, right = around
+    height, width = labels.shape
+    random = np.random.default_rng(seed)
+    shape = (height + top + bottom, width + left + right)
+    whole = (int(labels.max()) + 1 + random.integers(0, 9, shape)).astype(np.uint32)
+    pixels = (random.random((2, *shape)) * 100).astype(dtype)
+    inside = (slice(top, top + height), slice(left, left + width))
+    whole[inside] = np.where(labels > 0, labels, whole[inside] * random.integers(0, 2, labels.shape))
+    origin = (corner[0] + top, corner[1] + left)
+    piece = measure(labels, np.ascontiguousarray(pixels[(slice(None), *inside)]), ["a", "b"], 0.3, origin=origin)
+    table = measure(whole, pixels, ["a", "b"], 0.3, origin=corner)
+    kept = np.isin(table["label"], piece["label"])
+    assert {name: column[kept].tobytes() for name, column in table.items()} == {
+        name: column.tobytes() for name, column in piece.items()
+    }
+
+
+def test_places_count_from_the_image_that_the_piece_belongs_to() -> None:
+    labels = np.zeros((4, 5), np.uint32)
+    labels[1:3, 2:5] = 1
+    table = measure(labels, np.zeros((0, 4, 5)), [], 0.5, origin=(100, 3_000_000_000))
+    assert [table[name][0] for name in ("y_px", "x_px", "y_um")] == [101.5, 3_000_000_003, 50.75]
+    assert [table[f"{side}_px"][0] for side in ("y_min", "x_min", "y_max", "x_max")] == [
+        101,
+        3_000_000_002,
+        103,
+        3_000_000_005,
+    ]
+    assert measure(labels, np.zeros((0, 4, 5)), [], None)["solidity"] == table["solidity"] == 1
+
+
+@given(label_images(), st.integers(0, 40))
+def test_first_pixels_are_those_in_raster_order(labels: NDArray[np.uint32], count: int) -> None:
+    found = first_pixels(labels, count)
+    assert found.dtype == np.int64
+    places = [np.flatnonzero(labels == label) for label in range(1, count + 1)]
+    assert found.tolist() == [int(place[0]) if len(place) else -1 for place in places]
+
+
+@given(label_images(), st.integers(1, 40))
+def test_relabelling_looks_every_label_up_and_drops_what_has_no_number(labels: NDArray[np.uint32], count: int) -> None:
+    numbers = np.random.default_rng(0).integers(0, 2**32, count, dtype=np.uint32)
+    labels[0, 0] = 0xFFFFFFFF
+    expected = np.where(labels < count, numbers[np.minimum(labels, count - 1)], 0)
+    np.testing.assert_array_equal(relabelled(labels, numbers), expected)

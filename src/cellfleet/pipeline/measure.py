@@ -1,8 +1,9 @@
 """Labels and pixels to a table: one row per object, one column per measurement, units in the column names.
 
 Definitions are those of skimage.measure.regionprops, against which every column is tested; the sums are made in C
-(native/measure.c). Columns in µm stand beside those in px where the pixel size is known. This module knows no file
-and no table format.
+(native/measure.c). Columns in µm stand beside those in px where the pixel size is known. A row depends on the object's
+own pixels and their places alone, to the last bit: an object can be measured in any piece of the image that holds it
+whole. This module knows no file and no table format.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def measure(
     channels: NDArray[Any],
     channel_names: Sequence[str],
     microns_per_pixel: float | None,
+    origin: tuple[int, int] = (0, 0),
 ) -> Table:
     """Measure every object.
 
@@ -48,6 +50,7 @@ def measure(
         channels: (C, Y, X), any integer or floating type. NaN pixels are left out of the statistics.
         channel_names: One per channel; an empty name becomes the channel's number counted from 1.
         microns_per_pixel: Pixel size, µm; None: no columns in µm.
+        origin: Place (y, x) of the first pixel in the image that `labels` and `channels` are a piece of.
 
     Returns:
         Columns in a fixed order, one value per object, ascending label: place (pixel centres, so that the first pixel
@@ -55,7 +58,7 @@ def measure(
     """
     labels = np.ascontiguousarray(labels, np.uint32)
     names, labels = _gapless(labels)
-    shapes = _rows(_native.measure_shapes(labels), _SHAPE_COLUMNS)
+    shapes = _rows(_native.measure_shapes(labels, *origin), _SHAPE_COLUMNS)
     present = shapes["area"] > 0
     shapes = {key: values[present] for key, values in shapes.items()}
     found = np.flatnonzero(present) + 1
@@ -64,6 +67,22 @@ def measure(
     for name, pixels in zip(_unique_names(channel_names), channels, strict=True):
         table |= _intensity(labels, pixels, name, present)
     return table
+
+
+def first_pixels(labels: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
+    """Return the linear index ``y * X + x`` of the first pixel, in raster order, of each label 1…count.
+
+    −1 stands for a label that is not there; labels beyond `count` are passed over.
+    """
+    return np.frombuffer(_native.first_pixels(np.ascontiguousarray(labels, np.uint32), count), np.int64)
+
+
+def relabelled(labels: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return ``numbers[labels]``, (Y, X); 0 for labels that `numbers` is too short for."""
+    out = np.empty(labels.shape, np.uint32)
+    numbers = np.ascontiguousarray(numbers, np.uint32)
+    _native.relabel(np.ascontiguousarray(labels, np.uint32), numbers, out)
+    return out
 
 
 def _gapless(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32] | None, NDArray[np.uint32]]:
