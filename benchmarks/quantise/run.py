@@ -36,7 +36,6 @@ from benchmarks.fields import synthetic_field
 from cellfleet.evaluation.matching import match, pool
 from cellfleet.models import load_model
 from cellfleet.models.load import read_manifest
-from cellfleet.pipeline.segment import segment_plane
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
@@ -173,8 +172,7 @@ def _kept(model: onnx.ModelProto) -> Iterator[str]:
 def package_scores(package: Path, samples: list[Sample]) -> dict[str, float]:
     """Return F1 and AP at IoU 0.5 and AP averaged over 0.5…0.9, through the pipeline that users run."""
     model = load_model(package, device="cpu", threads=1)
-    roles = {role: (index,) for index, role in enumerate(model.manifest.roles)}
-    found = [segment_plane(s.pixels, roles, SegmentSpec(), None, model).labels for s in samples]
+    found = [cellfleet.segment(s.pixels, axes="CYX", model=model, threads=1).labels for s in samples]
     pooled = pool([match(labels, s.labels) for labels, s in zip(found, samples, strict=True)])
     at_half = pooled.at(0.5)
     scores = {"f1": at_half.f1, "ap": at_half.average_precision, "mean_ap": pooled.mean_average_precision}

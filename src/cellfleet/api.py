@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,18 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import Notice, UsageError
-from cellfleet.images.find import Source, find_images
+from cellfleet.images.find import find_images
 from cellfleet.images.image import Image
 from cellfleet.images.read import image_from_array, open_image
+from cellfleet.images.source import Source
+from cellfleet.inference.threads import usable_threads
 from cellfleet.models import LoadedModel, load_model
+from cellfleet.results.labelled import all_columns, read_all
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
-from cellfleet.run.names import output_names, output_stems
+from cellfleet.run.names import all_files, output_names, output_stems
+from cellfleet.run.pools import Pools
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice, require_threads
-from cellfleet.run.segment_image import Segmented, segment_image
+from cellfleet.run.resources import fair_share
+from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.place import FolderPlace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,23 +52,25 @@ class Result:
     found: Segmented
     """Everything the pipeline found; the properties below are its main parts."""
     model: LoadedModel
+    key: str
+    """Of the settings: `SegmentSpec.digest`."""
     stem: str
     """Of saved files; keeps the extension where another image of the same call has the same stem."""
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.uint32]:
         """Label image with the axes `axes`: 0 = background, 1…n one cell each."""
-        return self.found.labels
+        return read_all(self.found.labels)
 
     @property
     def axes(self) -> str:
         """Axes of `labels`: those of the image without C."""
-        return self.found.axes
+        return self.found.labels.axes
 
-    @property
+    @cached_property
     def table(self) -> pa.Table:
         """A row per cell, in the order of the labels; `.to_pandas()` where pandas is installed."""
-        return arrow_table(self.name, self.found.columns)
+        return arrow_table(self.name, all_columns(self.found.rows))
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -79,7 +88,7 @@ class Result:
             name: File name to use instead of the image's own, without or with extension.
 
         Returns:
-            Paths of the files, in the order of `formats`.
+            Paths of the files (or of the folder, for formats that are one), in the order of `formats`.
 
         Raises:
             UsageError: E014, the name leads out of the folder; E019, there is no such format.
@@ -91,18 +100,18 @@ class Result:
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
         outputs = output_names(stem, formats)
-        write_results(Path(folder), self.name, outputs, self.found, model=self.model)
-        return [Path(folder) / path for path in outputs.values()]
+        write_results(FolderPlace(Path(folder)), self.name, outputs, self.found, model=self.model, key=self.key)
+        return [Path(folder) / path for form, first in outputs.items() for path in all_files(form, first)]
 
     def __repr__(self) -> str:
-        shape = " × ".join(map(str, self.labels.shape))
-        return f"<cellfleet result {self.name}: {len(self.found.columns['label'])} cells in {shape} {self.axes}>"
+        shape = " × ".join(map(str, self.found.labels.shape))
+        return f"<cellfleet result {self.name}: {self.found.labels.count} cells in {shape} {self.axes}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: a picture with outlines, the count and the median size."""
-        diameters = self.found.diameters_px
+        diameters = np.sqrt(4 / np.pi * self.found.areas())
         size = f", median diameter {np.median(diameters):.1f} px" if len(diameters) else ""
-        picture = outline_picture(self.found.shown_pixels, self.found.contrast, self.found.shown_labels)
+        picture = outline_picture(self.found.shown_pixels(), self.found.contrast, self.found.shown_labels())
         source = base64.b64encode(picture).decode()
         name = html.escape(self.name)
         return (
@@ -124,6 +133,7 @@ class Results(Sequence[Result]):
     """Of saved files, one per source."""
     spec: SegmentSpec
     model: LoadedModel
+    pools: Pools = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -137,10 +147,10 @@ class Results(Sequence[Result]):
     def __getitem__(self, index: int | slice) -> Result | Results:
         """Segment the image at `index`; a slice gives fewer images, not yet segmented."""
         if isinstance(index, slice):
-            return Results(self.sources[index], self.stems[index], self.spec, self.model)
+            return Results(self.sources[index], self.stems[index], self.spec, self.model, self.pools)
         source = self.sources[index]
-        image = open_image(source.path, name=source.name, axes=self.spec.axes)
-        return _segmented(image, self.stems[index], self.spec, self.model)
+        image = open_image(source, axes=self.spec.axes)
+        return _segmented(image, self.stems[index], self.spec, self.model, self.pools)
 
     def __repr__(self) -> str:
         return f"<cellfleet results of {len(self)} images, computed when asked for>"
@@ -188,7 +198,7 @@ def segment(
     """Find the cells of one image or of many.
 
     Args:
-        images: Path of a file, or an array (Y, X) or with more axes: one `Result`. A folder or a list of paths: a
+        images: Path of a file, or an array (Y, X) or with more axes: one `Result`. A folder, zip or list of paths: a
             `Results`, one `Result` per image, computed in turn.
         model: Bundled name, folder of a model package, or what `load_model` returned.
         channels: Which channel the model sees, by number from 0 or by name; a dictionary role → channel or channels,
@@ -204,7 +214,7 @@ def segment(
     """
     require_threads(threads)
     require_choice(device, Device, "device")
-    loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device, threads=threads)
+    loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device)
     spec = make_spec(
         model=loaded.manifest.name if isinstance(model, LoadedModel) else str(model),
         channels=python_channels(channels),
@@ -212,19 +222,22 @@ def segment(
         diameter_px=diameter,
         axes=axes,
     )
-    if isinstance(images, str | PathLike) and not Path(images).is_dir():
-        return _results([Path(images)], spec, loaded)[0]
+    pools = Pools(threads or usable_threads(), loaded, fair_share())
     if isinstance(images, str | PathLike):
-        return _results([Path(images)], spec, loaded)
+        found = _results([fspath(images)], spec, loaded, pools)
+        # The path of one image gives that image; a folder or a pattern gives a sequence, even of one.
+        return found[0] if [fspath(images)] == [source.path for source in found.sources] else found
     if isinstance(images, list | tuple) and all(isinstance(item, str | PathLike) for item in images):
-        return _results([Path(item) for item in images], spec, loaded)
-    return _segmented(image_from_array(images, axes=axes), "array", spec, loaded)
+        return _results([fspath(item) for item in images], spec, loaded, pools)
+    return _segmented(image_from_array(images, axes=axes), "array", spec, loaded, pools)
 
 
-def _results(inputs: list[Path], spec: SegmentSpec, model: LoadedModel) -> Results:
+def _results(inputs: list[str], spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Results:
     sources = sorted(find_images(inputs), key=lambda source: source.name)
-    return Results(tuple(sources), tuple(output_stems([source.name for source in sources])), spec, model)
+    return Results(tuple(sources), tuple(output_stems([source.name for source in sources])), spec, model, pools)
 
 
-def _segmented(image: Image, stem: str, spec: SegmentSpec, model: LoadedModel) -> Result:
-    return Result(image.name, segment_image(image, spec, model), model, stem)
+def _segmented(image: Image, stem: str, spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Result:
+    found = segment_image(image, spec, model, How(pools))
+    assert found is not None, "nobody shares it"
+    return Result(image.name, found, model, spec.digest(model.sha256), stem)

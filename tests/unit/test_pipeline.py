@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,23 +12,52 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cellfleet.errors import Notice
 from cellfleet.evaluation.matching import match
-from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.models import LoadedModel, load_model
-from cellfleet.models import load as loading
+from cellfleet.pipeline.block import segment_block
+from cellfleet.pipeline.clock import Clock
+from cellfleet.pipeline.heads import PlaneHeads, TilePool
 from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
-from cellfleet.pipeline.segment import segment_plane
-from cellfleet.pipeline.survey import survey
+from cellfleet.pipeline.plane import Plane
+from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.spec.model import Tile
+from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.tiling.box import Box
 
-WEIGHTS = Path(loading.__file__).parent / "bundled" / "nuclei" / "nuclei.onnx"
 ROLES = {"nuclear": (0,)}
 
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load_model("nuclei", device="cpu", threads=1)
+    return load_model("nuclei", device="cpu")
+
+
+@dataclass(frozen=True)
+class PlaneResult:
+    labels: NDArray[np.uint32]
+    scale: Scale
+    notices: tuple[Notice, ...]
+
+
+def segment_plane(
+    pixels: NDArray[Any],
+    roles: Mapping[str, tuple[int, ...]],
+    spec: SegmentSpec,
+    microns_per_pixel: float | None,
+    model: LoadedModel,
+) -> PlaneResult:
+    """Survey a plane (C, Y, X), and segment it as one block."""
+    plane = Plane.of_array(pixels, list(roles.values()))
+    found = survey(plane, spec, microns_per_pixel, model.manifest, model.predictor)
+    tiles = TilePool(1, 1 << 28)
+    try:
+        heads = PlaneHeads(plane, found, model.manifest, tiles, "plane", Clock())
+        block = segment_block(heads, Box.whole(plane.shape), ("",) * plane.channels, microns_per_pixel)
+    finally:
+        tiles.close()
+    return PlaneResult(block.labels, found.scale, found.notices)
 
 
 def draw(shape: tuple[int, int], diameter: float, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
@@ -47,7 +77,7 @@ def draw(shape: tuple[int, int], diameter: float, seed: int = 0) -> tuple[NDArra
 @pytest.mark.parametrize("diameter", [7, 12, 24, 45, 90, 180])
 def test_an_unknown_scale_is_estimated_from_tiny_to_huge(model: LoadedModel, diameter: int) -> None:
     pixels, _ = draw((max(160, 5 * diameter),) * 2, diameter)
-    found = survey(pixels, SegmentSpec(), None, model.manifest, model.predictor)
+    found = survey(Plane.of_array(pixels), SegmentSpec(), None, model.manifest, model.predictor)
     assert found.scale.source == "estimated"
     assert found.scale.diameter_px is not None
     assert 0.6 < found.scale.diameter_px / diameter < 1.7
@@ -76,7 +106,7 @@ def test_a_given_diameter_decides_the_zoom(model: LoadedModel, diameter: float) 
 def test_a_pixel_size_decides_the_zoom_where_the_model_has_one(model: LoadedModel) -> None:
     pixels, _ = draw((120, 120), 22)
     manifest = model.manifest.model_copy(update={"microns_per_pixel": 0.5})
-    found = survey(pixels, SegmentSpec(), 0.25, manifest, model.predictor)
+    found = survey(Plane.of_array(pixels), SegmentSpec(), 0.25, manifest, model.predictor)
     assert (found.scale.zoom, found.scale.source) == (0.5, "pixel-size")
 
 
@@ -127,26 +157,32 @@ def test_channels_of_one_role_are_summed(model: LoadedModel) -> None:
     np.testing.assert_array_equal(one, two)
 
 
-def test_tiles_agree_with_the_whole_image() -> None:
+def heads_of(pixels: NDArray[Any], tile: Tile, model: LoadedModel, threads: int = 1) -> NDArray[np.uint8]:
+    """Predict a whole plane by tiles of the given size."""
+    plane = Plane.of_array(pixels)
+    manifest = model.manifest.model_copy(update={"tile": tile})
+    found = Survey(contrast(pixels), Scale(zoom=1, source="unscaled"), model.predictor, Box.whole(plane.shape))
+    tiles = TilePool(threads, 1 << 28)
+    try:
+        return PlaneHeads(plane, found, manifest, tiles, "plane", Clock()).read(Box.whole(plane.shape))
+    finally:
+        tiles.close()
+
+
+def test_tiles_agree_with_the_whole_image(model: LoadedModel) -> None:
     pixels, _ = draw((512, 640), 24)
-    values, low_high = pixels.astype(np.float32), contrast(pixels)
-    whole = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=4096)).predict(values, low_high)
-    tiled = OnnxPredictor(WEIGHTS, Tile(multiple=16, halo=64, largest=160)).predict(values, low_high)
+    whole = heads_of(pixels, Tile(multiple=16, halo=64, largest=4096), model)
+    tiled = heads_of(pixels, Tile(multiple=16, halo=64, largest=160), model)
     difference = np.abs(whole.astype(int) - tiled.astype(int))
     # 8-bit arithmetic rounds at every layer: the last digits of a head carry more of a tile's surroundings.
     assert (difference > 3).mean() < 1e-3
     assert difference.max() < 26, "a seam that could move an outline"
 
 
-def test_threads_and_concurrent_images_do_not_change_a_byte(model: LoadedModel) -> None:
+def test_threads_do_not_change_a_byte(model: LoadedModel) -> None:
     pixels, _ = draw((300, 400), 24)
     tile = Tile(multiple=16, halo=64, largest=160)
-    values, low_high = pixels.astype(np.float32), contrast(pixels)
-    one = OnnxPredictor(WEIGHTS, tile, threads=1).predict(values, low_high)
-    many = OnnxPredictor(WEIGHTS, tile, threads=4)
-    with ThreadPoolExecutor(3) as pool:
-        for heads in pool.map(lambda _: many.predict(values, low_high), range(3)):
-            np.testing.assert_array_equal(heads, one)
+    np.testing.assert_array_equal(heads_of(pixels, tile, model, threads=4), heads_of(pixels, tile, model))
 
 
 @settings(deadline=None, max_examples=50)

@@ -12,10 +12,9 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
-from cellfleet.run.events import Event, ImageFinished, RunFinished, RunStarted
+from cellfleet.run.events import BlockFinished, Event, ImageFinished, RunFinished, RunStarted
 from cellfleet.spec.choices import Progress
 from cellfleet.spec.record import ImageRecord, Told
 
@@ -23,11 +22,11 @@ _LINE_EVERY_SECONDS = 30.0
 _NOTICES_OF_A_KIND = 5
 
 Say = Callable[[str], None]
-Show = Callable[[ImageFinished], None]
+Show = Callable[[ImageFinished | BlockFinished], None]
 
 
 @contextlib.contextmanager
-def narrator(progress: Progress, out: Path, stderr: TextIO, stdout: TextIO) -> Iterator[Callable[[Event], None]]:
+def narrator(progress: Progress, out: str, stderr: TextIO, stdout: TextIO) -> Iterator[Callable[[Event], None]]:
     """Yield the function that takes the events of a run.
 
     Args:
@@ -61,9 +60,14 @@ def _lines(stream: TextIO) -> Say:
 def _now_and_then(say: Say) -> Show:
     last = time.monotonic()
 
-    def show(event: ImageFinished) -> None:
+    def show(event: ImageFinished | BlockFinished) -> None:
         nonlocal last
-        if time.monotonic() - last >= _LINE_EVERY_SECONDS and event.done < event.to_do:
+        if time.monotonic() - last < _LINE_EVERY_SECONDS:
+            return
+        if isinstance(event, BlockFinished):
+            last = time.monotonic()
+            say(_blocks(event))
+        elif event.done < event.to_do:
             last = time.monotonic()
             say(f"{event.done}/{event.to_do} images · {_status(event)}")
 
@@ -82,13 +86,16 @@ def _bar(stream: TextIO) -> Iterator[tuple[Say, Show]]:
         def say(text: str) -> None:
             bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        def show(event: ImageFinished) -> None:
-            bar.update(task, completed=event.done, total=event.to_do, status=_status(event))
+        def show(event: ImageFinished | BlockFinished) -> None:
+            if isinstance(event, BlockFinished):
+                bar.update(task, status=_blocks(event))
+            else:
+                bar.update(task, completed=event.done, total=event.to_do, status=_status(event))
 
         yield say, show
 
 
-def _story(out: Path, say: Say, show: Show) -> Callable[[Event], None]:
+def _story(out: str, say: Say, show: Show) -> Callable[[Event], None]:
     """Return the function that tells a run from its beginning to its end."""
     notices: Counter[str] = Counter()
 
@@ -97,6 +104,9 @@ def _story(out: Path, say: Say, show: Show) -> Callable[[Event], None]:
             lines = _opening(event, out)
         elif isinstance(event, RunFinished):
             lines = itertools.chain(_untold(notices), _closing(event, out))
+        elif isinstance(event, BlockFinished):
+            lines = iter(())
+            show(event)
         else:
             lines = _new_notices(event, notices)
             show(event)
@@ -133,7 +143,7 @@ def message(told: Told) -> str:
     return " ".join(f"{told.where}: {told.what}{ending}{action}  [{told.code}]".splitlines())
 
 
-def _opening(event: RunStarted, out: Path) -> Iterator[str]:
+def _opening(event: RunStarted, out: str) -> Iterator[str]:
     yield f"Found {_count(event.total, 'image')}. Model {event.model}. Results: {_folder(out)}"
     if event.already_done == event.total:
         yield "All images are done with these settings."
@@ -149,7 +159,7 @@ def _opening(event: RunStarted, out: Path) -> Iterator[str]:
         yield f"{name}: has changed since it was segmented; it is done again.  [W003]"
 
 
-def _closing(event: RunFinished, out: Path) -> Iterator[str]:
+def _closing(event: RunFinished, out: str) -> Iterator[str]:
     run = event.record
     done = [image for image in run.images if image.status == "done"]
     failed = len(run.images) - len(done)
@@ -160,15 +170,19 @@ def _closing(event: RunFinished, out: Path) -> Iterator[str]:
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
     time_taken = f", {_duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
     yield (
-        f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {_folder(out)}, summary in {out / 'report.html'}"
+        f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {_folder(out)}, summary in {_folder(out)}report.html"
     )
     if failed:
-        yield f"{failed} failed: see {out / 'failures.csv'}"
+        yield f"{failed} failed: see {_folder(out)}failures.csv"
 
 
 def _what(formats: tuple[str, ...]) -> str:
-    labels, tables = "labels-tiff" in formats, bool({"csv", "parquet"} & set(formats))
-    return "Labels + tables" if labels and tables else "Labels" if labels else "Tables"
+    labels, tables = bool({"labels-tiff", "ome-zarr"} & set(formats)), bool({"csv", "parquet"} & set(formats))
+    return "Labels + tables" if labels and tables else "Labels" if labels else "Tables" if tables else "Results"
+
+
+def _blocks(event: BlockFinished) -> str:
+    return f"{event.image}: {event.done} of {_count(event.total, 'block')}, {100 * event.done // event.total} %"
 
 
 def _status(event: ImageFinished) -> str:
@@ -211,6 +225,8 @@ def _as_json(event: Event) -> dict[str, Any]:
             "cells": sum(image.objects for image in run.images),
             "seconds": run.wall_seconds,
         }
+    if isinstance(event, BlockFinished):
+        return {"event": "blocks", "image": event.image, "done": event.done, "total": event.total}
     return _image_as_json(event, event.record)
 
 
@@ -229,8 +245,8 @@ def _image_as_json(event: ImageFinished, record: ImageRecord) -> dict[str, Any]:
     return line | ({"error": record.error.model_dump()} if record.error else {})
 
 
-def _folder(out: Path) -> str:
-    return f"{out}/"
+def _folder(out: str) -> str:
+    return f"{out.rstrip('/')}/"
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter, validators
@@ -59,7 +58,9 @@ class ModelOptions:
 class OutputOptions:
     """What is written where."""
 
-    out: Annotated[Path, Parameter(name=("--out", "-o"), group=_OUTPUT, help="Folder for the results; is made.")]
+    out: Annotated[
+        str, Parameter(name=("--out", "-o"), group=_OUTPUT, metavar="PATH", help="Folder or bucket for the results.")
+    ]
     format: Annotated[
         tuple[Format, ...],
         Parameter(
@@ -82,6 +83,16 @@ class HowToRun:
     threads: Annotated[
         int | None, Parameter(group=_RUN, validator=validators.Number(gte=1), help="Processor threads. [default: all]")
     ] = None
+    memory: Annotated[
+        str | None,
+        Parameter(group=_RUN, metavar="SIZE", help="Memory to use, like 4GB. [default: 60 % of what is free]"),
+    ] = None
+    shard: Annotated[
+        str | None,
+        Parameter(
+            group=_RUN, metavar="I/N", help="Do part I of N (auto: as the array job says), then 'cellfleet merge'."
+        ),
+    ] = None
     progress: Annotated[
         Progress, Parameter(group=_RUN, help="auto: bar on a terminal, else a line per 30 s. json: lines on stdout.")
     ] = "auto"
@@ -89,7 +100,10 @@ class HowToRun:
 
 def segment(
     inputs: Annotated[
-        tuple[Path, ...], Parameter(name="INPUT...", group=_INPUT, help="TIFF, PNG or JPEG files, or folders of them.")
+        tuple[str, ...],
+        Parameter(
+            name="INPUT...", group=_INPUT, help="Images, folders, zips, OME-Zarrs, patterns or addresses (s3://…)."
+        ),
     ],
     /,
     *,
@@ -103,7 +117,7 @@ def segment(
 
     with Interrupt() as interrupt:
         # The libraries take half a second to load: a Ctrl-C meanwhile is a stop, too.
-        from cellfleet.run.request import make_spec
+        from cellfleet.run.request import make_spec, parse_memory, parse_shard
         from cellfleet.spec.segment import ChannelChoice, RunOptions
 
         spec = make_spec(
@@ -117,7 +131,9 @@ def segment(
             device=how.device,
             threads=how.threads,
             formats=tuple(dict.fromkeys(write.format)),
+            memory_bytes=parse_memory(how.memory),
             overwrite=write.overwrite,
             progress=how.progress,
+            shard=parse_shard(how.shard),
         )
         return run_session(inputs, write.out, spec, options, interrupt)

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -45,7 +44,7 @@ class Interrupt:
         os.write(2, b"\nStopping. Press Ctrl-C again to stop at once.\n")
 
 
-def run_session(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions, interrupt: Interrupt) -> int:
+def run_session(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions, interrupt: Interrupt) -> int:
     """Run, tell about it on stderr, and return the exit code. Raises CellfleetError."""
     from cellfleet.cli.progress import narrator
     from cellfleet.run.run import run

@@ -1,4 +1,4 @@
-"""The classical predictor: one threshold for the whole plane, and the distance of every pixel to the border.
+"""The classical predictor: one threshold for the whole image, and the distance of every pixel to the border.
 
 It needs no weights, serves as the yardstick that a trained model has to beat, and keeps the tests independent of
 training. Heads: ``outer_distance``, ``foreground``. It knows no files, no tiles and no watershed.
@@ -6,7 +6,8 @@ training. Heads: ``outer_distance``, ``foreground``. It knows no files, no tiles
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,19 @@ _CONTRAST_HEADROOM = 4.0
 class OtsuPredictor:
     """Otsu's threshold and a Euclidean distance transform behind the interface of a network."""
 
+    def __init__(self, threshold: float | None = None) -> None:
+        """Take the threshold of an image in units of its contrast; None: each tile's own."""
+        self._threshold = threshold
+
+    def for_image(self, windows: Sequence[NDArray[np.float32]], contrast: NDArray[np.float32]) -> Self:
+        """Return a predictor with the threshold of the image."""
+        values = [_smoothed(window, contrast).ravel() for window in windows]
+        return type(self)(otsu_threshold(np.concatenate(values)))
+
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Predict ``outer_distance`` and ``foreground`` of the first role; see `Predictor.predict`."""
-        low, high = (float(value) for value in contrast[0])
-        values = np.clip((pixels[0] - low) / (high - low), 0, _CONTRAST_HEADROOM).astype(np.float32)
-        values = gaussian(values, SMOOTHING_SIGMA_PX)
-        threshold = otsu_threshold(values)
+        values = _smoothed(pixels, contrast)
+        threshold = otsu_threshold(values) if self._threshold is None else self._threshold
         distance = np.sqrt(squared_distance(values > threshold))
         heads = np.empty((2, *values.shape), np.uint8)
         # The logarithm makes a prominence (peak − saddle) a ratio of widths: touching nuclei part where they are,
@@ -38,6 +46,12 @@ class OtsuPredictor:
         # Rounded down: a value at the threshold stays below one half.
         heads[1] = 255 * np.clip((values - threshold) / _FOREGROUND_WIDTH + 0.5, 0, 1)
         return heads
+
+
+def _smoothed(pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = (float(value) for value in contrast[0])
+    values = np.clip((pixels[0] - low) / (high - low), 0, _CONTRAST_HEADROOM).astype(np.float32)
+    return gaussian(values, SMOOTHING_SIGMA_PX)
 
 
 def otsu_threshold(values: NDArray[np.float32], bins: int = 256) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ class Predictor(Protocol):
     """One loaded model. Safe to call from several threads at once."""
 
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Predict the heads of one plane of any size.
+        """Predict the heads of one tile, or of an image that is small enough to be one.
 
         Args:
             pixels: float32 (R, Y, X), raw finite pixel values at model scale, one channel per role.
@@ -20,5 +21,13 @@ class Predictor(Protocol):
 
         Returns:
             uint8 (H, Y, X): round(255 · head), heads in the order of the manifest.
+        """
+        ...
+
+    def for_image(self, windows: Sequence[NDArray[np.float32]], contrast: NDArray[np.float32]) -> Self:
+        """Return the predictor for one image, of which a sample is given: windows (R, height, width).
+
+        A network returns itself. What a method learns from the whole image it has to learn here, once: tiles must
+        not differ in it.
         """
         ...

@@ -14,7 +14,6 @@ from cellfleet.errors import DeviceError, ModelError
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
-from cellfleet.inference.threads import usable_threads
 from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ModelManifest
 
@@ -39,13 +38,12 @@ def bundled_names() -> list[str]:
     return sorted(p.parent.name for p in _BUNDLED.glob("*/rdf.yaml"))
 
 
-def load_model(model: str | Path, *, device: Device = "auto", threads: int | None = None) -> LoadedModel:
+def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
     """Load a model and move it to a device.
 
     Args:
         model: Bundled name, or path of a package folder.
         device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
-        threads: Processor threads; None: all that this process may use.
 
     Raises:
         ModelError: E401 unknown name, E402 broken package, E403 weights differ from their hash, E404 not loadable.
@@ -68,7 +66,7 @@ def load_model(model: str | Path, *, device: Device = "auto", threads: int | Non
             where=str(path),
             action="Copy the package again",
         )
-    predictor = OnnxPredictor(path, manifest.tile, device=device, threads=threads or usable_threads())
+    predictor = OnnxPredictor(content, str(path), manifest.tile.multiple, device=device)
     declared = (len(manifest.roles), len(manifest.heads))
     if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
         found = " roles and ".join(map(str, predictor.channels))

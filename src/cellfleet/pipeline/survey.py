@@ -7,20 +7,24 @@ objects have a size that the model knows tells their diameter (docs/decisions/00
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import Notice
 from cellfleet.inference.predictor import Predictor
+from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import deep_watershed
-from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
+from cellfleet.pipeline.preprocess import resampled, scaled_shape
+from cellfleet.pipeline.sample import Sample
 from cellfleet.spec.model import ModelManifest
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.tiling.box import Box
 
 _ZOOM_LIMITS = (1 / 16, 8.0)
+_SHOWN_WHOLE_PX, _SHOWN_PX = 3072, 1024
+"""Planes up to the first are shown as a whole in the report, of larger ones a part with the second as its side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +34,15 @@ class Survey:
     contrast: NDArray[np.float32]
     """(R, 2): raw values that become 0 and 1."""
     scale: Scale
+    predictor: Predictor
+    """Fitted to the image, where the model needs that."""
+    shown: Box
+    """The part to look at first: all of a small plane, the brightest window of a large one."""
     notices: tuple[Notice, ...] = ()
 
 
 def survey(
-    pixels: NDArray[Any],
+    plane: Plane,
     request: SegmentSpec,
     microns_per_pixel: float | None,
     manifest: ModelManifest,
@@ -43,23 +51,32 @@ def survey(
     """Find contrast and zoom.
 
     Args:
-        pixels: (R, Y, X), one channel per role of the model.
+        plane: The pixels; of a large plane only some windows are read.
         request: `diameter_px` overrides pixel size and estimate.
         microns_per_pixel: Pixel size of the image, µm; None where unknown.
         manifest: The model's own scale.
         predictor: Used where the scale has to be estimated.
     """
-    found = contrast(pixels)
+    sample = Sample.of(plane)
+    found = sample.contrast()
+    predictor = predictor.for_image(sample.windows, found)
+    notices: tuple[Notice, ...] = ()
     if request.diameter_px and manifest.diameter_px:
         zoom = zoom_for(request.diameter_px, manifest)
-        return Survey(found, Scale(zoom=zoom, source="diameter", diameter_px=request.diameter_px))
-    if microns_per_pixel and manifest.microns_per_pixel:
-        return Survey(found, Scale(zoom=_limited(microns_per_pixel / manifest.microns_per_pixel), source="pixel-size"))
-    if not manifest.diameter_px or not manifest.diameter_range_px:
+        scale = Scale(zoom=zoom, source="diameter", diameter_px=request.diameter_px)
+    elif microns_per_pixel and manifest.microns_per_pixel:
+        scale = Scale(zoom=_limited(microns_per_pixel / manifest.microns_per_pixel), source="pixel-size")
+    elif not manifest.diameter_px or not manifest.diameter_range_px:
         unused = Notice("W205", f"The model {manifest.name} takes images as they are: --diameter is not used")
-        return Survey(found, Scale(zoom=1, source="unscaled"), (unused,) if request.diameter_px else ())
-    why = "The model knows no pixel size" if microns_per_pixel else "Pixel size is not known"
-    return Survey(found, *_estimated(pixels, found, manifest, predictor, why))
+        scale, notices = Scale(zoom=1, source="unscaled"), (unused,) if request.diameter_px else ()
+    else:
+        why = "The model knows no pixel size" if microns_per_pixel else "Pixel size is not known"
+        scale, notices = _estimated(plane, sample, found, manifest, predictor, why)
+    return Survey(found, scale, predictor, _shown(plane, sample), notices)
+
+
+def _shown(plane: Plane, sample: Sample) -> Box:
+    return Box.whole(plane.shape) if max(plane.shape) <= _SHOWN_WHOLE_PX else sample.brightest(plane, _SHOWN_PX)
 
 
 def zoom_for(diameter_px: float, manifest: ModelManifest) -> float:
@@ -81,10 +98,15 @@ def _limited(zoom: float) -> float:
 
 
 def _estimated(
-    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor, why: str
+    plane: Plane,
+    sample: Sample,
+    low_high: NDArray[np.float32],
+    manifest: ModelManifest,
+    predictor: Predictor,
+    why: str,
 ) -> tuple[Scale, tuple[Notice, ...]]:
     """Choose the zoom from an estimated diameter, and tell that and `why`."""
-    diameter = estimate_diameter(pixels, low_high, manifest, predictor)
+    diameter = estimate_diameter(plane, sample, low_high, manifest, predictor)
     if diameter is None:
         text = f"{why}, and no objects were found to judge the scale by. --diameter sets it"
         return Scale(zoom=1, source="estimated"), (Notice("W203", text),)
@@ -106,7 +128,7 @@ _POSSIBLE_PEAK = 0.5
 
 
 def estimate_diameter(
-    pixels: NDArray[Any], low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor
+    plane: Plane, sample: Sample, low_high: NDArray[np.float32], manifest: ModelManifest, predictor: Predictor
 ) -> float | None:
     """Estimate the typical object diameter, px of the image; None where no rung shows objects.
 
@@ -114,14 +136,15 @@ def estimate_diameter(
     does, the likeliest is taken.
 
     Args:
-        pixels: (R, Y, X).
+        plane: The pixels.
+        sample: What was read of them: tells where to look.
         low_high: (R, 2) contrast.
         manifest: Heads and post-processing.
         predictor: Segments the copies.
     """
     likeliest: tuple[float, float] | None = None
     for zoom in _LADDER:
-        copy = _copy(pixels, zoom)
+        copy = _copy(plane, sample, zoom)
         if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:
             continue
         heads = predictor.predict(copy, low_high)
@@ -157,33 +180,8 @@ def _typical(labels: NDArray[np.uint32], outer: NDArray[np.uint8]) -> tuple[floa
     return float(2 * np.sqrt(middle / np.pi)), float(np.average(peaks[1:] / 255, weights=areas))
 
 
-def _copy(pixels: NDArray[Any], zoom: float) -> NDArray[np.float32]:
+def _copy(plane: Plane, sample: Sample, zoom: float) -> NDArray[np.float32]:
     """Return the brightest window of the image at `zoom`, at most `_WINDOW_PX` wide."""
-    side = round(_WINDOW_PX / zoom)
-    y, x = _brightest(pixels, side)
-    window = pixels[:, y, x]
-    shape = scaled_shape((window.shape[1], window.shape[2]), zoom)
-    return window.astype(np.float32) if zoom == 1 else resampled(window, shape)
-
-
-def _brightest(pixels: NDArray[Any], side: int) -> tuple[slice, slice]:
-    """Return the window of at most `side` px on a half-overlapping grid with the largest sum of all channels."""
-    height, width = pixels.shape[1:]
-    if height <= side and width <= side:
-        return slice(0, height), slice(0, width)
-    best, chosen = -np.inf, (slice(0, side), slice(0, side))
-    # About 32 samples across a window are enough to tell where the signal is.
-    step = max(1, side // 32)
-    for top in _starts(height, side):
-        for left in _starts(width, side):
-            window = slice(top, min(top + side, height)), slice(left, min(left + side, width))
-            signal = float(pixels[:, window[0], window[1]][:, ::step, ::step].mean(dtype=np.float64))
-            if signal > best:
-                best, chosen = signal, window
-    return chosen
-
-
-def _starts(length: int, side: int) -> list[int]:
-    last = max(0, length - side)
-    # At most 16 windows along an axis, however long it is.
-    return sorted({*range(0, last, max(1, side // 2, last // 15)), last})
+    pixels = sample.pixels(plane, sample.brightest(plane, round(_WINDOW_PX / zoom)))
+    shape = scaled_shape((pixels.shape[1], pixels.shape[2]), zoom)
+    return pixels if zoom == 1 else resampled(pixels, shape)

@@ -146,3 +146,12 @@ def read_columns(rows: Rows) -> dict[str, NDArray[Any]]:
         name: np.concatenate([np.empty(0, kind), *(batch[name] for batch in batches)])
         for name, kind in rows.types.items()
     }
+
+
+def all_columns(rows: Rows) -> dict[str, NDArray[Any]]:
+    """Return the whole table. Only for those who want it in memory."""
+    batches = list(rows.batches())
+    return {
+        name: np.concatenate([np.zeros(0, dtype), *(batch[name] for batch in batches)])
+        for name, dtype in rows.types.items()
+    }

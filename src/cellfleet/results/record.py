@@ -9,62 +9,66 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from cellfleet.results.atomic import write_bytes
 from cellfleet.spec.record import ImageRecord, RunRecord
+from cellfleet.stores.place import Place
 
-_FOLDER = ".cellfleet"
-
-
-def record_path(out: Path, image: str) -> Path:
-    """Return where the record of the image of this name stands."""
-    return Path(out) / _FOLDER / "records" / f"{_hash(image)}.json"
+FOLDER = ".cellfleet"
+"""Where a run keeps what is its own."""
+RUN = "run.json"
 
 
-def thumbnail_path(out: Path, image: str) -> Path:
-    """Return where the thumbnail of the image of this name stands."""
-    return Path(out) / _FOLDER / "thumbnails" / f"{_hash(image)}.jpg"
+def record_name(image: str) -> str:
+    """Return the name of the record of the image of this name."""
+    return f"{FOLDER}/records/{hashed(image)}.json"
 
 
-def write_image_record(out: Path, record: ImageRecord) -> Path:
+def thumbnail_name(image: str) -> str:
+    """Return the name of the picture of the image of this name."""
+    return f"{FOLDER}/thumbnails/{hashed(image)}.jpg"
+
+
+def parts_folder(image: str) -> str:
+    """Return where blocks of the image of this name are kept until it is done."""
+    return f"{FOLDER}/parts/{hashed(image)}"
+
+
+def write_image_record(out: Place, record: ImageRecord) -> None:
     """Write the record of one image, last of all its files: it says that they are there. Raises `OutputError`."""
-    path = record_path(out, record.image)
-    write_bytes(path, _json(record))
-    return path
+    out.write(record_name(record.image), as_json(record))
 
 
-def write_run_record(out: Path, run: RunRecord) -> Path:
-    """Write ``OUT/run.json``. Raises `OutputError`."""
-    path = Path(out) / "run.json"
-    write_bytes(path, _json(run))
-    return path
+def write_run_record(out: Place, run: RunRecord, name: str = RUN) -> None:
+    """Write ``run.json``. Raises `OutputError`."""
+    out.write(name, as_json(run))
 
 
-def load_records(out: Path) -> dict[str, ImageRecord]:
+def load_records(out: Place) -> dict[str, ImageRecord]:
     """Read all image records of an output folder, by name. A damaged one is left out: its image is done again."""
     records = {}
-    for path in (Path(out) / _FOLDER / "records").glob("*.json"):
-        with contextlib.suppress(OSError, ValidationError):
-            record = ImageRecord.model_validate_json(path.read_bytes())
-            if path == record_path(out, record.image):
+    for name in out.names(f"{FOLDER}/records"):
+        with contextlib.suppress(ValidationError):
+            record = ImageRecord.model_validate_json(out.read(name) or b"")
+            if name == record_name(record.image):
                 records[record.image] = record
     return records
 
 
-def load_run_record(out: Path) -> RunRecord | None:
-    """Read ``OUT/run.json``; None where there is none or it cannot be used: it is only made from the records."""
+def load_run_record(out: Place, name: str = RUN) -> RunRecord | None:
+    """Read ``run.json``; None where there is none or it cannot be used: it is only made from the records."""
     try:
-        return RunRecord.model_validate_json((Path(out) / "run.json").read_bytes())
-    except (OSError, ValidationError):
+        return RunRecord.model_validate_json(out.read(name) or b"")
+    except ValidationError:
         return None
 
 
-def _hash(image: str) -> str:
+def hashed(image: str) -> str:
+    """Return what stands for an image's name in names of files."""
     return hashlib.sha256(image.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _json(record: BaseModel) -> bytes:
+def as_json(record: BaseModel) -> bytes:
+    """Return the record as the content of its file."""
     return (record.model_dump_json(indent=1) + "\n").encode()

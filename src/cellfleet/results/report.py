@@ -12,11 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from cellfleet.results.atomic import write_bytes
 from cellfleet.results.figures import duration, grouped, histogram_svg, short, stage_bar
 from cellfleet.results.overview import (
     SizeHistogram,
@@ -28,6 +26,7 @@ from cellfleet.results.overview import (
 )
 from cellfleet.results.tables import portable_text
 from cellfleet.spec.record import ImageRecord, RunRecord, Told
+from cellfleet.stores.place import FolderPlace, Place
 
 MOST_THUMBNAILS = 200
 """Embedded pictures: about 60 kB each, so that the page of 10 000 images stays below 20 MB."""
@@ -35,35 +34,44 @@ _MOST_NAMES = 100
 _MOST_WORDINGS = 3
 """Of one warning's code, before they are told as one."""
 _SINGLE, _FEW = 1, 6
-_FORMAT_NAMES = {"labels-tiff": "Labels", "csv": "Table", "parquet": "Parquet"}
+_FORMAT_NAMES = {
+    "labels-tiff": "Labels",
+    "ome-zarr": "OME-Zarr",
+    "imagej-rois": "ROIs",
+    "qupath-geojson": "GeoJSON",
+    "csv": "Table",
+    "parquet": "Parquet",
+    "anndata": "AnnData",
+    "cellpose": "Cellpose",
+    "mcmicro": "MCMICRO",
+}
 
 _SHOWN = {"\n": "↵", "\r": "↵", "\t": "⇥"}
 
 Flags = dict[str, tuple[str, ...]]
 
 
-def write_report(path: Path, run: RunRecord) -> None:
-    """Write the report of `run` at `path`; thumbnails are read, and links lead, relative to its folder.
+def write_report(out: Place, run: RunRecord) -> None:
+    """Write ``report.html`` beside the results; its thumbnails are read there, its links lead there.
 
     Raises:
-        OutputError: E301–E308.
+        OutputError: E301–E308, E32x.
     """
-    path = Path(path)
-    write_bytes(path, report_html(run, path.absolute().parent).encode("utf-8", "backslashreplace"))
+    out.write("report.html", report_html(run, out).encode("utf-8", "backslashreplace"))
 
 
-def report_html(run: RunRecord, folder: Path) -> str:
-    """Return the page; `folder` is where the results are."""
+def report_html(run: RunRecord, out: Place) -> str:
+    """Return the page; `out` is where the results are."""
     done = [record for record in run.images if record.status == "done"]
     failed = [record for record in run.images if record.status == "failed"]
     sizes = size_histogram(done)
-    name = folder.name or "results"
+    name = (out.local("").absolute().name if isinstance(out, FolderPlace) else out.url) or "results"
     sections = (
         _stopped(run, len(done)),
         _tiles(run, done, failed, sizes),
         _failures(failed, alone=not done),
         _warnings(done),
-        _pictures(done, sizes, folder),
+        _pictures(done, sizes, out),
         _made(run, done),
     )
     template = Template(files("cellfleet.results").joinpath("report.html").read_text("utf-8"))
@@ -160,9 +168,9 @@ def _warning(told: Told, names: Sequence[str]) -> str:
     )
 
 
-def _pictures(done: Sequence[ImageRecord], sizes: SizeHistogram | None, folder: Path) -> str:
+def _pictures(done: Sequence[ImageRecord], sizes: SizeHistogram | None, out: Place) -> str:
     """Few images come before the figures, one beside them; many would hide the figures."""
-    images, figures = _images(done, folder), _figures(done, sizes)
+    images, figures = _images(done, out), _figures(done, sizes)
     if len(done) > _FEW:
         return figures + images
     return f'<div class="pair">{images}{figures}</div>' if len(done) == _SINGLE else images + figures
@@ -192,7 +200,7 @@ def _figures(done: Sequence[ImageRecord], sizes: SizeHistogram | None) -> str:
     return f'<section class="figures">{"".join(figures)}</section>'
 
 
-def _images(done: Sequence[ImageRecord], folder: Path) -> str:
+def _images(done: Sequence[ImageRecord], out: Place) -> str:
     if not done:
         return '<section><h2>Images</h2><p class="lead">No image was segmented.</p></section>'
     flagged = outliers(done)
@@ -205,9 +213,9 @@ def _images(done: Sequence[ImageRecord], folder: Path) -> str:
     parts = [f"<h2>{_count(len(done), 'image')}</h2>", f'<p class="note">{_gallery_note(len(shown), len(done))}</p>']
     if first:
         parts.append(f"<h3>Worth a look ({grouped(len(first))})</h3>")
-        parts.append(_gallery(first, flagged, folder, kind))
+        parts.append(_gallery(first, flagged, out, kind))
         parts.append("<h3>The others</h3>" if rest else "")
-    parts.append(_gallery(rest, flagged, folder, kind) if rest else "")
+    parts.append(_gallery(rest, flagged, out, kind) if rest else "")
     if len(shown) < len(done):
         parts.append(_table(done, flagged))
     return f"<section>{''.join(parts)}</section>"
@@ -223,15 +231,15 @@ def _gallery_note(shown: int, total: int) -> str:
     return note
 
 
-def _gallery(records: Sequence[ImageRecord], flagged: Flags, folder: Path, kind: str) -> str:
-    cards = "".join(_card(record, flagged.get(record.image, ()), folder) for record in records)
+def _gallery(records: Sequence[ImageRecord], flagged: Flags, out: Place, kind: str) -> str:
+    cards = "".join(_card(record, flagged.get(record.image, ()), out) for record in records)
     return f'<ul class="gallery {kind}">{cards}</ul>'
 
 
-def _card(record: ImageRecord, flags: tuple[str, ...], folder: Path) -> str:
+def _card(record: ImageRecord, flags: tuple[str, ...], out: Place) -> str:
     name = _text(record.image)
     objects = _count(record.objects, "object")
-    picture = _data_url(folder / record.thumbnail) if record.thumbnail else None
+    picture = _data_url(out.read(record.thumbnail)) if record.thumbnail else None
     drawn = '<div class="none">no picture</div>'
     if picture:
         drawn = f'<img src="{picture}" alt="{name} with the outlines of {objects}" loading="lazy" decoding="async">'
@@ -306,12 +314,8 @@ def _link(path: str, text: str) -> str:
     return f'<a href="./{escape(quote(path))}">{_text(text)}</a>'
 
 
-def _data_url(path: Path) -> str | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+def _data_url(content: bytes | None) -> str | None:
+    return None if content is None else f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def _flags(flags: tuple[str, ...]) -> str:

@@ -23,6 +23,16 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class BlockFinished:
+    """One more block of an image that is done in several; what is done is kept."""
+
+    image: str
+    done: int
+    total: int
+    """Blocks of the image that are to be done here."""
+
+
+@dataclass(frozen=True)
 class ImageFinished:
     """One more image is done or has failed; its record is on the disk."""
 
@@ -46,6 +56,6 @@ class RunFinished:
     already_done: int
 
 
-Event = RunStarted | ImageFinished | RunFinished
+Event = RunStarted | BlockFinished | ImageFinished | RunFinished
 Tell = Callable[[Event], None]
 """Called in the thread that called `run`, never in two at once."""

@@ -11,11 +11,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import cast, get_args
 
+from cellfleet.results.formats import outputs_of
 from cellfleet.spec.choices import Format
-
-ENDINGS: dict[Format, str] = {"labels-tiff": "_labels.tif", "csv": "_cells.csv", "parquet": "_cells.parquet"}
-"""What follows the stem, by format."""
 
 
 def output_stems(names: Sequence[str]) -> list[str]:
@@ -34,8 +33,23 @@ def output_stems(names: Sequence[str]) -> list[str]:
 
 
 def output_names(stem: str, formats: Iterable[Format]) -> dict[Format, str]:
-    """Return format → path relative to the output folder."""
-    return {form: stem + ENDINGS[form] for form in formats}
+    """Return format → path of its first file, or of its folder, relative to the output folder."""
+    return {form: (stem + outputs_of(form)[0]).rstrip("/") for form in formats}
+
+
+def all_files(form: str, first: str) -> tuple[str, ...]:
+    """Return the paths of all files of a format, or of its folder, from that of the first."""
+    if form not in get_args(Format):
+        # Of another version of cellfleet.
+        return (first,)
+    endings = [ending.rstrip("/") for ending in outputs_of(cast(Format, form))]
+    stem = first.removesuffix(endings[0])
+    return tuple(stem + ending for ending in endings)
+
+
+def is_tree(form: Format) -> bool:
+    """Say whether the format is a folder."""
+    return outputs_of(form)[0].endswith("/")
 
 
 def folded(name: str) -> str:

@@ -5,34 +5,41 @@ Asks the disk, writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
-from cellfleet import __version__
-from cellfleet.errors import UsageError
-from cellfleet.images.find import Source
+from cellfleet.errors import CellfleetError, UsageError
+from cellfleet.images.identity import input_path, unchanged
+from cellfleet.images.source import Source
 from cellfleet.results.record import load_records, load_run_record
-from cellfleet.results.tables import portable_text
-from cellfleet.run.fingerprint import unchanged
-from cellfleet.run.names import ENDINGS, output_names, output_stems
+from cellfleet.run.names import all_files, output_names, output_stems
+from cellfleet.run.shard_records import load_shards, refuse_other_settings
 from cellfleet.spec.choices import Format
-from cellfleet.spec.record import ImageRecord, RunRecord
+from cellfleet.spec.record import ImageRecord
+from cellfleet.stores.place import FolderPlace, Place
+from cellfleet.stores.url import is_url
 
 
 @dataclass(frozen=True)
 class Task:
     """One image of a run."""
 
-    source: Path
-    name: str
-    """Unique in the run, printable, with ``/``: the image column of the tables."""
+    source: Source
+    index: int
+    """Place in the list of all images."""
     outputs: dict[Format, str]
-    """Format → path relative to the output folder."""
+    """Format → its first file, or its folder, relative to the place of results."""
     kept: dict[str, str] = field(default_factory=dict)
     """Results of an earlier run in formats not asked for now that still hold."""
     stale: tuple[str, ...] = ()
-    """Such results that do not: their labels would not be those of `outputs`."""
+    """Files of such results that do not: their labels would not be those of `outputs`."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the run, printable, with ``/``: the image column of the tables."""
+        return self.source.name
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Plan:
     """Name → record of the images that need no work."""
     changed: tuple[str, ...]
     """Names of images with results of an older content of the file."""
+    by_blocks: bool = True
+    """Whether machines that share the run share each of its images."""
 
     @property
     def to_do(self) -> tuple[Task, ...]:
@@ -51,12 +60,12 @@ class Plan:
         return tuple(task for task in self.tasks if task.name not in self.done)
 
 
-def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[Format], *, overwrite: bool) -> Plan:
+def make_plan(sources: Sequence[Source], out: Place, key: str, formats: Sequence[Format], *, overwrite: bool) -> Plan:
     """Compare what is asked with what stands in `out`.
 
     Args:
         sources: Images found.
-        out: Output folder; need not exist.
+        out: Place of results; need not exist.
         key: `SegmentSpec.digest`; results of another key are not ours to replace.
         formats: Wanted result files.
         overwrite: Redo everything, whatever stands there.
@@ -64,7 +73,8 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
     Raises:
         UsageError: E031–E034, when something would be overwritten that this run did not make.
     """
-    known, run = load_records(out), load_run_record(out)
+    known = load_records(out)
+    run = load_run_record(out) or next(iter(load_shards(out)), None)
     tasks = _tasks(_without_results(sources, out, known, ours=run is not None), formats)
     _refuse_inputs(tasks, out)
     tasks = tuple(_with_earlier(task, known.get(task.name), key) for task in tasks)
@@ -73,8 +83,9 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
     if run is None:
         _refuse_foreign_files(tasks, out)
     else:
-        _refuse_other_settings(run, out, key)
+        refuse_other_settings(run, out, key)
     _refuse_other_images(tasks, out, known)
+    stands = _standing(out)
     done, changed = {}, []
     for task in tasks:
         record = known.get(task.name)
@@ -82,7 +93,7 @@ def make_plan(sources: Sequence[Source], out: Path, key: str, formats: Sequence[
             continue
         if not _same_input(task, record):
             changed.append(task.name)
-        elif record.key == key and _complete(task, record, out):
+        elif record.key == key and _complete(task, record, stands):
             done[task.name] = record
     return Plan(tasks, done, tuple(changed))
 
@@ -94,7 +105,8 @@ def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, 
         assert path.parts and ".." not in path.parts and not path.is_absolute(), f"unsafe name {source.name!r}"
     stems = output_stems([source.name for source in ordered])
     return tuple(
-        Task(source.path, source.name, output_names(stem, formats)) for source, stem in zip(ordered, stems, strict=True)
+        Task(source, index, output_names(stem, formats))
+        for index, (source, stem) in enumerate(zip(ordered, stems, strict=True))
     )
 
 
@@ -103,65 +115,75 @@ def _with_earlier(task: Task, record: ImageRecord | None, key: str) -> Task:
         return task
     others = {form: path for form, path in record.outputs.items() if form not in task.outputs}
     if others and not (record.key == key and _same_input(task, record)):
-        return replace(task, stale=tuple(others.values()))
+        return replace(task, stale=recorded_files(others))
     return replace(task, kept=others)
 
 
+def recorded_files(outputs: Mapping[Format, str] | Mapping[str, str]) -> tuple[str, ...]:
+    """Return all files and folders of a record's or a task's `outputs`."""
+    return tuple(name for form, first in outputs.items() for name in all_files(form, first))
+
+
 def _without_results(
-    sources: Sequence[Source], out: Path, known: dict[str, ImageRecord], *, ours: bool
+    sources: Sequence[Source], out: Place, known: dict[str, ImageRecord], *, ours: bool
 ) -> list[Source]:
     """Leave out files that this folder's earlier runs made (`find_images` does so only inside folders)."""
-    own = {(out / path).resolve() for record in known.values() for path in record.outputs.values()}
+    if not isinstance(out, FolderPlace):
+        return list(sources)
+    own = {out.local(name).resolve() for record in known.values() for name in recorded_files(record.outputs)}
     if ours:
         stems = output_stems([source.name for source in sources])
         # A run that was killed may have left results that no record tells of yet.
-        own |= {(out / path).resolve() for stem in stems for path in output_names(stem, ENDINGS).values()}
-    return [source for source in sources if source.path.resolve() not in own]
+        every = get_args(Format)
+        own |= {out.local(name).resolve() for stem in stems for name in recorded_files(output_names(stem, every))}
+    return [source for source in sources if is_url(source.path) or Path(source.path).resolve() not in own]
 
 
-def _refuse_inputs(tasks: Sequence[Task], out: Path) -> None:
-    inputs = {task.source.resolve() for task in tasks}
+def _refuse_inputs(tasks: Sequence[Task], out: Place) -> None:
+    if not isinstance(out, FolderPlace):
+        return
+    inputs = {Path(task.source.path).resolve() for task in tasks if not is_url(task.source.path)}
     for task in tasks:
-        for path in task.outputs.values():
-            if (out / path).resolve() in inputs:
+        for name in recorded_files(task.outputs):
+            if out.local(name).resolve() in inputs:
                 raise UsageError(
                     "E031",
                     f"the result of {task.name} would overwrite this input",
-                    where=str(out / path),
+                    where=str(out.local(name)),
                     action="Choose another folder with -o",
                 )
 
 
-def _refuse_other_settings(run: RunRecord, out: Path, key: str) -> None:
-    action = "Choose another folder with -o, or replace them with --overwrite"
-    if run.cellfleet != __version__:
-        what = f"holds results of cellfleet {run.cellfleet}; those of {__version__} could differ"
-        raise UsageError("E036", what, where=str(out), action=action)
-    if run.key != key:
-        what = f"holds results that were made with other settings ({run.command})"
-        raise UsageError("E032", what, where=str(out), action=action)
-
-
-def _refuse_foreign_files(tasks: Sequence[Task], out: Path) -> None:
-    for path in (out / path for task in tasks for path in task.outputs.values()):
-        if path.exists():
+def _refuse_foreign_files(tasks: Sequence[Task], out: Place) -> None:
+    stands = _standing(out)
+    for name in (name for task in tasks for name in recorded_files(task.outputs)):
+        if stands(name):
             raise UsageError(
                 "E033",
                 "exists and was not made by cellfleet in this folder",
-                where=str(path),
+                where=f"{out.url}/{name}",
                 action="Choose another folder with -o, or replace it with --overwrite",
             )
 
 
-def _refuse_other_images(tasks: Sequence[Task], out: Path, known: dict[str, ImageRecord]) -> None:
+def _standing(out: Place) -> Callable[[str], bool]:
+    """Return who knows whether a file or folder stands in `out`: a bucket is listed once, not asked for each."""
+    if isinstance(out, FolderPlace):
+        return out.exists
+    names = set(out.names())
+    names |= {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+    return names.__contains__
+
+
+def _refuse_other_images(tasks: Sequence[Task], out: Place, known: dict[str, ImageRecord]) -> None:
     for task in tasks:
         record = known.get(task.name)
         if record is None or record.input is None or record.status != "done":
             continue
-        if record.input.path != portable_text(str(task.source.absolute())) and not _same_input(task, record):
+        if record.input.path != input_path(task.source) and not _same_input(task, record):
             raise UsageError(
                 "E034",
-                f"results of another image of this name ({record.input.path}) stand in {out}",
+                f"results of another image of this name ({record.input.path}) stand in {out.url}",
                 where=task.name,
                 action="Choose another folder with -o, or replace them with --overwrite",
             )
@@ -170,9 +192,12 @@ def _refuse_other_images(tasks: Sequence[Task], out: Path, known: dict[str, Imag
 def _same_input(task: Task, record: ImageRecord) -> bool:
     try:
         return record.input is not None and unchanged(task.source, record.input)
-    except OSError:
+    except (OSError, CellfleetError):
         return False
 
 
-def _complete(task: Task, record: ImageRecord, out: Path) -> bool:
-    return all(record.outputs.get(form) == path and (out / path).is_file() for form, path in task.outputs.items())
+def _complete(task: Task, record: ImageRecord, stands: Callable[[str], bool]) -> bool:
+    return all(
+        record.outputs.get(form) == first and all(map(stands, all_files(form, first)))
+        for form, first in task.outputs.items()
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from cellfleet.errors import UsageError
-from cellfleet.spec.segment import ChannelChoice, SegmentSpec
+from cellfleet.run.shard import shard_of_array_job
+from cellfleet.spec.segment import ChannelChoice, SegmentSpec, Shard
 
 Channel = int | str
 """A channel's number (counted from 0 in Python, from 1 in the command) or its name in the file."""
@@ -53,6 +55,30 @@ def require_threads(threads: int | None) -> None:
     """Raise UsageError E015 unless `threads` is None or at least 1."""
     if threads is not None and threads < 1:
         raise UsageError("E015", f"{threads} threads can do nothing", where="threads", action="Give 1 or more, or None")
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Return the bytes that ``4GB``, ``500M`` or ``8000000000`` mean; units are powers of 1000, with i of 1024.
+
+    Raises:
+        UsageError: E046, it is no amount of memory.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ") if match else 0
+    if size < 1:
+        raise UsageError(
+            "E046", f"{text!r} is no amount of memory", where="--memory", action="Write for example --memory 4GB"
+        )
+    return int(size)
+
+
+def parse_shard(text: str | None) -> Shard | None:
+    """Return the part that ``2/8`` or ``auto`` means. Raises `UsageError` E037, E038."""
+    if text is None:
+        return None
+    return shard_of_array_job() if text == "auto" else Shard.parse(text)
 
 
 def python_channels(channels: Channels | None) -> tuple[ChannelChoice, ...]:

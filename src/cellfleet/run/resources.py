@@ -3,21 +3,80 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cellfleet.errors import DeviceError
+from cellfleet.models import LoadedModel
+from cellfleet.tiling.blocks import BLOCK
+
+if sys.platform != "win32":
+    import resource
 
 _CGROUP = Path("/sys/fs/cgroup")
-_SHARE_OF_AVAILABLE = 0.8
-"""The rest is for Python, the libraries and other programs."""
+_SHARE_OF_AVAILABLE = 0.6
+"""What a run takes of the memory that is free, unless it is told: others use the machine, too."""
+PROCESS_BYTES = 350 << 20
+"""Python, the libraries, the model and decoded chunks of images. Measured: 200 MB, and 128 MiB of chunks."""
+NETWORK_BYTES_PER_PIXEL = 220
+"""Working memory of the bundled network per pixel of a tile with its halo. Measured: 196…205 at 640…2176 px."""
+BLOCK_BYTES_PER_PIXEL = 48
+"""Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels."""
+_USUAL_HALO_PX = 128
+_LARGEST_CACHE_BYTES = 1 << 30
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
     """Return the memory that can be had without swapping, or None where the system does not tell (macOS, Windows)."""
-    known = [value for value in (_free_of_system(meminfo), _free_of_cgroup(cgroup)) if value is not None]
+    limits = (_free_of_system(meminfo), _free_of_cgroup(cgroup), _free_of_address_space())
+    known = [value for value in limits if value is not None]
     return min(known) if known else None
+
+
+def fair_share() -> int | None:
+    """Return what a run may use where nobody says: a good part of what is free now."""
+    free = available_bytes()
+    return None if free is None else int(free * _SHARE_OF_AVAILABLE)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How the memory of a run is divided."""
+
+    tiles_at_once: int
+    """Tiles that may be predicted at the same time."""
+    tile_cache_bytes: int
+    """For heads of tiles that are done."""
+    block_bytes: int | None
+    """For blocks in flight; None: no limit."""
+
+
+def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> MemoryPlan:
+    """Divide `total_bytes` (None: no limit is known) among tiles, their cache and blocks.
+
+    Raises:
+        DeviceError: E515, not even one tile and one block fit.
+    """
+    if total_bytes is None:
+        return MemoryPlan(threads, _LARGEST_CACHE_BYTES, None)
+    tile = model.manifest.tile
+    one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
+    one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
+    free = total_bytes - PROCESS_BYTES
+    if free < one_tile + one_block:
+        raise DeviceError(
+            "E515",
+            f"{_gb(total_bytes)} GB of memory are too little for {model.manifest.name}: it needs "
+            f"{_gb(PROCESS_BYTES + one_tile + one_block)} GB",
+            where="--memory",
+            action="Give it more, or close other programs",
+        )
+    cache = min(_LARGEST_CACHE_BYTES, (free - one_tile - one_block) // 4)
+    tiles = int(min(threads, max(1, (free - cache - one_block) // (one_tile + one_block))))
+    return MemoryPlan(tiles, cache, free - cache - tiles * one_tile)
 
 
 class MemoryBudget:
@@ -25,15 +84,9 @@ class MemoryBudget:
 
     def __init__(self, total_bytes: int | None) -> None:
         """Take the limit, None: no limit known."""
-        self._total = total_bytes
+        self.total_bytes = total_bytes
         self._used = 0
         self._changed = threading.Condition()
-
-    @classmethod
-    def of_this_machine(cls) -> MemoryBudget:
-        """Take most of what is free now."""
-        free = available_bytes()
-        return cls(None if free is None else int(free * _SHARE_OF_AVAILABLE))
 
     @contextlib.contextmanager
     def hold(self, needed_bytes: int) -> Iterator[None]:
@@ -42,13 +95,13 @@ class MemoryBudget:
         Raises:
             DeviceError: E510, when even alone the image would not fit.
         """
-        if self._total is None:
+        if self.total_bytes is None:
             yield
             return
-        if needed_bytes > self._total:
-            raise not_enough_memory(f"needs about {_gb(needed_bytes)} GB, {_gb(self._total)} GB are free")
+        if needed_bytes > self.total_bytes:
+            raise not_enough_memory(f"needs about {_gb(needed_bytes)} GB, {_gb(self.total_bytes)} GB are free")
         with self._changed:
-            self._changed.wait_for(lambda: self._used + needed_bytes <= (self._total or 0))
+            self._changed.wait_for(lambda: self._used + needed_bytes <= (self.total_bytes or 0))
             self._used += needed_bytes
         try:
             yield
@@ -76,6 +129,19 @@ def _free_of_system(meminfo: Path) -> int | None:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
+    return None
+
+
+def _free_of_address_space() -> int | None:
+    """What ``ulimit -v`` leaves, as batch systems set it."""
+    if sys.platform == "win32":
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return max(0, limit - pages * resource.getpagesize())
     return None
 
 

@@ -1,56 +1,59 @@
-"""A data set through the pipeline: several images in flight, each in a thread of its own, in a folder of results.
+"""A data set through the pipeline: several images in flight, in a place of results.
 
 The images are independent, so they run at the same time and end in any order; the summary lists them by name. What is
-done is what stands in the output folder: a repeated run skips it. Knows no option parser and no screen.
+done is what stands in the place of results: a repeated run skips it. Knows no option parser and no screen.
 """
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.inference.threads import usable_threads
 from cellfleet.models import load_model
-from cellfleet.results.atomic import sweep
-from cellfleet.results.record import write_run_record
+from cellfleet.results.formats import require_libraries
+from cellfleet.results.record import FOLDER, write_run_record
 from cellfleet.run import summary
-from cellfleet.run.events import ImageFinished, RunFinished, RunStarted, Tell
-from cellfleet.run.lock import locked
+from cellfleet.run.events import BlockFinished, ImageFinished, RunFinished, RunStarted, Tell
 from cellfleet.run.plan import Plan, Task, make_plan
-from cellfleet.run.resources import MemoryBudget
+from cellfleet.run.pools import Pools, in_parallel
+from cellfleet.run.resources import fair_share
+from cellfleet.run.shard import by_images, share_of_images
+from cellfleet.run.shard_records import begin_shard, end_shard
 from cellfleet.run.worker import StoppedError, Work, process
 from cellfleet.spec.record import ImageRecord, RunRecord
-from cellfleet.spec.segment import RunOptions, SegmentSpec
+from cellfleet.spec.segment import RunOptions, SegmentSpec, Shard
+from cellfleet.stores.place import FolderPlace, Place, open_place
 
-_WAKE_SECONDS = 0.2
-"""How often the waiting thread looks up, so that Windows can deliver Ctrl-C."""
+Given = str | Path
+"""A path or an address."""
 
 
 def run(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Sequence[Given],
+    out: Given,
     spec: SegmentSpec,
     options: RunOptions,
     *,
     tell: Tell = lambda event: None,
     stop: threading.Event | None = None,
 ) -> RunRecord:
-    """Segment every image of `inputs` into the folder `out`.
+    """Segment every image of `inputs` into `out`.
 
     Args:
-        inputs: Files and folders.
-        out: Folder of results, made where it is missing.
+        inputs: Files, folders, patterns, archives and addresses.
+        out: Folder or address of the results, made where it is missing.
         spec: What to find.
         options: How to go about it.
         tell: Called with every event.
-        stop: Set it to stop: images under way are given up between two steps.
+        stop: Set it to stop: images under way are given up between two steps, their finished blocks are kept.
 
     Returns:
         The run's record as in ``run.json``; failed images are in it, they raise nothing.
@@ -61,75 +64,130 @@ def run(
         ModelError, DeviceError: The model cannot be used.
         OutputError: The folder cannot be written, or the disk is full.
     """
-    _refuse_own_input(inputs, out)
+    place = open_place(out)
+    _refuse_own_input(inputs, place)
+    require_libraries(options.formats)
     sources = find_images(inputs)
     threads = options.threads or usable_threads()
-    model = load_model(spec.model, device=options.device, threads=_threads_each(threads, len(sources)))
+    model = load_model(spec.model, device=options.device)
+    memory = options.memory_bytes or fair_share()
     key = spec.digest(model.sha256)
-    if not (out / ".cellfleet").exists():
+
+    def planned() -> Plan:
+        return make_plan(sources, place, key, options.formats, overwrite=options.overwrite)
+
+    if isinstance(place, FolderPlace) and not place.exists(FOLDER):
         # Asked before the lock, too, so that a refused run leaves no trace in a folder that is not ours.
-        make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
-    with locked(out):
-        plan = make_plan(sources, out, key, options.formats, overwrite=options.overwrite)
-        if _threads_each(threads, len(plan.to_do)) > _threads_each(threads, len(sources)):
-            # Fewer images are left than there are threads: each gets several, which work on its tiles.
-            each = _threads_each(threads, len(plan.to_do))
-            model = load_model(spec.model, device=options.device, threads=each)
-        tell(
-            RunStarted(
-                total=len(plan.tasks),
-                already_done=len(plan.done),
-                changed=plan.changed,
-                model=f"{model.manifest.name} {model.manifest.version}",
-                device=model.device,
-                threads=threads,
-            )
+        planned()
+    with Pools(threads, model, memory) as pools, _alone(place, options.shard):
+        plan = _share(planned(), options.shard)
+        shown = f"{model.manifest.name} {model.manifest.version}"
+        tell(RunStarted(len(plan.tasks), len(plan.done), plan.changed, shown, model.device, threads))
+        record = summary.begin([str(given) for given in inputs], place, spec, options, model, threads, memory)
+        if options.shard:
+            begin_shard(place, record, options.shard)
+        else:
+            place.sweep()
+            write_run_record(place, record)
+        flow = _Flow(tell, len(plan.to_do))
+        work = Work(
+            place, spec, key, model, pools, stop or threading.Event(), flow.block_finished, _of_blocks(plan, options)
         )
-        sweep(out)
-        record = summary.begin(inputs, out, spec, options, model, threads)
-        write_run_record(out, record)
-        work = Work(out, spec, key, model, MemoryBudget.of_this_machine(), stop or threading.Event())
-        record = _work_off(plan, work, record, tell)
+        record = _work_off(plan, work, record, flow)
     tell(RunFinished(record, already_done=len(plan.done)))
     return record
 
 
-def _threads_each(threads: int, images: int) -> int:
-    """Return the threads that one image may use when `images` are to do."""
-    return max(1, threads // max(1, images))
+def _alone(place: Place, shard: Shard | None) -> contextlib.AbstractContextManager[None]:
+    """Shards write beside each other; nobody else does."""
+    return place.lock() if shard is None else contextlib.nullcontext()
 
 
-def _refuse_own_input(inputs: Sequence[Path], out: Path) -> None:
+def _share(plan: Plan, shard: Shard | None) -> Plan:
+    """Leave the images that this machine has to do with."""
+    if shard is None or not by_images(len(plan.tasks), shard):
+        return plan
+    tasks = tuple(share_of_images(plan.tasks, shard))
+    names = {task.name for task in tasks}
+    return Plan(
+        tasks,
+        {name: record for name, record in plan.done.items() if name in names},
+        tuple(name for name in plan.changed if name in names),
+        by_blocks=False,
+    )
+
+
+def _of_blocks(plan: Plan, options: RunOptions) -> Shard | None:
+    """Return the shard where it means a share of the blocks of every image."""
+    return options.shard if plan.by_blocks else None
+
+
+def _refuse_own_input(inputs: Sequence[Given], out: Place) -> None:
     for path in inputs:
-        if path.is_dir() and path.resolve() == out.resolve():
+        if isinstance(out, FolderPlace) and Path(path).is_dir() and Path(path).resolve() == out.path.resolve():
             raise UsageError(
                 "E035",
                 "is the folder of the images; results need a folder of their own",
-                where=str(out),
-                action=f"Choose another one, for example -o {out / 'results'}",
+                where=str(out.path),
+                action=f"Choose another one, for example -o {out.path / 'results'}",
             )
 
 
-def _work_off(plan: Plan, work: Work, record: RunRecord, tell: Tell) -> RunRecord:
+class _Flow:
+    """Turns what happens in many threads into events, told one after the other by the thread that waits."""
+
+    def __init__(self, tell: Tell, to_do: int) -> None:
+        self.tell, self._to_do = tell, to_do
+        self._began = time.perf_counter()
+        self._blocks: queue.SimpleQueue[BlockFinished] = queue.SimpleQueue()
+        self._objects = self._failed = self._done = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the first image was begun."""
+        return time.perf_counter() - self._began
+
+    def block_finished(self, image: str, done: int, total: int) -> None:
+        """Remember it; called from any thread."""
+        self._blocks.put(BlockFinished(image, done, total))
+
+    def pass_on(self) -> None:
+        """Tell the blocks that were finished since."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.tell(self._blocks.get_nowait())
+
+    def image_finished(self, record: ImageRecord) -> None:
+        """Tell it."""
+        self.pass_on()
+        self._done += 1
+        self._objects += record.objects
+        self._failed += record.status == "failed"
+        self.tell(ImageFinished(record, self._done, self._failed, self._to_do, self._objects, self.seconds))
+
+
+def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunRecord:
     """Process what is to do, and write the summary whatever happens."""
-    began = time.perf_counter()
     worked: list[ImageRecord] = []
-    objects = failed = 0
+    shared = 0
 
     def summed_up() -> RunRecord:
         images = sorted((*plan.done.values(), *worked), key=lambda image: image.image)
-        seconds = time.perf_counter() - began
-        ended = summary.finish(record, images, worked, seconds, stopped=len(images) < len(plan.tasks))
-        summary.write_summary(work.out, ended)
+        stopped = len(images) + shared < len(plan.tasks)
+        ended = summary.finish(record, images, worked, flow.seconds, stopped=stopped)
+        if ended.shard:
+            end_shard(work.out, ended)
+        else:
+            summary.write_summary(work.out, ended)
         return ended
 
     try:
-        for finished in _in_parallel(plan.to_do, work, min(record.threads, len(plan.to_do))):
+        for finished in _in_parallel(plan.to_do, work, flow.pass_on):
+            if finished is None:
+                shared += 1
+                continue
             worked.append(finished)
-            objects += finished.objects
-            failed += finished.status == "failed"
-            seconds = time.perf_counter() - began
-            tell(ImageFinished(finished, len(worked), failed, len(plan.to_do), objects, seconds))
+            flow.image_finished(finished)
     except BaseException:
         # On a full disk the summary fails like the image did: the first error says it.
         with contextlib.suppress(OutputError):
@@ -138,26 +196,22 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, tell: Tell) -> RunRecor
     return summed_up()
 
 
-def _in_parallel(tasks: Sequence[Task], work: Work, at_once: int) -> Iterator[ImageRecord]:
-    """Yield records as they are finished; on an error no further image is begun."""
-    waiting = iter(tasks)
-    with ThreadPoolExecutor(max(1, at_once), thread_name_prefix="image") as pool:
+def _in_parallel(tasks: Sequence[Task], work: Work, look_up: Callable[[], None]) -> Iterator[ImageRecord | None]:
+    """Yield records as they are finished, None for an image of which only a share is done here."""
+
+    def attempt(task: Task) -> tuple[ImageRecord | None] | None:
         try:
-            # One more than there are threads, so that none waits for this one to wake up.
-            pending = {pool.submit(process, task, work) for task in islice(waiting, at_once + 1)}
-            while pending:
-                finished, pending = wait(pending, timeout=_WAKE_SECONDS, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    if not work.stop.is_set():
-                        pending |= {pool.submit(process, task, work) for task in islice(waiting, 1)}
-                    yield from _unless_stopped(future)
+            return (process(task, work),)
+        except StoppedError:
+            return None
+
+    # One image more than there are threads, so that none waits for this thread to wake up.
+    at_once = min(work.pools.threads, max(1, len(tasks)))
+    with ThreadPoolExecutor(at_once, thread_name_prefix="image") as pool:
+        try:
+            for result in in_parallel(pool, attempt, tasks, at_once + 1, look_up):
+                if result is not None:
+                    yield result[0]
         except BaseException:
             work.stop.set()
             raise
-
-
-def _unless_stopped(future: Future[ImageRecord]) -> Iterator[ImageRecord]:
-    try:
-        yield future.result()
-    except StoppedError:
-        return

@@ -1,193 +1,276 @@
-"""One opened image through the pipeline, plane by plane, in memory: what the command and the Python API share.
+"""One opened image through the pipeline, block by block: what the command and the Python API share.
 
-Labels go on counting over the planes, so that an integer names one object in the whole image. Knows no output folder.
+A small image is one block and stays in memory. Of a large one every block is kept when it is done (`parts.py`), in any
+order, and the last step numbers the objects (`stitch.py`). Knows no output folder.
 """
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from cellfleet.errors import Notice
 from cellfleet.images.channels import choice_notices, choose_channels
 from cellfleet.images.image import Image
 from cellfleet.models import LoadedModel
-from cellfleet.pipeline.measure import measure
-from cellfleet.pipeline.segment import PlaneResult, role_planes, segment_plane
+from cellfleet.pipeline.block import BlockResult, blank_block, segment_block
+from cellfleet.pipeline.clock import Clock
+from cellfleet.pipeline.heads import PlaneHeads
+from cellfleet.pipeline.plane import Plane, lowest_finite
+from cellfleet.pipeline.sample import WHOLE_PIXELS, sample_boxes
 from cellfleet.pipeline.survey import Survey, survey
+from cellfleet.results.labelled import ArrayLabels, ArrayRows, LabelImage, Rows
+from cellfleet.run.parts import MemoryParts, Parts
+from cellfleet.run.pools import Pools
+from cellfleet.run.resources import BLOCK_BYTES_PER_PIXEL
+from cellfleet.run.stitch import Layout, Stitched, StitchedRows
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.tiling.blocks import BLOCK
+from cellfleet.tiling.box import Box
 
-BYTES_PER_PIXEL_OF_PLANE = 64
-"""Working memory per pixel of one plane beside its own pixels: float copies, heads, watershed. Measured: 30 with `otsu`
-on 26 megapixels; the rest is for networks with more heads."""
+Job = tuple[int, Box]
+"""A block of a plane."""
+_SURVEY = TypeAdapter(tuple[list[tuple[float, float]], Scale])
 
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
     """What the pipeline found in one image."""
 
-    axes: str
-    """Of `labels`: the image's axes without C."""
-    labels: NDArray[np.uint32]
-    """0 = background, 1…n."""
-    columns: dict[str, NDArray[Any]]
-    """One row per label, ascending; ``t`` and ``z`` count planes from 0 where the image has these axes."""
+    labels: LabelImage
+    rows: Rows
+    """The table; ``t`` and ``z`` count planes from 0 where the image has these axes."""
     channels_used: dict[str, tuple[int, ...]]
     """Role → channels counted from 0."""
     microns_per_pixel: float | None
     microns_per_pixel_source: str
-    contrast: NDArray[np.float32]
-    """(R, 2) of the plane that is shown."""
-    shown_pixels: NDArray[np.generic]
-    """(R, Y, X) of the middle plane as the model saw it, for the picture in the report."""
-    shown_labels: NDArray[np.uint32]
-    """(Y, X) of the same plane."""
-    scale: Scale | None
+    survey: Survey
+    shown_plane: int
+    """The plane that is shown in the report, counted over T, then Z; of it, `survey.shown`."""
+    shown_pixels: Callable[[], NDArray[np.float32]] = field(repr=False)
+    """(R, height, width) of what is shown, as the model saw it."""
     notices: tuple[Notice, ...]
-    seconds: dict[str, float]
-    cpu_seconds: dict[str, float]
+    clock: Clock
+    blocks: int
+    """In how many it was done, over all planes."""
+    redone: int
+    """How many of them needed a larger halo."""
 
     @property
-    def diameters_px(self) -> NDArray[np.float64]:
-        """Diameter of the circle of equal area, px, of every object."""
-        return np.sqrt(4 / np.pi * self.columns["area_px"].astype(np.float64))
+    def scale(self) -> Scale:
+        """How the image was brought to the model's scale."""
+        return self.survey.scale
+
+    @property
+    def contrast(self) -> NDArray[np.float32]:
+        """(R, 2): the raw values that became 0 and 1."""
+        return self.survey.contrast
+
+    def shown_labels(self) -> NDArray[np.uint32]:
+        """Return (height, width) of what is shown."""
+        return self.labels.read(self.shown_plane, self.survey.shown)
+
+    def areas(self) -> NDArray[np.int64]:
+        """Return the area of every object, px."""
+        return np.concatenate([np.zeros(0, np.int64), *(batch["area_px"] for batch in self.rows.batches())])
 
 
-class Clock:
-    """Wall and processor seconds per stage, of the thread that works on one image."""
+@dataclass(frozen=True)
+class How:
+    """What changes no result of an image."""
 
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
-        wall, cpu = time.perf_counter(), time.thread_time()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - wall
-            self.cpu_seconds[name] += time.thread_time() - cpu
-
-    def add(self, timed: PlaneResult | Segmented) -> None:
-        """Add stages that were timed by those who did them."""
-        for stage, value in timed.seconds.items():
-            self.seconds[stage] += value
-        for stage, value in timed.cpu_seconds.items():
-            self.cpu_seconds[stage] += value
+    pools: Pools
+    parts: Callable[[], Parts] = MemoryParts
+    """Opens what keeps the blocks of an image of several; those that are there are not done again."""
+    share: Callable[[Sequence[Job]], Sequence[Job]] = lambda jobs: jobs
+    """Chooses what is done here, where several machines share an image."""
+    checkpoint: Callable[[], None] = lambda: None
+    """Called between blocks; what it raises stops the work."""
+    tell: Callable[[int, int], None] = lambda done, total: None
+    """Called with the number of blocks that are done, and of all."""
+    block: int = BLOCK
+    """Side of the blocks, px."""
 
 
-def needed_bytes(image: Image) -> int:
-    """Estimate the memory that `segment_image` takes: one plane with all channels, and the labels of all planes."""
-    plane = image.length("Y") * image.length("X")
-    planes = image.length("T") * image.length("Z")
-    return plane * (image.channels * image.dtype.itemsize + BYTES_PER_PIXEL_OF_PLANE + 4 * planes)
-
-
-def segment_image(
-    image: Image, spec: SegmentSpec, model: LoadedModel, *, checkpoint: Callable[[], None] = lambda: None
-) -> Segmented:
+def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> Segmented | None:
     """Segment and measure every plane of `image`.
 
     Contrast and scale are found once, on the middle plane (the first z-plane of a stack is often out of focus).
 
-    Args:
-        image: Any axes.
-        spec: What to find.
-        model: Who finds it.
-        checkpoint: Called between steps; what it raises stops the work.
+    Returns:
+        What was found; None where other machines still have to do their share.
 
     Raises:
         CellfleetError: The image cannot be read, or does not fit the request.
     """
-    roles = choose_channels(image, spec.channels, model.manifest.roles)
-    size, source = image.microns_per_pixel, image.microns_per_pixel_source
-    if spec.microns_per_pixel:
-        size, source = spec.microns_per_pixel, "option"
-    planes, clock = image.planes(), Clock()
-    labels = np.zeros((len(planes), image.length("Y"), image.length("X")), np.uint32)
-    notices = dict.fromkeys((*image.notices, *choice_notices(image, spec.channels, roles)))
-    tables, blank, offset = [], 0, 0
-    with clock.stage("preprocess"):
-        shown_plane, known = _first_look(image, roles, spec, size, model)
-    for index, (t, z) in enumerate(planes):
-        checkpoint()
-        with clock.stage("read"):
-            pixels, told = finite(image.read_plane(t, z))
-        checkpoint()
-        if _is_blank(pixels, roles):
-            blank += 1
-            result = _nothing_in(pixels, roles, known)
-        else:
-            result = segment_plane(pixels, roles, spec, size, model, known)
-        clock.add(result)
-        checkpoint()
-        with clock.stage("measure"):
-            table = measure(result.labels, pixels, image.channel_names, size)
-        tables.append(_placed(table, image.axes, t, z, offset))
-        np.add(result.labels, np.uint32(offset), out=labels[index], where=result.labels > 0)
-        notices.update(dict.fromkeys((*told, *result.notices)))
-        offset += len(table["label"])
-        if index == shown_plane:
-            shown = role_planes(pixels, list(roles.values())), result
-    notices.update(dict.fromkeys(_told_of_blank(blank, len(planes))))
-    axes = image.axes.replace("C", "")
-    return Segmented(
-        axes=axes,
-        labels=labels.reshape([image.length(axis) for axis in axes]),
-        columns={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
-        channels_used=roles,
-        microns_per_pixel=size,
-        microns_per_pixel_source=source,
-        contrast=shown[1].contrast,
-        shown_pixels=shown[0],
-        shown_labels=shown[1].labels,
-        scale=shown[1].scale,
-        notices=tuple(notices),
-        seconds=dict(clock.seconds),
-        cpu_seconds=dict(clock.cpu_seconds),
-    )
+    work = _Work(image, spec, model, how)
+    jobs = [(plane, box) for plane in range(work.layout.planes) for box in work.layout.boxes]
+    if not how.share(jobs):
+        return None
+    if len(jobs) == 1:
+        with how.pools.budget.hold(image.region_bytes + work.bytes_of(jobs[0][1])):
+            work.look()
+            block = work.do(jobs[0])
+        return work.ended(_alone(block, work.layout), _rows_alone(block, work.layout), [block])
+    parts = how.parts()
+    with how.pools.one_large_image(), how.pools.budget.hold(image.region_bytes):
+        work.look()
+        work.agree(parts)
+        mine = how.share(jobs)
+        to_do = [job for job in mine if not parts.has(*job)]
+        done = len(mine) - len(to_do)
+        how.tell(done, len(mine))
+        for count, _ in enumerate(how.pools.over_blocks(lambda job: work.do_and_keep(job, parts), to_do), start=1):
+            how.tell(done + count, len(mine))
+    if len(mine) < len(jobs):
+        # Stitching is for one machine to do, when all have finished.
+        return None
+    labels = Stitched(work.layout, parts)
+    return work.ended(labels, StitchedRows(labels), (parts.load(*job) for job in jobs))
 
 
-def _first_look(
-    image: Image,
-    roles: dict[str, tuple[int, ...]],
-    spec: SegmentSpec,
-    microns_per_pixel: float | None,
-    model: LoadedModel,
-) -> tuple[int, Survey | None]:
-    """Return the plane nearest to the middle that is not blank, and its survey where there are several planes."""
-    planes = image.planes()
-    if len(planes) == 1:
-        return 0, None
-    middle = len(planes) // 2
-    for index in sorted(range(len(planes)), key=lambda index: abs(index - middle)):
-        pixels = finite(image.read_plane(*planes[index]))[0]
-        if not _is_blank(pixels, roles):
-            used = role_planes(pixels, list(roles.values()))
-            return index, survey(used, spec, microns_per_pixel, model.manifest, model.predictor)
-    return middle, None
+class _Work:
+    """One image on its way."""
+
+    def __init__(self, image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> None:
+        self.image, self.spec, self.model, self.how = image, spec, model, how
+        self.roles = choose_channels(image, spec.channels, model.manifest.roles)
+        axes = image.axes.replace("C", "")
+        self.layout = Layout(axes, tuple(image.length(axis) for axis in axes), how.block)
+        self.size, self.size_source = image.microns_per_pixel, image.microns_per_pixel_source
+        if spec.microns_per_pixel:
+            self.size, self.size_source = spec.microns_per_pixel, "option"
+        self.clock = Clock()
+        self._planes: dict[int, Plane] = {}
+        self._blank: dict[int, bool] = {}
+        self._lock = threading.Lock()
+
+    def look(self) -> None:
+        """Find what holds for all blocks: on the plane nearest to the middle in which there is something to see."""
+        middle = self.layout.planes // 2
+        indices = sorted(range(self.layout.planes), key=lambda index: abs(index - middle))
+        seen = next((index for index in indices if not self.is_blank(index)), None)
+        self.shown = middle if seen is None else seen
+        with self.clock.stage("survey"):
+            plane = self.plane(self.shown)
+            if seen is None:
+                self.survey = _nothing(plane, self.model)
+            else:
+                self.survey = survey(plane, self.spec, self.size, self.model.manifest, self.model.predictor)
+
+    def agree(self, parts: Parts) -> None:
+        """Take the contrast and scale of whoever looked first: machines may differ in the last digit."""
+        told = parts.agree(_SURVEY.dump_json((self.survey.contrast.tolist(), self.survey.scale)))
+        contrast, scale = _SURVEY.validate_json(told)
+        self.survey = replace(self.survey, contrast=np.array(contrast, np.float32), scale=scale)
+
+    def plane(self, index: int) -> Plane:
+        """Return a plane of the image."""
+        with self._lock:
+            if index not in self._planes:
+                if len(self._planes) > self.how.pools.threads:
+                    self._planes.pop(next(iter(self._planes)))
+                self._planes[index] = self._opened(*self.image.planes()[index])
+            return self._planes[index]
+
+    def _opened(self, t: int, z: int) -> Plane:
+        def read(box: Box, channels: Sequence[int]) -> NDArray[Any]:
+            return self.image.read(t, z, channels=channels, y=box.y, x=box.x)
+
+        every = range(self.image.channels)
+        lowest: dict[int, float] = {}
+        if self.image.dtype.kind == "f":
+            windows = [lowest_finite(read(box, every)) for box in sample_boxes(self.layout.plane_shape)]
+            found = np.min(windows, axis=0)
+            lowest = {channel: float(value) if np.isfinite(value) else 0 for channel, value in enumerate(found)}
+        return Plane(self.layout.plane_shape, len(every), read, tuple(self.roles.values()), lowest)
+
+    def is_blank(self, index: int) -> bool:
+        """Say whether every channel of a plane that is used has one value only; of large planes nobody looks."""
+        if self.layout.plane_shape[0] * self.layout.plane_shape[1] > WHOLE_PIXELS:
+            return False
+        if index not in self._blank:
+            plane = self.plane(index)
+            with self.clock.stage("read"):
+                pixels = plane.read(Box.whole(plane.shape), plane.used)
+                self._blank[index] = all(bool(role.min() == role.max()) for role in pixels)
+        return self._blank[index]
+
+    def bytes_of(self, box: Box) -> int:
+        """Estimate what a block takes, with a usual halo."""
+        region = box.grown(128, self.layout.plane_shape)
+        return region.shape[0] * region.shape[1] * (BLOCK_BYTES_PER_PIXEL + self._pixel_bytes())
+
+    def _pixel_bytes(self) -> int:
+        return self.image.channels * self.image.dtype.itemsize
+
+    def do_and_keep(self, job: Job, parts: Parts) -> None:
+        """Do a block and keep it."""
+        self.how.checkpoint()
+        with self.how.pools.budget.hold(self.bytes_of(job[1])):
+            block = self.do(job)
+            with self.clock.stage("write"):
+                parts.save(job[0], block)
+
+    def do(self, job: Job) -> BlockResult:
+        """Do a block."""
+        index, box = job
+        plane = self.plane(index)
+        self.how.checkpoint()
+        if box.shape == plane.shape and self.is_blank(index):
+            return blank_block(plane, box, self.image.channel_names, self.size)
+        heads = PlaneHeads(plane, self.survey, self.model.manifest, self.how.pools.tiles, (id(self), index), self.clock)
+        limit = self.how.pools.budget.total_bytes
+        largest = np.inf if limit is None else limit / (BLOCK_BYTES_PER_PIXEL + self._pixel_bytes())
+        return segment_block(heads, box, self.image.channel_names, self.size, largest)
+
+    def ended(self, labels: LabelImage, rows: Rows, blocks: Iterable[Any]) -> Segmented:
+        """Put together what was found."""
+        counts = Counter[str]()
+        for block in blocks:
+            counts.update(blocks=1, unusable=block.unusable, blank=int(block.blank), redone=int(block.redone > 0))
+        notices = (
+            *self.image.notices,
+            *choice_notices(self.image, self.spec.channels, self.roles),
+            *self.survey.notices,
+            *self._told_of_unusable(counts["unusable"]),
+            *_told_of_blank(counts["blank"], self.layout.planes),
+        )
+        plane, shown = self.plane(self.shown), self.survey.shown
+        return Segmented(
+            labels=labels,
+            rows=rows,
+            channels_used=self.roles,
+            microns_per_pixel=self.size,
+            microns_per_pixel_source=self.size_source,
+            survey=self.survey,
+            shown_plane=self.shown,
+            shown_pixels=lambda: plane.role_pixels(shown),
+            notices=tuple(dict.fromkeys(notices)),
+            clock=self.clock,
+            blocks=counts["blocks"],
+            redone=counts["redone"],
+        )
+
+    def _told_of_unusable(self, count: int) -> tuple[Notice, ...]:
+        if not count:
+            return ()
+        size = int(np.prod(self.image.shape, dtype=np.int64))
+        return (Notice("W001", f"{count} of {size} pixels are not a number or infinite; taken as the lowest value"),)
 
 
-def _is_blank(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]]) -> bool:
-    """Say whether every channel that is used has one value only: no contrast, and nothing to find."""
-    return all(pixels[channel].min() == pixels[channel].max() for channels in roles.values() for channel in channels)
-
-
-def _nothing_in(pixels: NDArray[Any], roles: dict[str, tuple[int, ...]], known: Survey | None) -> PlaneResult:
-    values = role_planes(pixels[:, :1, :1], list(roles.values())).ravel()
+def _nothing(plane: Plane, model: LoadedModel) -> Survey:
+    values = plane.role_pixels(Box(0, 0, 1, 1)).ravel()
     contrast = np.stack([values, values + 1], axis=1)
-    blank = Survey(contrast, known.scale if known else Scale(zoom=1, source="unscaled"))
-    return PlaneResult(np.zeros(pixels.shape[1:], np.uint32), blank)
+    return Survey(contrast, Scale(zoom=1, source="unscaled"), model.predictor, Box.whole(plane.shape))
 
 
 def _told_of_blank(blank: int, planes: int) -> tuple[Notice, ...]:
@@ -197,23 +280,10 @@ def _told_of_blank(blank: int, planes: int) -> tuple[Notice, ...]:
     return (Notice("W002", f"{where} the same value: no cells"),)
 
 
-def finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], tuple[Notice, ...]]:
-    """Return pixels (C, Y, X) without NaN and infinity: they become the channel's lowest finite value."""
-    if pixels.dtype.kind != "f" or bool(np.isfinite(pixels).all()):
-        return pixels, ()
-    good = np.isfinite(pixels)
-    cleaned = pixels.copy()
-    for plane, valid in zip(cleaned, good, strict=True):
-        plane[~valid] = plane[valid].min(initial=np.inf) if valid.any() else 0
-    count = int(good.size - good.sum())
-    return cleaned, (
-        Notice("W001", f"{count} of {good.size} pixels are not a number or infinite; taken as the lowest value"),
-    )
+def _alone(block: BlockResult, layout: Layout) -> LabelImage:
+    """The only block of an image: its numbers are the final ones already."""
+    return ArrayLabels(block.labels.reshape(layout.shape), layout.axes, len(block.seeds))
 
 
-def _placed(table: dict[str, NDArray[Any]], axes: str, t: int, z: int, offset: int) -> dict[str, NDArray[Any]]:
-    """Put the plane's position after the label, and go on counting from `offset`."""
-    count = len(table["label"])
-    position = {axis.lower(): np.full(count, at, np.int32) for axis, at in (("T", t), ("Z", z)) if axis in axes}
-    rest = {name: values for name, values in table.items() if name != "label"}
-    return {"label": table["label"] + np.asarray(offset, table["label"].dtype), **position, **rest}
+def _rows_alone(block: BlockResult, layout: Layout) -> Rows:
+    return ArrayRows(block.table)

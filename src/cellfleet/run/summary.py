@@ -20,6 +20,8 @@ from cellfleet.results.report import write_report
 from cellfleet.results.tables import portable_text
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
+from cellfleet.stores.place import Place
+from cellfleet.stores.url import is_url
 
 Status = Literal["running", "done", "done-with-failures", "stopped"]
 _LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tifffile", "imagecodecs", "pyarrow", "pillow")
@@ -27,7 +29,13 @@ _LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tifffile", "imagecodec
 
 
 def begin(
-    inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions, model: LoadedModel, threads: int
+    inputs: Sequence[str],
+    out: Place,
+    spec: SegmentSpec,
+    options: RunOptions,
+    model: LoadedModel,
+    threads: int,
+    memory_bytes: int | None,
 ) -> RunRecord:
     """Return the record of a run that has begun."""
     return RunRecord(
@@ -43,6 +51,9 @@ def begin(
         formats=options.formats,
         device=model.device,
         threads=threads,
+        memory_bytes=memory_bytes,
+        inputs=tuple(portable_text(absolute(given)) for given in inputs),
+        shard=str(options.shard) if options.shard else None,
         versions={
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -65,6 +76,10 @@ def finish(
     """
     seconds = _summed(record.seconds for record in worked)
     busy = _summed(record.cpu_seconds for record in worked)
+    waited = _summed(record.waiting_seconds for record in worked)
+    for stage, wall in seconds.items():
+        # In a stage but not computing: waiting for the disk, the network or a free processor.
+        waited[stage] = waited.get(stage, 0) + max(0, wall - busy.get(stage, 0))
     failed = any(record.status == "failed" for record in images)
     status: Status = "stopped" if stopped else "done-with-failures" if failed else "done"
     available = max(wall_seconds * run.threads, 1e-9)
@@ -73,6 +88,7 @@ def finish(
             "finished": _now(),
             "status": status,
             "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+            "waiting_seconds": {stage: round(value, 4) for stage, value in waited.items()},
             "busy_share": {stage: round(value / available, 4) for stage, value in busy.items()},
             "wall_seconds": round(wall_seconds, 3),
             "images": tuple(images),
@@ -88,17 +104,17 @@ def _summed(times: Iterable[dict[str, float]]) -> dict[str, float]:
     return dict(total)
 
 
-def write_summary(out: Path, run: RunRecord) -> None:
+def write_summary(out: Place, run: RunRecord) -> None:
     """Write `run.json`, `failures.csv` and `report.html`. Raises `OutputError`."""
     write_run_record(out, run)
-    write_failures(out / "failures.csv", run.images)
-    write_report(out / "report.html", run)
+    write_failures(out, run.images)
+    write_report(out, run)
 
 
-def as_command(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions) -> str:
+def as_command(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: RunOptions) -> str:
     """Return the run as a shell command, with absolute paths and without what is default."""
     default, usual = SegmentSpec(), RunOptions()
-    words = ["cellfleet", "segment", *(str(path.absolute()) for path in inputs), "-o", str(out.absolute())]
+    words = ["cellfleet", "segment", *map(absolute, inputs), "-o", absolute(out.url)]
     if spec.model != default.model:
         words += ["--model", _anywhere(spec.model)]
     for choice in spec.channels:
@@ -113,14 +129,18 @@ def as_command(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: Ru
         words += ["--device", options.device]
     if options.threads:
         words += ["--threads", str(options.threads)]
+    if options.memory_bytes:
+        words += ["--memory", str(options.memory_bytes)]
+    if options.shard:
+        words += ["--shard", str(options.shard)]
     if options.formats != usual.formats:
         words += [word for form in options.formats for word in ("--format", form)]
     return shlex.join(words)
 
 
-def as_python(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: RunOptions) -> str:
+def as_python(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: RunOptions) -> str:
     """Return the run as Python. Numbers of channels count from 0 there."""
-    arguments: list[str] = [repr([str(path.absolute()) for path in inputs])]
+    arguments: list[str] = [repr([absolute(given) for given in inputs])]
     if spec.model != SegmentSpec().model:
         arguments.append(f"model={_anywhere(spec.model)!r}")
     if spec.channels:
@@ -137,8 +157,13 @@ def as_python(inputs: Sequence[Path], out: Path, spec: SegmentSpec, options: Run
     return (
         "import cellfleet\n\n"
         f"for cells in cellfleet.segment({', '.join(arguments)}):\n"
-        f"    cells.save({str(out.absolute())!r}, formats={formats!r})\n"
+        f"    cells.save({absolute(out.url)!r}, formats={formats!r})\n"
     )
+
+
+def absolute(given: str) -> str:
+    """Return a path as seen from anywhere; addresses are that already."""
+    return given if is_url(given) else str(Path(given).absolute())
 
 
 def _exact(number: float) -> str:
@@ -148,7 +173,7 @@ def _exact(number: float) -> str:
 
 def _anywhere(model: str) -> str:
     """Return a model's name, or the path of its folder as seen from anywhere."""
-    return model if model in bundled_names() else str(Path(model).absolute())
+    return model if model in bundled_names() else absolute(model)
 
 
 def _channel_text(choice: ChannelChoice) -> str:

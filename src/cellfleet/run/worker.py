@@ -7,31 +7,37 @@ run. The one broad catch of a run is here.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet import __version__
 from cellfleet.crash import save_traceback
-from cellfleet.errors import CellfleetError, InputError, Notice
-from cellfleet.images.read import check_file, open_image
+from cellfleet.errors import CellfleetError, InputError, Notice, OutputError
+from cellfleet.images.identity import identify
+from cellfleet.images.read import open_image
 from cellfleet.models import LoadedModel
-from cellfleet.results.atomic import replacing, write_bytes
-from cellfleet.results.formats import write
-from cellfleet.results.labelled import ArrayLabels, ArrayRows, Labelled
+from cellfleet.pipeline.clock import Clock
+from cellfleet.results import formats
+from cellfleet.results.labelled import Labelled
 from cellfleet.results.picture import outline_picture
-from cellfleet.results.record import record_path, thumbnail_path, write_image_record
+from cellfleet.results.record import parts_folder, record_name, thumbnail_name, write_image_record
 from cellfleet.results.tables import portable_text
-from cellfleet.run.fingerprint import fingerprint
-from cellfleet.run.plan import Task
-from cellfleet.run.resources import MemoryBudget, not_enough_memory
-from cellfleet.run.segment_image import Clock, Segmented, needed_bytes, segment_image
+from cellfleet.run.names import all_files, is_tree
+from cellfleet.run.parts import PlaceParts
+from cellfleet.run.plan import Task, recorded_files
+from cellfleet.run.pools import Pools
+from cellfleet.run.resources import not_enough_memory
+from cellfleet.run.segment_image import How, Segmented, segment_image
+from cellfleet.run.shard import owns, share_of_blocks
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, InputFile, Told
-from cellfleet.spec.segment import SegmentSpec
+from cellfleet.spec.segment import SegmentSpec, Shard
+from cellfleet.stores.place import Place
 
 DISK_FULL = "E301"
 
@@ -44,12 +50,15 @@ class StoppedError(Exception):
 class Work:
     """What all images of a run share."""
 
-    out: Path
+    out: Place
     spec: SegmentSpec
     key: str
     model: LoadedModel
-    budget: MemoryBudget
+    pools: Pools
     stop: threading.Event = field(default_factory=threading.Event)
+    tell: Callable[[str, int, int], None] = lambda image, done, total: None
+    """Called from any thread with the blocks that are done of a large image."""
+    shard: Shard | None = None
 
     def checkpoint(self) -> None:
         """Raise `StoppedError` once a stop was asked for."""
@@ -57,32 +66,40 @@ class Work:
             raise StoppedError
 
 
-def process(task: Task, work: Work) -> ImageRecord:
+def process(task: Task, work: Work) -> ImageRecord | None:
     """Segment one image, write its results, then its record.
+
+    Returns:
+        The record; None where this machine did its share of the image and others still have to.
 
     Raises:
         StoppedError: Before anything of this image has been recorded.
         OutputError: E301, the disk is full: no other image would fare better.
     """
     work.checkpoint()
-    _remove(work.out, task.stale)
-    record_path(work.out, task.name).unlink(missing_ok=True)
+    if work.shard is None:
+        _remove(work.out, task.stale)
+        work.out.remove(record_name(task.name))
     record = _attempt(task, work)
+    if record is None or (record.status == "failed" and work.shard and not owns(task.index, work.shard)):
+        # Of a shared image one machine tells the failure; what this one could not do is tried again by the merge.
+        return None
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
-        _remove(work.out, task.outputs.values())
+        _remove(work.out, recorded_files(task.outputs))
     write_image_record(work.out, record)
+    work.out.remove(parts_folder(task.name))
     return record
 
 
-def _remove(out: Path, paths: Iterable[str]) -> None:
-    for path in paths:
-        # What cannot be removed is a folder, or a file that Excel holds open.
-        with contextlib.suppress(OSError):
-            (out / path).unlink()
+def _remove(out: Place, names: Iterable[str]) -> None:
+    for name in names:
+        # What cannot be removed is a file that Excel holds open, or a folder in the place of a file.
+        with contextlib.suppress(OutputError):
+            out.remove(name)
 
 
-def _attempt(task: Task, work: Work) -> ImageRecord:
+def _attempt(task: Task, work: Work) -> ImageRecord | None:
     try:
         return _segment_and_write(task, work)
     except StoppedError:
@@ -102,21 +119,24 @@ def _attempt(task: Task, work: Work) -> ImageRecord:
 _LOOK = "Check that the file is still there and that you may read it, then run again"
 
 
-def _segment_and_write(task: Task, work: Work) -> ImageRecord:
-    clock = Clock()
-    with clock.stage("read"):
-        check_file(task.source, task.name)
-        source = fingerprint(task.source, portable_text(str(task.source.absolute())))
-        image = open_image(task.source, name=task.name, axes=work.spec.axes)
-    with work.budget.hold(needed_bytes(image)):
-        work.checkpoint()
-        found = segment_image(image, work.spec, work.model, checkpoint=work.checkpoint)
-        clock.add(found)
-        with clock.stage("write"):
-            told = write_results(work.out, task.name, task.outputs, found, model=work.model)
-            thumbnail = thumbnail_path(work.out, task.name)
-            write_bytes(thumbnail, outline_picture(found.shown_pixels, found.contrast, found.shown_labels))
-    diameters = found.diameters_px
+def _segment_and_write(task: Task, work: Work) -> ImageRecord | None:
+    reading = Clock()
+    with reading.stage("read"):
+        source = identify(task.source)
+        image = open_image(task.source, axes=work.spec.axes)
+    found = segment_image(image, work.spec, work.model, _how(task, source, work))
+    if found is None:
+        return None
+    clock = found.clock
+    clock.add(reading)
+    work.checkpoint()
+    with clock.stage("write"):
+        told = write_results(
+            work.out, task.name, task.outputs, found, model=work.model, key=work.key, source=source.path
+        )
+        thumbnail = thumbnail_name(task.name)
+        work.out.write(thumbnail, outline_picture(found.shown_pixels(), found.contrast, found.shown_labels()))
+    diameters = np.sqrt(4 / np.pi * found.areas())
     return ImageRecord(
         image=task.name,
         status="done",
@@ -135,34 +155,63 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord:
         objects=len(diameters),
         median_diameter_px=float(np.median(diameters)) if len(diameters) else None,
         diameter_histogram=_histogram(diameters),
-        thumbnail=thumbnail.relative_to(work.out).as_posix(),
+        thumbnail=thumbnail,
         notices=tuple(_told(notice, task.name) for notice in (*found.notices, *told)),
+        blocks=found.blocks,
+        blocks_redone=found.redone,
         seconds=dict(clock.seconds),
         cpu_seconds=dict(clock.cpu_seconds),
+        waiting_seconds=dict(clock.waiting_seconds),
+    )
+
+
+def _how(task: Task, source: InputFile, work: Work) -> How:
+    """Blocks of equal settings, content and program are the same block; others are never taken."""
+    made_by = hashlib.sha256(f"{work.key} {source.sha256} {source.size_bytes} {__version__}".encode()).hexdigest()[:32]
+    folder = f"{parts_folder(task.name)}/{made_by}"
+    return How(
+        pools=work.pools,
+        parts=lambda: PlaceParts(work.out, folder),
+        share=lambda jobs: share_of_blocks(jobs, work.shard, task.index),
+        checkpoint=work.checkpoint,
+        tell=lambda done, total: work.tell(task.name, done, total),
     )
 
 
 def write_results(
-    out: Path, name: str, outputs: dict[Format, str], found: Segmented, *, model: LoadedModel
+    out: Place,
+    name: str,
+    outputs: Mapping[Format, str],
+    found: Segmented,
+    *,
+    model: LoadedModel,
+    key: str,
+    source: str = "",
 ) -> tuple[Notice, ...]:
-    """Write the result files of one image under `out`, in the order of `outputs`; return what there is to tell.
+    """Write the result files of one image in the order of `outputs`; return what there is to tell.
 
     Raises:
-        OutputError: E301–E308.
+        OutputError: E3xx.
     """
     result = Labelled(
         name=name,
-        labels=ArrayLabels(found.labels, found.axes, len(found.columns["label"])),
-        rows=ArrayRows(found.columns),
-        key="",
+        labels=found.labels,
+        rows=found.rows,
+        key=key,
         model=f"{model.manifest.name}:{model.manifest.version}",
+        compartment=model.manifest.compartment,
         microns_per_pixel=found.microns_per_pixel,
+        source=source,
     )
-    notices: tuple[Notice, ...] = ()
-    for form, path in outputs.items():
-        with replacing(out / path) as temporary:
-            notices += write(form, [temporary], result)
-    return notices
+    return tuple(notice for form, first in outputs.items() for notice in write_format(out, form, first, result))
+
+
+def write_format(out: Place, form: Format, first: str, result: Labelled) -> tuple[Notice, ...]:
+    """Write one format of one image: each of its files, or its folder, whole or not at all."""
+    with contextlib.ExitStack() as whole:
+        place = out.replacing_tree if is_tree(form) else out.replacing
+        targets = [whole.enter_context(place(name)) for name in all_files(form, first)]
+        return formats.write(form, targets, result)
 
 
 def _histogram(diameters: NDArray[np.float64]) -> dict[str, list[float]]:
@@ -184,7 +233,7 @@ def _failed(task: Task, work: Work, error: CellfleetError) -> ImageRecord:
         image=task.name,
         status="failed",
         key=work.key,
-        input=_identity(task.source),
+        input=_identity(task),
         error=Told(
             code=error.code,
             what=portable_text(error.what),
@@ -194,10 +243,10 @@ def _failed(task: Task, work: Work, error: CellfleetError) -> ImageRecord:
     )
 
 
-def _identity(path: Path) -> InputFile | None:
+def _identity(task: Task) -> InputFile | None:
     try:
-        return fingerprint(path, portable_text(str(path.absolute())))
-    except OSError:
+        return identify(task.source)
+    except (OSError, CellfleetError):
         return None
 
 

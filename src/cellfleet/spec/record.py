@@ -35,7 +35,11 @@ class InputFile(_Record):
     """As the user gave it, absolute."""
     size_bytes: int
     mtime_ns: int
+    """0 where the time of change says nothing (archives, Zarr folders, addresses)."""
     sha256: str
+    hashed: Literal["content", "sample", "listing"] = "content"
+    """What `sha256` is of: all bytes; of a file above 256 MiB its size and 66 samples of 1 MiB (the first, the last, 64
+    in even steps between); of a Zarr folder, a member of an archive or an address what stands in the listing."""
 
 
 class Scale(_Record):
@@ -90,10 +94,16 @@ class ImageRecord(_Record):
     """Path of the picture with outlines, relative to the output folder."""
     notices: tuple[Told, ...] = ()
     error: Told | None = None
+    blocks: int = 1
+    """In how many blocks the image was done, over all planes."""
+    blocks_redone: int = 0
+    """How many of them needed a larger halo."""
     seconds: dict[str, float] = {}
-    """Wall seconds per stage: read, preprocess, predict, postprocess, measure, write."""
+    """Wall seconds per stage (read, survey, preprocess, predict, postprocess, measure, write), summed over threads."""
     cpu_seconds: dict[str, float] = {}
-    """Processor seconds per stage, of the thread that did it."""
+    """Processor seconds per stage, of the threads that did it."""
+    waiting_seconds: dict[str, float] = {}
+    """Wall seconds that threads waited for a stage that other threads did."""
 
 
 class ModelUsed(_Record):
@@ -126,10 +136,20 @@ class RunRecord(_Record):
     device: str
     """What computed it, as reported by the runtime (not as asked)."""
     threads: int
+    memory_bytes: int | None = None
+    """What the run was allowed to use; None where no limit was known."""
+    inputs: tuple[str, ...] = ()
+    """As given: paths, absolute, and addresses."""
+    shard: str | None = None
+    """``2/8`` where the run did only a part of the work."""
+    shards: int = 1
+    """How many machines shared the work."""
     versions: dict[str, str] = {}
     """Python, platform and libraries."""
     seconds: dict[str, float] = {}
     """Wall seconds per stage, summed over images."""
+    waiting_seconds: dict[str, float] = {}
+    """Per stage: wall seconds in it that were not computing (reading, writing), and for it (the network)."""
     busy_share: dict[str, float] = {}
     """CPU seconds of each stage ÷ (wall seconds of the run × threads)."""
     wall_seconds: float = 0

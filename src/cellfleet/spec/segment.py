@@ -71,6 +71,34 @@ class SegmentSpec(BaseModel):
         return hashlib.sha256((self.model_dump_json(exclude={"model"}) + model_sha256).encode()).hexdigest()
 
 
+class Shard(BaseModel):
+    """One of several equal parts of a run, each done by a machine of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: PositiveInt
+    """From 1."""
+    count: PositiveInt
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``2/8``. Raises `UsageError` E037."""
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        number, count = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= count:
+            raise UsageError(
+                "E037",
+                f"{text!r} is no part of a run",
+                where="--shard",
+                action="Write for example --shard 2/8 for the second of eight, or --shard auto in an array job",
+            )
+        return cls(number=number, count=count)
+
+    def __str__(self) -> str:
+        """Return ``2/8``."""
+        return f"{self.number}/{self.count}"
+
+
 class RunOptions(BaseModel):
     """How a run goes; none of these changes a label."""
 
@@ -79,6 +107,11 @@ class RunOptions(BaseModel):
     device: Device = "auto"
     threads: PositiveInt | None = None
     """Processor threads; None: all that this process may use."""
+    memory_bytes: PositiveInt | None = None
+    """Memory for the whole process; None: a fair share of what is free."""
     formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
     overwrite: bool = False
     progress: Progress = "auto"
+    shard: Shard | None = None
+    """Which part of the work is done here, where several machines share it."""
+

@@ -9,7 +9,6 @@ import itertools
 import json
 import platform
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,17 @@ from cellfleet import __version__
 from cellfleet.errors import DeviceError
 from cellfleet.evaluation.matching import Match, match, pool
 from cellfleet.models import LoadedModel, load_model
+from cellfleet.pipeline.block import at_image_scale
+from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.pipeline.preprocess import resampled, scaled_shape
-from cellfleet.pipeline.segment import labels_of
 from cellfleet.pipeline.survey import survey
 from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ModelManifest
 from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.tiling.box import Box
+from cellfleet.tiling.pad import padded
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, smallest_input, write_rdf
@@ -123,16 +125,11 @@ def _example(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return np.pad(pixels, missing, mode="reflect")[:, :side, :side]
 
 
-def _padded(pixels: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
-    height, width = pixels.shape[1:]
-    return np.pad(pixels, ((0, 0), (0, -height % multiple), (0, -width % multiple)), mode="reflect")
-
-
 def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str) -> Iterator[NDArray[np.uint8]]:
     """Yield the quantised heads (4, Y, X) of each sample, in the image's own pixels."""
     packaged = Packaged(network).eval()
     for sample in samples:
-        pixels = torch.from_numpy(_padded(sample.pixels, multiple))[None].to(device)
+        pixels = torch.from_numpy(padded(sample.pixels, multiple))[None].to(device)
         contrast = torch.tensor([[[0.0, 1.0]] * pixels.shape[1]], device=device)
         with torch.no_grad():
             heads = packaged(pixels, contrast)[0].cpu().numpy()
@@ -169,14 +166,11 @@ def choose_postprocess(package: Path, samples: list[Sample]) -> tuple[DeepWaters
     predicted = [_predicted(sample, model) for sample in samples]
 
     def scored(spec: DeepWatershed) -> dict[str, float]:
-        trial = replace(model, manifest=model.manifest.model_copy(update={"postprocess": spec}))
         return scores_of(
             pool(
                 [
-                    match(
-                        labels_of(heads, (sample.labels.shape[0], sample.labels.shape[1]), zoom, trial), sample.labels
-                    )
-                    for (heads, zoom), sample in zip(predicted, samples, strict=True)
+                    match(_labels(fields, spec.scaled(1 / zoom), model), sample.labels)
+                    for (fields, zoom), sample in zip(predicted, samples, strict=True)
                 ]
             )
         )
@@ -190,12 +184,19 @@ def choose_postprocess(package: Path, samples: list[Sample]) -> tuple[DeepWaters
     return chosen, best
 
 
-def _predicted(sample: Sample, model: LoadedModel) -> tuple[NDArray[np.uint8], float]:
-    """Return the heads of a sample at the zoom that the survey finds, and the zoom."""
-    found = survey(sample.pixels, SegmentSpec(), None, model.manifest, model.predictor)
-    zoom = found.scale.zoom
-    pixels = sample.pixels if zoom == 1 else resampled(sample.pixels, scaled_shape(_size(sample), zoom))
-    return model.predictor.predict(pixels, found.contrast), zoom
+def _predicted(sample: Sample, model: LoadedModel) -> tuple[NDArray[Any], float]:
+    """Return the heads of a sample in the image's own pixels, and the zoom that the survey finds."""
+    found = survey(Plane.of_array(sample.pixels), SegmentSpec(), None, model.manifest, model.predictor)
+    zoom, shape = found.scale.zoom, _size(sample)
+    pixels = sample.pixels if zoom == 1 else resampled(sample.pixels, scaled_shape(shape, zoom))
+    heads = model.predictor.predict(pixels, found.contrast)
+    scaled = (heads.shape[1], heads.shape[2])
+    return at_image_scale(heads, Box.whole(scaled), scaled, shape, Box.whole(shape)), zoom
+
+
+def _labels(fields: NDArray[Any], spec: DeepWatershed, model: LoadedModel) -> NDArray[np.uint32]:
+    maxima, interior = (fields[model.manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
+    return deep_watershed(maxima, interior, spec)
 
 
 def _size(sample: Sample) -> tuple[int, int]:

@@ -1,0 +1,162 @@
+"""The heads of a plane by region: each tile is predicted once, when it is first asked for, and remembered for a while.
+
+The tile grid depends on the plane's size alone, so a pixel's heads do not depend on who asks or in which order. Blocks
+overlap by their halos; the tiles that two of them need are predicted for both.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.pipeline.clock import Clock
+from cellfleet.pipeline.plane import Plane
+from cellfleet.pipeline.preprocess import resampled_region, scaled_shape
+from cellfleet.pipeline.survey import Survey
+from cellfleet.spec.model import ModelManifest
+from cellfleet.tiling.box import Box
+from cellfleet.tiling.grid import Span, spans
+from cellfleet.tiling.resample_span import source_span
+
+Heads = NDArray[np.uint8]
+
+
+class TilePool:
+    """Threads that predict tiles, and the newest of their results.
+
+    Shared by all images of a run. A tile that is still being predicted is waited for, not predicted twice.
+    """
+
+    def __init__(self, threads: int, limit_bytes: int) -> None:
+        """Take the number of tiles that are predicted at once, and the memory for those that are done."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tile")
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._tiles: OrderedDict[Hashable, Future[Heads]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ask(self, key: Hashable, predict: Callable[[], Heads]) -> Future[Heads]:
+        """Return the tile of this name, predicted by `predict` unless it is remembered."""
+        with self._lock:
+            tile = self._tiles.get(key)
+            if tile is not None:
+                self._tiles.move_to_end(key)
+                return tile
+            tile = self._tiles[key] = self._pool.submit(predict)
+        tile.add_done_callback(lambda done: self._keep(key, done))
+        return tile
+
+    def _keep(self, key: Hashable, tile: Future[Heads]) -> None:
+        with self._lock:
+            if tile.cancelled() or tile.exception() is not None:
+                # Whoever asks again gets a new try.
+                self._tiles.pop(key, None)
+                return
+            self._bytes += tile.result().nbytes
+            for name, other in list(self._tiles.items()):
+                if self._bytes <= self._limit:
+                    break
+                if other.done() and other is not tile:
+                    del self._tiles[name]
+                    self._bytes -= other.result().nbytes
+
+    def close(self) -> None:
+        """Drop what is waiting and end the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneHeads:
+    """The heads of one plane that the watershed reads, at model scale."""
+
+    plane: Plane
+    survey: Survey
+    manifest: ModelManifest
+    tiles: TilePool
+    name: Hashable
+    """Tells the planes of a run apart."""
+    clock: Clock
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) at model scale."""
+        return scaled_shape(self.plane.shape, self.survey.scale.zoom)
+
+    @property
+    def wanted(self) -> list[int]:
+        """Indices of the graph's heads that are kept: one where both are the same."""
+        post = self.manifest.postprocess
+        return sorted({self.manifest.heads.index(head) for head in (post.maxima_head, post.interior_head)})
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Where the head with the peaks and the one that is flooded stand in what `read` returns."""
+        heads, post = self.manifest.heads, self.manifest.postprocess
+        return self.wanted.index(heads.index(post.maxima_head)), self.wanted.index(heads.index(post.interior_head))
+
+    def read(self, box: Box) -> Heads:
+        """Return the heads of a region, uint8 (1 or 2, height, width); waits for its tiles."""
+        rows, columns = (spans(length, self.manifest.tile) for length in self.shape)
+        meeting = [
+            (y, x, self._ask(y, x)) for y in _meeting(rows, box.y0, box.y1) for x in _meeting(columns, box.x0, box.x1)
+        ]
+        heads = np.empty((len(self.wanted), *box.shape), np.uint8)
+        for y, x, tile in meeting:
+            have = Box(y.write_start, x.write_start, y.write_stop, x.write_stop)
+            part = have.common(box)
+            with self.clock.waiting("predict"):
+                found = tile.result()
+            heads[(slice(None), *part.within(box))] = found[(slice(None), *part.within(have))]
+        return heads
+
+    def _ask(self, y: Span, x: Span) -> Future[Heads]:
+        return self.tiles.ask((self.name, y.write_start, x.write_start), lambda: self._predict(y, x))
+
+    def _predict(self, y: Span, x: Span) -> Heads:
+        """Return the wanted heads (K, height, width) of a tile's write region."""
+        want = Box(y.read_start, x.read_start, y.read_stop, x.read_stop)
+        with self.clock.stage("read"):
+            have, pixels = self._pixels(want)
+        low = self.survey.contrast[:, 0]
+        if all(bool(plane.max() <= dark) for plane, dark in zip(pixels, low, strict=True)):
+            # Nothing but background: the empty part of a slide, which is most of many slides.
+            return np.zeros((len(self.wanted), y.write_stop - y.write_start, x.write_stop - x.write_start), np.uint8)
+        with self.clock.stage("preprocess"):
+            if self.shape != self.plane.shape:
+                pixels = resampled_region(pixels, have, self.plane.shape, self.shape, want)
+        with self.clock.stage("predict"):
+            heads = self.survey.predictor.predict(pixels, self.survey.contrast)
+            return np.ascontiguousarray(heads[self.wanted, y.inside, x.inside])
+
+    def _pixels(self, want: Box) -> tuple[Box, NDArray[np.float32]]:
+        """Return the pixels at image scale that a region at model scale depends on, and where they stand."""
+        have = source_box(want, self.plane.shape, self.shape)
+        return have, self.plane.role_pixels(have)
+
+
+def source_box(want: Box, source: tuple[int, int], target: tuple[int, int]) -> Box:
+    """Return the part of a plane of size `source` on which a region of it resized to `target` depends."""
+    if source == target:
+        return want
+    y0, y1 = source_span(want.y0, want.y1, source[0], target[0])
+    x0, x1 = source_span(want.x0, want.x1, source[1], target[1])
+    return Box(y0, x0, y1, x1)
+
+
+def _meeting(cut: list[Span], start: int, stop: int) -> list[Span]:
+    """Return the spans whose write range meets [start, stop)."""
+    first = bisect.bisect_right(cut, start, key=_write_start) - 1
+    last = bisect.bisect_left(cut, stop, key=_write_start)
+    return cut[first:last]
+
+
+def _write_start(span: Span) -> Any:
+    return span.write_start

@@ -1,0 +1,256 @@
+"""The blocks of one image that are done, until the last one is: in memory, or as files beside the results.
+
+A file holds one block and takes its name when it is whole, so a run that was killed goes on at the block where it
+stopped, and several machines can do the blocks of one image. Labels are compressed in bands of rows: a row of the
+image can be read without unpacking whole blocks.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import imagecodecs
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from cellfleet.errors import OutputError
+from cellfleet.pipeline.block import BlockResult
+from cellfleet.stores.place import Place
+from cellfleet.tiling.box import Box
+
+BAND = 256
+"""Rows of a block that are compressed together."""
+_LEVEL = 1
+_TABLE = ".table.npz"
+_AGREED = "survey.json"
+
+
+class Part(Protocol):
+    """One block that is done; see `BlockResult`."""
+
+    @property
+    def met(self) -> NDArray[np.int64]:
+        """Seeds of all objects in the block's labels."""
+        ...
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """Seeds of the block's own objects."""
+        ...
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """First pixels of the block's own objects, ascending."""
+        ...
+
+    @property
+    def unusable(self) -> int:
+        """Pixels that are not finite."""
+        ...
+
+    @property
+    def redone(self) -> int:
+        """How often the halo had to grow."""
+        ...
+
+    @property
+    def blank(self) -> bool:
+        """Whether there was nothing to see."""
+        ...
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        """Return rows of the labels, counted from the block's first."""
+        ...
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """Return the table."""
+        ...
+
+
+class Parts(Protocol):
+    """The blocks of one image that are done."""
+
+    def agree(self, content: bytes) -> bytes:
+        """Return what the first that asked has given: the same for all that work on these blocks."""
+        ...
+
+    def has(self, plane: int, box: Box) -> bool:
+        """Say whether a block is done."""
+        ...
+
+    def save(self, plane: int, block: BlockResult) -> None:
+        """Keep a block; it is done from now on."""
+        ...
+
+    def load(self, plane: int, box: Box) -> Part:
+        """Return a block that is done."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A block in memory."""
+
+    block: BlockResult
+    met: NDArray[np.int64]
+    seeds: NDArray[np.int64]
+    first: NDArray[np.int64]
+    unusable: int
+    redone: int
+    blank: bool
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        return self.block.labels[y0:y1]
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        return self.block.table
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryParts:
+    """Blocks in memory: for small images, and for arrays that came from Python."""
+
+    _blocks: dict[tuple[int, Box], BlockResult] = field(default_factory=dict)
+
+    def agree(self, content: bytes) -> bytes:
+        """Return `content`: nobody else works on these blocks."""
+        return content
+
+    def has(self, plane: int, box: Box) -> bool:
+        """Say whether a block is done."""
+        return (plane, box) in self._blocks
+
+    def save(self, plane: int, block: BlockResult) -> None:
+        """Keep a block."""
+        self._blocks[plane, block.box] = block
+
+    def load(self, plane: int, box: Box) -> Part:
+        """Return a block that is done."""
+        block = self._blocks[plane, box]
+        return _Held(block, block.met, block.seeds, block.first, block.unusable, block.redone, block.blank)
+
+
+class PlaceParts:
+    """Blocks as files in a folder of a place."""
+
+    def __init__(self, place: Place, folder: str) -> None:
+        """Take the folder's name; it lists what is done already."""
+        self._place, self._folder = place, folder
+        self._done = {name.rpartition("/")[2] for name in place.names(folder)}
+
+    def agree(self, content: bytes) -> bytes:
+        """Return what stands in the folder, `content` where nothing does."""
+        name = f"{self._folder}/{_AGREED}"
+        return content if self._place.create(name, content) else self._place.read(name) or content
+
+    def has(self, plane: int, box: Box) -> bool:
+        """Say whether a block is done."""
+        return _name(plane, box) in self._done
+
+    def save(self, plane: int, block: BlockResult) -> None:
+        """Write the table, then the labels: their file says that the block is done."""
+        name = _name(plane, block.box)
+        self._write(f"{name}{_TABLE}", _packed_table(block))
+        self._write(name, _packed_labels(block))
+        self._done.add(name)
+
+    def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        needed = sum(array.nbytes for array in arrays.values())
+        replacing = self._place.replacing(f"{self._folder}/{name}", needed_bytes=needed)
+        with replacing as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    def load(self, plane: int, box: Box) -> Part:
+        """Read the labels of a block, packed as they are, and its table when that is asked for."""
+        name = _name(plane, box)
+        return _Stored(self._open(name), lambda: self._open(f"{name}{_TABLE}"), box.shape)
+
+    def _open(self, name: str) -> NpzFile:
+        content = self._place.read(f"{self._folder}/{name}")
+        if content is None:
+            raise OutputError(
+                "E514",
+                "a part of a result that was there is gone",
+                where=f"{self._folder}/{name}",
+                action="Run the same command again: what is missing is done anew",
+            )
+        return np.load(io.BytesIO(content), allow_pickle=False)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A block in files: its arrays are unpacked when they are asked for."""
+
+    file: NpzFile
+    table: Callable[[], NpzFile]
+    shape: tuple[int, int]
+
+    @property
+    def met(self) -> NDArray[np.int64]:
+        return self._array("met")
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        return self._array("seeds")
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        return self._array("first")
+
+    @property
+    def unusable(self) -> int:
+        return int(self._array("counts")[0])
+
+    @property
+    def redone(self) -> int:
+        return int(self._array("counts")[1])
+
+    @property
+    def blank(self) -> bool:
+        return bool(self._array("counts")[2])
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        first, last = y0 // BAND, (y1 - 1) // BAND
+        bands = [self._band(number) for number in range(first, last + 1)]
+        rows = bands[0] if len(bands) == 1 else np.concatenate(bands)
+        return rows[y0 - first * BAND : y1 - first * BAND]
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        # Names of columns hold names of channels, and those may hold anything: they are not names of members.
+        table = self.table()
+        names = bytes(table["names"]).decode("utf-8", "surrogatepass").split("\0")
+        return {name: table[f"column{number}"] for number, name in enumerate(names)}
+
+    def _band(self, number: int) -> NDArray[np.uint32]:
+        raw = imagecodecs.zstd_decode(self._array(f"band{number}").tobytes())
+        return np.frombuffer(raw, np.uint32).reshape(-1, self.shape[1])
+
+    def _array(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = self.file[name]
+        return array
+
+
+def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
+    arrays = {
+        "met": block.met,
+        "seeds": block.seeds,
+        "first": block.first,
+        "counts": np.array([block.unusable, block.redone, block.blank], np.int64),
+    }
+    for number, y in enumerate(range(0, block.labels.shape[0], BAND)):
+        band = block.labels[y : y + BAND].tobytes()
+        arrays[f"band{number}"] = np.frombuffer(imagecodecs.zstd_encode(band, level=_LEVEL), np.uint8)
+    return arrays
+
+
+def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
+    names = np.frombuffer("\0".join(block.table).encode("utf-8", "surrogatepass"), np.uint8)
+    return {"names": names, **{f"column{number}": values for number, values in enumerate(block.table.values())}}
+
+
+def _name(plane: int, box: Box) -> str:
+    return f"{plane}-{box.y0}-{box.x0}.npz"

@@ -1,0 +1,92 @@
+"""What all images of a run share: threads, memory, and the tiles that were predicted last.
+
+Three kinds of threads, each waiting only for the next: an image waits for its blocks, a block for its tiles. Threads
+are not tied to a stage, so none idles while there is work of any kind: the network, the watershed, reading and
+writing of different blocks and images go on at once. What is in flight is bounded by memory (`resources.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Self, TypeVar
+
+from cellfleet.models import LoadedModel
+from cellfleet.pipeline.heads import TilePool
+from cellfleet.run.resources import MemoryBudget, MemoryPlan, plan_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Pools:
+    """Threads and memory of one run."""
+
+    def __init__(self, threads: int, model: LoadedModel, memory_bytes: int | None = None) -> None:
+        """Start them.
+
+        Args:
+            threads: Processor threads to keep busy.
+            model: Decides what a tile costs.
+            memory_bytes: All that the process may use; None: no limit is known.
+
+        Raises:
+            DeviceError: E515, that is too little for even one tile and one block.
+        """
+        self.plan: MemoryPlan = plan_memory(memory_bytes, threads, model)
+        self.threads = threads
+        self.tiles = TilePool(self.plan.tiles_at_once, self.plan.tile_cache_bytes)
+        self.budget = MemoryBudget(self.plan.block_bytes)
+        self._blocks = ThreadPoolExecutor(threads, thread_name_prefix="block")
+        self._large = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Drop what is waiting and end the threads."""
+        self._blocks.shutdown(cancel_futures=True)
+        self.tiles.close()
+
+    def one_large_image(self) -> AbstractContextManager[object]:
+        """Wait until no other image is being done in blocks: two would drive each other's tiles out of memory."""
+        return self._large
+
+    def over_blocks(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield the results of `work`, in any order; after an error nothing new is begun."""
+        # One more than there are threads, so that none waits for this one to wake up.
+        yield from in_parallel(self._blocks, work, items, self.threads + 1)
+
+
+def in_parallel(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    at_once: int,
+    look_up: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Yield the results of `work` in any order, with `at_once` items handed to the pool at a time.
+
+    `look_up` is called in the thread that waits, several times a second.
+    """
+    waiting = iter(items)
+    pending: set[Future[Result]] = {pool.submit(work, item) for item in islice(waiting, at_once)}
+    try:
+        while pending:
+            # Woken up regularly, so that Windows can deliver Ctrl-C.
+            finished, pending = wait(pending, timeout=_WAKE_SECONDS, return_when=FIRST_COMPLETED)
+            look_up()
+            pending |= {pool.submit(work, item) for item in islice(waiting, len(finished))}
+            for future in finished:
+                yield future.result()
+    finally:
+        for future in pending:
+            future.cancel()
+        wait(pending)
+
+
+_WAKE_SECONDS = 0.2
