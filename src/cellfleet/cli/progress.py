@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -165,6 +166,12 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
     failed = len(run.images) - len(done)
     if run.status == "stopped":
         yield f"Stopped. {len(done)} finished. Run the same command again to go on."
+        return
+    if run.shard:
+        yield (
+            f"Part {run.shard} is done, {_duration(run.wall_seconds)}. When all parts are: cellfleet merge "
+            f"{shlex.quote(out)}"
+        )
         return
     cells = _count(sum(image.objects for image in done), "cell")
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")

@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from cellfleet.spec.record import RunRecord
     from cellfleet.spec.segment import RunOptions, SegmentSpec
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_STOPPED = 0, 3, 130
@@ -51,6 +52,11 @@ def run_session(inputs: Sequence[str], out: str, spec: SegmentSpec, options: Run
 
     with narrator(options.progress, out, sys.stderr, sys.stdout) as tell:
         record = run(inputs, out, spec, options, tell=tell, stop=interrupt.stop)
+    return exit_code(record)
+
+
+def exit_code(record: RunRecord) -> int:
+    """Return what a finished run means for the shell."""
     if record.status == "stopped":
         return EXIT_STOPPED
     return EXIT_SOME_FAILED if any(image.status == "failed" for image in record.images) else EXIT_DONE

@@ -25,7 +25,7 @@ from cellfleet.tiling.box import Box
 BAND = 256
 """Rows of a block that are compressed together."""
 _LEVEL = 1
-_TABLE = ".table.npz"
+_LABELS, _TABLE = ".labels.npz", ".table.npz"
 _AGREED = "survey.json"
 
 
@@ -149,14 +149,14 @@ class PlaceParts:
 
     def has(self, plane: int, box: Box) -> bool:
         """Say whether a block is done."""
-        return _name(plane, box) in self._done
+        return f"{_name(plane, box)}{_LABELS}" in self._done
 
     def save(self, plane: int, block: BlockResult) -> None:
         """Write the table, then the labels: their file says that the block is done."""
         name = _name(plane, block.box)
         self._write(f"{name}{_TABLE}", _packed_table(block))
-        self._write(name, _packed_labels(block))
-        self._done.add(name)
+        self._write(f"{name}{_LABELS}", _packed_labels(block))
+        self._done.add(f"{name}{_LABELS}")
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         needed = sum(array.nbytes for array in arrays.values())
@@ -167,7 +167,7 @@ class PlaceParts:
     def load(self, plane: int, box: Box) -> Part:
         """Read the labels of a block, packed as they are, and its table when that is asked for."""
         name = _name(plane, box)
-        return _Stored(self._open(name), lambda: self._open(f"{name}{_TABLE}"), box.shape)
+        return _Stored(self._open(f"{name}{_LABELS}"), lambda: self._open(f"{name}{_TABLE}"), box.shape)
 
     def _open(self, name: str) -> NpzFile:
         content = self._place.read(f"{self._folder}/{name}")
@@ -253,4 +253,4 @@ def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
 
 
 def _name(plane: int, box: Box) -> str:
-    return f"{plane}-{box.y0}-{box.x0}.npz"
+    return f"{plane}-{box.y0}-{box.x0}"

@@ -38,7 +38,7 @@ from cellfleet.tiling.box import Box
 
 Job = tuple[int, Box]
 """A block of a plane."""
-_SURVEY = TypeAdapter(tuple[list[tuple[float, float]], Scale])
+_SURVEY = TypeAdapter(tuple[list[list[float]], Scale])
 
 
 @dataclass(frozen=True, eq=False)
