@@ -61,7 +61,11 @@ class PageReader:
     """Reads pages of the same size, type and compression as `keyframe`."""
 
     def __init__(self, keyframe: tifffile.TiffPage, content: Content, name: str, cache: ChunkCache) -> None:
-        """Prepare reading from `content`; `name` is the image's, for messages."""
+        """Prepare reading from `content` while `keyframe`'s file is open; `name` is the image's, for messages.
+
+        Raises:
+            InputError: E106, E109.
+        """
         self._keyframe = keyframe
         self._content = content
         self._name = name
@@ -74,6 +78,9 @@ class PageReader:
         self._piece: tuple[int, ...] = (1, max(1, depth), rows, columns, self.shape[4])
         self.is_plain = keyframe.is_final
         """Whether the pixels of a page follow one another in the file as they are."""
+        if not self.is_plain:
+            with decoding(content.path, name, "TIFF", part="pixels"):
+                keyframe.init_decode()  # may read tags, so while the file is open
 
     @property
     def piece_bytes(self) -> int:
