@@ -29,6 +29,23 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment plates/ -o results --channel DAPI --pixel-size 0.325
   cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv""",
     ),
+    "export": Help(
+        "Write finished results in further formats, for other programs.\n\n"
+        "Takes labels and tables from RESULTS; nothing is segmented again. What is there is skipped, so after a stop "
+        "run the same command again.",
+        """Examples:
+  cellfleet export results --format imagej-rois
+  cellfleet export results --format qupath-geojson --format anndata -o for-qupath""",
+    ),
+    "merge": Help(
+        "Put the parts of a shared run together.\n\n"
+        "After 'cellfleet segment --shard I/N' has ended on every machine: stitches the images that were shared by "
+        "blocks and writes run.json, failures.csv and report.html.",
+        """Example, on two machines that see the same folders:
+  cellfleet segment slides/ -o results --shard 1/2
+  cellfleet segment slides/ -o results --shard 2/2
+  cellfleet merge results""",
+    ),
     "train": Help(
         "Train a model on your own labelled images.\n\n"
         "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "

@@ -128,7 +128,9 @@ def _parquet_batches(file: BinaryIO) -> Iterator[pa.RecordBatch]:
 
 def _csv_types(file: BinaryIO, record: ImageRecord) -> dict[str, np.dtype[Any]]:
     """Return the types that the columns had before they became text."""
-    names = next(csv.reader(io.TextIOWrapper(file, "utf-8", newline="")), ["image"])
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    names = next(csv.reader(text), ["image"])
+    text.detach()
     counts = np.dtype(record.dtype).kind in "ui"
 
     def type_of(name: str) -> np.dtype[Any]:
