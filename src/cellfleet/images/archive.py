@@ -38,12 +38,12 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
 def list_members(path: str) -> list[str]:
-    """Return the names of the files in an archive, each once, without hidden ones.
+    """Return the names of the files in an archive, each once.
 
     Raises:
         InputError: E104, E106: it cannot be opened or is damaged; E15x from its address.
     """
-    return [name for name in _archive(path, path).copies if not name.endswith("/") and not _is_hidden(name)]
+    return [name for name in _archive(path, path).copies if not name.endswith("/")]
 
 
 def count_members(path: str, inside: str) -> int:
@@ -168,8 +168,3 @@ def _damaged(name: str) -> InputError:
         where=name,
         action="Copy or make the archive again",
     )
-
-
-def _is_hidden(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return "__MACOSX" in parts or any(part.startswith(".") and part not in (".", "..") for part in parts)

@@ -199,7 +199,9 @@ def _nothing_found(inputs: Sequence[str]) -> InputError:
 def _census(inputs: Sequence[str]) -> str:
     """Say what is in the folders and archives instead."""
     names = [name for given in inputs for _, _, files in os.walk(given) for name in files]
-    names += [name for given in inputs if formats.is_archive(given) for name in list_members(given)]
+    names += [
+        name for given in inputs if formats.is_archive(given) for name in map(os.path.basename, list_members(given))
+    ]
     endings = Counter(Path(name).suffix.lower() for name in names if not name.startswith("."))
     if not endings:
         return "there are no files"

@@ -160,18 +160,14 @@ def _members(path: str, name: str) -> list[Found]:
         return [Found(path, name.rstrip("/"))]
     prefix = name if name.endswith("/") else ""
     results = _result_folders(members)
+    visible = [name for name in members if not _is_hidden(name) and not _is_below(name, results)]
     found = dict.fromkeys(
-        _image_of_member(member)
-        for member in members
-        if not _is_below(member, results)
-        and (formats.is_image(member) or _in_zarr(member) or formats.is_archive(member))
+        _image_of_member(name)
+        for name in visible
+        if formats.is_image(name) or formats.is_archive(name) or any(map(formats.is_zarr, name.split("/")[:-1]))
     )
     ordered = sorted(found, key=lambda member: member.replace("\\", "/"))
     return [Found(path, prefix + _safe(member), member) for member in ordered]
-
-
-def _in_zarr(member: str) -> bool:
-    return any(formats.is_zarr(part) for part in member.split("/")[:-1])
 
 
 def _image_of_member(member: str) -> str:
@@ -221,4 +217,6 @@ def _in_results(folder: str, start: str, known: dict[str, bool]) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    """Tell whether a file or a folder above it is hidden; ``__MACOSX`` is what macOS adds to archives."""
+    parts = re.split(r"[/\\]", name)
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
