@@ -90,6 +90,19 @@ def test_a_name_is_claimed_once_where_the_disk_has_no_links(
     assert place.read("claim") == b"first"
 
 
+def test_content_is_on_the_disk_before_it_has_its_name(place: FolderPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    rename = os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: done.append("flush"))
+    monkeypatch.setattr(os, "replace", lambda source, target: (rename(source, target), done.append("name")))
+    place.write("a.csv", b"1")
+    with place.replacing_tree("a.zarr") as folder:
+        (folder / "c").mkdir()
+        (folder / "c" / "0").write_bytes(b"1")
+        (folder / "zarr.json").write_bytes(b"{}")
+    assert done == ["flush", "name", "flush", "flush", "name"]
+
+
 def test_an_old_tree_comes_back_when_the_new_one_cannot_take_its_place(
     place: FolderPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

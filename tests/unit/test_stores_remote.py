@@ -180,14 +180,17 @@ def test_a_server_that_is_not_there_is_told(web: WebServer) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_only_trusted_certificates_are_accepted(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_only_trusted_certificates_are_accepted(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
     certificate = self_signed(tmp_path)
     with web_server(certificate=certificate) as web:
         web.files["/a.tif"] = NOISE
         with pytest.raises(InputError, match="certificate") as caught:
             open_remote(f"{web.url}/a.tif")
         assert _code(caught) == "E153"
-        clean_environment.setenv("SSL_CERT_FILE", str(certificate[0]))
+        clean_environment.setenv(variable, str(certificate[0]))
         with open_remote(f"{web.url}/a.tif") as file:
             assert file.read() == NOISE
 

@@ -81,13 +81,13 @@ def _client_options(env: dict[str, str]) -> ClientConfig:
         "read_timeout": timedelta(minutes=2),
         "timeout": timedelta(minutes=10),
     }
-    authorities = env.get("AWS_CA_BUNDLE") or env.get("SSL_CERT_FILE")
-    if authorities:
+    # SSL_CERT_FILE, which stands in for the system's certificates, is obstore's own business.
+    further = env.get("AWS_CA_BUNDLE")
+    if further:
         try:
-            options["root_certificate"] = Path(authorities).read_bytes()
+            options["root_certificate"] = Path(further).read_bytes()
         except OSError as error:
-            action = "Correct AWS_CA_BUNDLE or SSL_CERT_FILE"
-            raise InputError("E157", "cannot be read", where=authorities, action=action) from error
+            raise InputError("E157", "cannot be read", where=further, action="Correct AWS_CA_BUNDLE") from error
     return options
 
 
@@ -156,7 +156,7 @@ class _Meaning(NamedTuple):
 _SET_UP = "Set them up (docs/how-to/buckets.md)"
 _CHECK_KEYS = "Check the keys in the environment or in ~/.aws (docs/how-to/buckets.md)"
 _AGAIN = "then run the same command again: it goes on"
-_AUTHORITIES = "Check the address; for a server of your own name its certificate in SSL_CERT_FILE"
+_AUTHORITIES = "Check the address; for a server of your own name its certificate in AWS_CA_BUNDLE"
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "AccountNotFound"}
 _BAD_KEYS = {
     "SignatureDoesNotMatch",
