@@ -16,4 +16,6 @@ def readable(pixels: NDArray[Any], otherwise: DTypeLike) -> NDArray[Any]:
 
     Nothing is copied where nothing has to change.
     """
-    return np.ascontiguousarray(pixels, pixels.dtype if pixels.dtype in _TYPES else otherwise)
+    pixels = np.ascontiguousarray(pixels, pixels.dtype if pixels.dtype in _TYPES else otherwise)
+    # A type that is native but spelt with its byte order (``<u2``) is no other type to numpy, but to the kernels.
+    return pixels.view(pixels.dtype.newbyteorder("="))
