@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--model", default="nuclei", help="bundled name or package folder")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    predictor = load_model(given.model, device="cpu", threads=1).predictor
+    predictor = load_model(given.model, device="cpu").predictor
     pixels = synthetic_field("dense", VALIDATION, 0).pixels[:SIDE, :SIDE].astype(np.float32) / 255
     contrast = np.array([[0, 1]], np.float32)
     ours, theirs = [], []

@@ -1,8 +1,8 @@
 """Our side of the pair: everything that `cellfleet segment` does for one image, in one thread of one warm process.
 
 Answers ``{"image", "out", "diameter"}`` with seconds. The steps inside a stage are timed by wrapping the functions that
-`cellfleet.run.worker` calls, so that what our command does beyond the peer (fingerprint, thumbnail, record) can be told
-apart. Run by `benchmarks.end_to_end.run`.
+`cellfleet.run.worker` calls, so that what our command does beyond the peer (hash, thumbnail, record) can be told apart.
+Run by `benchmarks.end_to_end.run`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from cellfleet import __version__
+from cellfleet.images.source import Source
 from cellfleet.models import load_model
 from cellfleet.run import worker
 from cellfleet.run.plan import Task
-from cellfleet.run.resources import MemoryBudget
+from cellfleet.run.pools import Pools
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.place import FolderPlace
 
-STEPS = ("fingerprint", "open_image", "write_label_tiff", "write_csv", "outline_picture", "write_image_record")
-BEYOND_THE_PEER = ("fingerprint", "outline_picture", "write_image_record")
+STEPS = ("identify", "open_image", "outline_picture", "write_image_record")
+BEYOND_THE_PEER = ("identify", "outline_picture", "write_image_record")
 
 
 class Watch:
@@ -38,16 +40,17 @@ class Watch:
         self.cpu: Counter[str] = Counter()
         self.wall: Counter[str] = Counter()
 
-    def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function`, timed."""
+    def timed(self, step: str | None, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, timed as `step`; None: its first argument names the step."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            name = args[0] if step is None else step
             wall, cpu = time.perf_counter(), time.process_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.wall[step] += time.perf_counter() - wall
-                self.cpu[step] += time.process_time() - cpu
+                self.wall[name] += time.perf_counter() - wall
+                self.cpu[name] += time.process_time() - cpu
 
         return call
 
@@ -64,14 +67,20 @@ class TimedPredictor:
         heads: NDArray[np.uint8] = self._watch.timed("network", self._predictor.predict)(pixels, contrast)
         return heads
 
+    def for_image(self, windows: Sequence[NDArray[Any]], contrast: NDArray[Any]) -> TimedPredictor:
+        """Return itself."""
+        return self
+
 
 def main() -> None:
     """Answer requests until the input ends."""
     watch = Watch()
-    model = load_model(sys.argv[1], device="cpu", threads=1)
+    model = load_model(sys.argv[1], device="cpu")
     model = dataclasses.replace(model, predictor=TimedPredictor(model.predictor, watch))
     for step in STEPS:
         setattr(worker, step, watch.timed(step, getattr(worker, step)))
+    worker.formats.write = watch.timed(None, worker.formats.write)
+    pools = Pools(1, model)
     about = {"cellfleet": __version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
     about |= {"model": f"{model.manifest.name} {model.manifest.version}", "sha256": model.sha256}
     print(json.dumps(about), flush=True)
@@ -79,14 +88,15 @@ def main() -> None:
         request = json.loads(line)
         image, out = Path(request["image"]), Path(request["out"])
         spec = SegmentSpec(model=sys.argv[1], diameter_px=request["diameter"])
-        work = worker.Work(out, spec, "benchmark", model, MemoryBudget.of_this_machine())
-        task = Task(image, image.name, {"labels-tiff": f"{image.stem}_labels.tif", "csv": f"{image.stem}_cells.csv"})
+        work = worker.Work(FolderPlace(out), spec, "benchmark", model, pools)
+        outputs = {"labels-tiff": f"{image.stem}_labels.tif", "csv": f"{image.stem}_cells.csv"}
+        task = Task(Source(str(image), image.name), 0, outputs)
         watch.cpu.clear()
         watch.wall.clear()
         wall, cpu = time.perf_counter(), time.process_time()
         record = worker.process(task, work)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        assert record.status == "done" and record.scale, record.error
+        assert record and record.status == "done" and record.scale, record
         beyond = sum(watch.cpu[step] for step in BEYOND_THE_PEER), sum(watch.wall[step] for step in BEYOND_THE_PEER)
         answer = {
             "cpu": cpu,

@@ -36,7 +36,7 @@ PEER_TOTALS: dict[str, tuple[str, ...]] = {
     "basic table": ("read", "preprocess", "predict+postprocess", "write labels", "basic table"),
     "equal table": ("read", "preprocess", "predict+postprocess", "write labels", "table"),
 }
-OUR_STAGES = ("read", "preprocess", "predict", "postprocess", "measure", "write")
+OUR_STAGES = ("read", "survey", "preprocess", "predict", "postprocess", "measure", "write")
 
 MODEL_DIAMETER_PX = 22.0
 """Given as --diameter, the bundled model leaves the image as it is: nothing is estimated or resampled."""
@@ -122,7 +122,7 @@ def report(fields: list[Field], runs: dict[str, list[dict[str, Run]]], about: di
         "ratio",
     ]
     tables = "Processor seconds per megapixel, medians; ratio: basic table ÷ ours.\n\n" + table(header, rows)
-    tables += "\nWhere ours goes, ms per megapixel (*network* wherever it is called from, also in *preprocess*):\n\n"
+    tables += "\nWhere ours goes, ms per megapixel (*network* wherever it is called from, also in *survey*):\n\n"
     tables += table(["field", "network", *OUR_STAGES, "of write: labels", "csv", "picture", "record", "other"], stages)
     tables += "\nWhere StarDist's goes, ms per megapixel:\n\n"
     tables += table(["field", *PEER_STAGES], [peer_row(field, runs[field.name]) for field in fields])
@@ -161,7 +161,7 @@ def stage_row(field: Field, runs: list[dict[str, Run]]) -> list[Any]:
         return f"{1000 * median(seconds) / field.megapixels:.1f}"
 
     ours = [run["ours"] for run in runs]
-    steps = ("write_label_tiff", "write_csv", "outline_picture", "write_image_record")
+    steps = ("labels-tiff", "csv", "outline_picture", "write_image_record")
     return [
         field.name,
         ms([run["steps"]["network"] for run in ours]),

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
     os.environ.update(ONE_THREAD)
-    model = load_model(given.model, device="cpu", threads=1)
+    model = load_model(given.model, device="cpu")
     pixels = synthetic_field("dense", VALIDATION, 0).pixels[np.newaxis].astype(np.float32)
     contrast = np.percentile(pixels, (1, 99.8)).astype(np.float32)[np.newaxis]
     seconds: dict[str, list[float]] = {name: [] for name in SIZES}

@@ -31,12 +31,12 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+import cellfleet
 from benchmarks.common import MEGAPIXEL, VALIDATION, Bar, median, ratios, save, table
 from benchmarks.fields import synthetic_field
 from cellfleet.evaluation.matching import match, pool
 from cellfleet.models import load_model
 from cellfleet.models.load import read_manifest
-from cellfleet.spec.segment import SegmentSpec
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import write_rdf
@@ -120,7 +120,7 @@ def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     # The package's own test compares with what this graph gives.
     tensors: dict[str, Any] = {name: np.load(out / f"test_{name}.npy") for name in ("pixels", "contrast")}
     write_rdf(manifest, out)
-    predictor = load_model(out, device="cpu", threads=1).predictor
+    predictor = load_model(out, device="cpu").predictor
     np.save(out / "test_heads.npy", predictor.predict(tensors["pixels"][0], tensors["contrast"][0])[np.newaxis])
     write_rdf(manifest, out)
 
@@ -171,7 +171,7 @@ def _kept(model: onnx.ModelProto) -> Iterator[str]:
 
 def package_scores(package: Path, samples: list[Sample]) -> dict[str, float]:
     """Return F1 and AP at IoU 0.5 and AP averaged over 0.5…0.9, through the pipeline that users run."""
-    model = load_model(package, device="cpu", threads=1)
+    model = load_model(package, device="cpu")
     found = [cellfleet.segment(s.pixels, axes="CYX", model=model, threads=1).labels for s in samples]
     pooled = pool([match(labels, s.labels) for labels, s in zip(found, samples, strict=True)])
     at_half = pooled.at(0.5)
@@ -185,8 +185,7 @@ def time_both(package: Path, quantised: Path, rounds: int) -> dict[str, list[flo
     pixels = field.pixels[np.newaxis].astype(np.float32)
     contrast = np.percentile(pixels, (1, 99.8)).astype(np.float32)[np.newaxis]
     predictors = {
-        name: load_model(path, device="cpu", threads=1).predictor
-        for name, path in (("float32", package), ("int8", quantised))
+        name: load_model(path, device="cpu").predictor for name, path in (("float32", package), ("int8", quantised))
     }
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
     for turn in range(rounds + 1):
