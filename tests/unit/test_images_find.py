@@ -14,7 +14,6 @@ from cellfleet.images.find import find_images
 from cellfleet.images.names import printable
 from cellfleet.images.read import open_image
 
-
 LOOKED_FOR = "tif, tiff, btf, tf8, png, jpg, jpeg, svs, ndpi, qptiff, scn, bif, zarr, ozx, zarr.zip, nd2, czi, lif"
 ENDINGS = (
     ".tif, .tiff, .btf, .tf8, .png, .jpg, .jpeg, .svs, .ndpi, .qptiff, .scn, .bif, .zarr, .ozx, .zarr.zip, .nd2, .czi"
@@ -207,8 +206,7 @@ def test_pattern_that_nothing_fits(tmp_path: Path) -> None:
     [
         (
             "x.gif",
-            "files ending in '.gif' are not read."
-            f" Give files ending in {ENDINGS}; if it is one of these, rename it.",
+            f"files ending in '.gif' are not read. Give files ending in {ENDINGS}; if it is one of these, rename it.",
         ),
         (
             "x",

@@ -70,7 +70,7 @@ def search_pattern(given: str) -> Root:
         if _in_results(folder, start, known) or any(map(formats.is_zarr, name.split("/")[:-1])):
             continue
         if os.path.isdir(path) and not formats.is_zarr(path):
-            found += _walk(path, f"{name}/", set())
+            found += _walk(path.rstrip(os.sep) or path, "" if name == "." else f"{name}/", set())
         elif formats.is_archive(path):
             found += _members(path, f"{name[: -len(formats.ARCHIVE_SUFFIX)]}/")
         elif formats.is_image(path):
