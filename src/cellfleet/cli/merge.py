@@ -1,4 +1,4 @@
-"""`cellfleet merge`: the end of a run that several machines shared. Words only; the work is in `cellfleet.run.merge`."""
+"""`cellfleet merge`: the end of a run that several machines shared. Words only; see `cellfleet.run.merge`."""
 
 from __future__ import annotations
 

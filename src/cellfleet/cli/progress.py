@@ -176,11 +176,10 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
     cells = _count(sum(image.objects for image in done), "cell")
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
     time_taken = f", {_duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
-    yield (
-        f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {_folder(out)}, summary in {_folder(out)}report.html"
-    )
+    folder = _folder(out)
+    yield f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {folder}, summary in {folder}report.html"
     if failed:
-        yield f"{failed} failed: see {_folder(out)}failures.csv"
+        yield f"{failed} failed: see {folder}failures.csv"
 
 
 def _what(formats: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from cellfleet.errors import DeviceError, ModelError
+from cellfleet.inference.batching import Batcher
 from cellfleet.spec.choices import Device
 from cellfleet.tiling.pad import padded
 
@@ -49,6 +50,8 @@ class OnnxPredictor:
         self.device = "cuda" if _PROVIDERS["cuda"] in self._session.get_providers() else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise _missing_device(device)
+        # On a processor a batch gains nothing: tiles are predicted side by side.
+        self._predict = Batcher(self._run).predict if self.device == "cuda" else self._run_one
 
     @property
     def channels(self) -> tuple[object, object]:
@@ -60,9 +63,16 @@ class OnnxPredictor:
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the heads of one tile; see `Predictor.predict`. Memory grows with its size."""
         height, width = pixels.shape[1:]
-        feeds = {"pixels": padded(pixels, self._multiple)[None], "contrast": contrast[None]}
-        heads: NDArray[np.uint8] = self._session.run(["heads"], feeds)[0]
-        return heads[0, :, :height, :width]
+        heads = self._predict(padded(pixels, self._multiple), contrast)
+        return heads[:, :height, :width]
+
+    def _run(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X)."""
+        heads: NDArray[np.uint8] = self._session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
+        return heads
+
+    def _run_one(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return self._run(pixels[np.newaxis], contrast[np.newaxis])[0]
 
     def for_image(self, windows: Sequence[NDArray[np.float32]], contrast: NDArray[np.float32]) -> Self:
         """Return itself: a network learns nothing from the image."""

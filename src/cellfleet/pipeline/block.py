@@ -25,7 +25,7 @@ from cellfleet.pipeline.preprocess import resampled_region
 from cellfleet.tiling.box import Box
 
 _HALO_PX = 96
-"""First halo at model scale, px: two of the largest nuclei (docs/decisions/0013-blocks.md: how often more is needed)."""
+"""First halo at model scale, px: two of the largest nuclei (docs/decisions/0013-blocks.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +91,7 @@ def segment_block(
     )
 
 
-def blank_block(
-    plane: Plane, box: Box, channel_names: tuple[str, ...], microns_per_pixel: float | None
-) -> BlockResult:
+def blank_block(plane: Plane, box: Box, channel_names: tuple[str, ...], microns_per_pixel: float | None) -> BlockResult:
     """Return the result of a block in which there is nothing to see."""
     nothing = np.zeros(0, np.int64)
     labels = np.zeros(box.shape, np.uint32)

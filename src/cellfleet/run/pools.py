@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Self, TypeVar
 
+from cellfleet.inference.batching import LARGEST_BATCH
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.heads import TilePool
 from cellfleet.run.resources import MemoryBudget, MemoryPlan, plan_memory
@@ -38,7 +39,9 @@ class Pools:
         """
         self.plan: MemoryPlan = plan_memory(memory_bytes, threads, model)
         self.threads = threads
-        self.tiles = TilePool(self.plan.tiles_at_once, self.plan.tile_cache_bytes)
+        # A GPU takes batches: one is read and resampled while the other is on the device.
+        at_once = self.plan.tiles_at_once if model.device == "cpu" else max(threads, 2 * LARGEST_BATCH)
+        self.tiles = TilePool(at_once, self.plan.tile_cache_bytes)
         self.budget = MemoryBudget(self.plan.block_bytes)
         self._blocks = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._large = threading.Lock()

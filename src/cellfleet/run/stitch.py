@@ -208,7 +208,7 @@ class StitchedRows:
                     yield {name: values[start : start + _BATCH_ROWS] for name, values in columns.items()}
 
     def _plane(self, plane: int) -> Iterator[Columns]:
-        """Yield the rows of a plane, a row of blocks at a time: objects may begin in the row of blocks above their own."""
+        """Yield the rows of a plane by rows of blocks: objects may begin in the row of blocks above their own."""
         boxes = self.labels.layout.boxes
         rows = [[box for box in boxes if box.y0 == y0] for y0 in sorted({box.y0 for box in boxes})]
         earliest = [min(int(self._first(plane, box)) for box in row) for row in rows]

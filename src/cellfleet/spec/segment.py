@@ -114,4 +114,3 @@ class RunOptions(BaseModel):
     progress: Progress = "auto"
     shard: Shard | None = None
     """Which part of the work is done here, where several machines share it."""
-

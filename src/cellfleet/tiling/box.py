@@ -35,9 +35,7 @@ class Box(NamedTuple):
 
     def grown(self, by: int, shape: tuple[int, int]) -> Box:
         """Return the box with `by` more pixels on each side, cut off at the borders of a plane of `shape`."""
-        return Box(
-            max(self.y0 - by, 0), max(self.x0 - by, 0), min(self.y1 + by, shape[0]), min(self.x1 + by, shape[1])
-        )
+        return Box(max(self.y0 - by, 0), max(self.x0 - by, 0), min(self.y1 + by, shape[0]), min(self.x1 + by, shape[1]))
 
     def common(self, other: Box) -> Box:
         """Return what both boxes share; empty boxes have height or width 0."""
