@@ -21,7 +21,7 @@ from cellfleet.results.tables import portable_text
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
 from cellfleet.stores.place import Place
-from cellfleet.stores.url import is_url
+from cellfleet.stores.url import is_url, without_secrets
 
 Status = Literal["running", "done", "done-with-failures", "stopped"]
 _LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tifffile", "imagecodecs", "pyarrow", "pillow")
@@ -162,8 +162,8 @@ def as_python(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: Run
 
 
 def absolute(given: str) -> str:
-    """Return a path as seen from anywhere; addresses are that already."""
-    return given if is_url(given) else str(Path(given).absolute())
+    """Return a path as seen from anywhere; addresses are that already, and lose what may be a signature."""
+    return without_secrets(given) if is_url(given) else str(Path(given).absolute())
 
 
 def _exact(number: float) -> str:
