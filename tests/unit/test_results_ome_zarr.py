@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from cellfleet.results.labelled import ArrayLabels
 from cellfleet.results.labels import write_label_tiff
-from cellfleet.results.ome_zarr import Version, write_ome_zarr
+from cellfleet.results.ome_zarr import Version, path_to_image, write_ome_zarr
 from cellfleet.results.pyramid import level_shapes, pieces
 
 VERSIONS = get_args(Version)
@@ -90,6 +90,19 @@ def test_axes_scale_and_source_are_told(version: Version, tmp_path: Path) -> Non
     assert scales == [[{"type": "scale", "scale": [1, 1, 0.5 * 2**level, 0.5 * 2**level]}] for level in range(2)]
     assert attributes["image-label"] == {"version": version, "source": {"image": "../../image.ome.zarr"}}
     assert (attributes if version == "0.5" else multiscale)["version"] == version
+
+
+def test_the_image_is_found_from_the_labels_where_the_specification_allows_it(tmp_path: Path) -> None:
+    labels = noise((60, 50))
+    write_ome_zarr(tmp_path / "in" / "new.ome.zarr", labels)
+    write_ome_zarr(tmp_path / "in" / "old.ome.zarr", labels, version="0.4")
+    path = tmp_path / "out" / "day1" / "a_labels.ome.zarr"
+    link = path_to_image(path, str(tmp_path / "in" / "new.ome.zarr"))
+    assert link == "../../../in/new.ome.zarr"
+    write_ome_zarr(path, labels, source=link)
+    yaozarrs.validate_zarr_store(str(path))
+    for other in (tmp_path / "in" / "old.ome.zarr", tmp_path / "a.tif", "s3://bucket/a.ome.zarr", ""):
+        assert path_to_image(path, str(other)) is None
 
 
 def test_the_form_is_the_one_that_viewers_and_buckets_like(tmp_path: Path) -> None:

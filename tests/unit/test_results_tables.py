@@ -25,6 +25,7 @@ from cellfleet.results.failures import write_failures
 from cellfleet.results.labelled import ArrayRows, Columns
 from cellfleet.results.tables import portable_text, write_csv, write_parquet
 from cellfleet.spec.record import ImageRecord, Told
+from cellfleet.stores.folder import FolderPlace
 
 OUTPUTS = Path(__file__).parents[2] / "docs" / "reference" / "outputs.md"
 # All that a file name on Linux may hold: lone surrogates (bytes that are no UTF-8), and what CSV treats specially.
@@ -174,10 +175,10 @@ def test_failures_are_listed_and_an_old_list_does_not_outlive_a_good_run(tmp_pat
     bad = ImageRecord(
         image='b,"\n.tif', status="failed", key="k", error=Told(code="E110", what="ends early", action="Copy it again")
     )
-    write_failures(tmp_path / "failures.csv", [good, bad])
+    write_failures(FolderPlace(tmp_path), [good, bad])
     assert _read_csv(tmp_path / "failures.csv") == [
         ["image", "code", "what", "action"],
         ['b,"\n.tif', "E110", "ends early", "Copy it again"],
     ]
-    write_failures(tmp_path / "failures.csv", [good])
+    write_failures(FolderPlace(tmp_path), [good])
     assert _read_csv(tmp_path / "failures.csv") == [["image", "code", "what", "action"]]

@@ -70,7 +70,7 @@ def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...
 
 
 def _ome_zarr(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
-    write_ome_zarr(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel)
+    write_ome_zarr(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel, source=result.link)
     return ()
 
 

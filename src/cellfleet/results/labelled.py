@@ -122,6 +122,8 @@ class Labelled:
     microns_per_pixel: float | None = None
     source: str = ""
     """Path or address of the image, absolute, as the user gave it."""
+    link: str | None = None
+    """Path from the labels to the image where both are OME-Zarr; None: not told."""
 
 
 def plane_count(labels: LabelImage) -> int:

@@ -28,8 +28,8 @@ _COLOR_MAP = 320
 _ZLIB_LEVEL = 1
 _STRIP_BYTES = 1 << 18
 """Of a strip before compression: small enough for every reader, large enough to compress well."""
-_BAND_BYTES = 1 << 26
-_BAND_ROWS = 512
+_BAND_BYTES, _BAND_ROWS = 1 << 25, 512
+"""What is read at a time, at most."""
 
 
 def label_tiff_kind(labels: LabelImage) -> Literal["imagej", "ome"]:

@@ -6,6 +6,8 @@ of the pyramid, each of which is written once.
 
 from __future__ import annotations
 
+import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,7 +49,7 @@ def write_ome_zarr(
         path: Folder that is made; must not exist.
         labels: What to write.
         microns_per_pixel: Scale in y and x, µm; None: pixels without unit.
-        source: Of the OME-Zarr image that was segmented, relative to `path` as the specification asks; None: not told.
+        source: Path from `path` to the OME-Zarr image that was segmented, of the same version; None: not told.
         version: Of OME-Zarr.
         threads: That compress and write.
 
@@ -67,6 +69,20 @@ def write_ome_zarr(
         for level, shape in enumerate(level_shapes(labels.shape))
     ]
     _in_threads(partial(_write, arrays), pieces(labels, _SHARD), threads)
+
+
+def path_to_image(labels: Path, image: str) -> str | None:
+    """Return the path from a label image to the image that was segmented, as `write_ome_zarr` takes it.
+
+    None where `image` is not a local OME-Zarr image of version 0.5: the specification knows no link by address, nor
+    from one version to another. Neither has a link from one drive of Windows to another.
+    """
+    try:
+        is_image = json.loads(Path(image, "zarr.json").read_bytes())["attributes"]["ome"]["multiscales"]
+        path = os.path.relpath(os.path.realpath(image), os.path.realpath(labels))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Path(path).as_posix() if is_image else None
 
 
 def _make_array(group: zarr.Group, name: str, shape: tuple[int, ...], axes: str, version: Version) -> zarr.Array[Any]:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from cellfleet.models import LoadedModel
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results import formats
 from cellfleet.results.labelled import Labelled
+from cellfleet.results.ome_zarr import path_to_image
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.record import parts_folder, record_name, thumbnail_name, write_image_record
 from cellfleet.results.tables import portable_text
@@ -37,7 +38,7 @@ from cellfleet.run.shard import owns, share_of_blocks
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, InputFile, Told
 from cellfleet.spec.segment import SegmentSpec, Shard
-from cellfleet.stores.place import Place
+from cellfleet.stores.place import FolderPlace, Place
 
 DISK_FULL = "E301"
 
@@ -208,6 +209,8 @@ def write_results(
 
 def write_format(out: Place, form: Format, first: str, result: Labelled) -> tuple[Notice, ...]:
     """Write one format of one image: each of its files, or its folder, whole or not at all."""
+    if form == "ome-zarr" and isinstance(out, FolderPlace):
+        result = replace(result, link=path_to_image(out.local(first), result.source))
     with contextlib.ExitStack() as whole:
         place = out.replacing_tree if is_tree(form) else out.replacing
         targets = [whole.enter_context(place(name)) for name in all_files(form, first)]
