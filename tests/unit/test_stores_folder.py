@@ -94,7 +94,12 @@ def test_content_is_on_the_disk_before_it_has_its_name(place: FolderPlace, monke
     done: list[str] = []
     rename = os.replace
     monkeypatch.setattr(os, "fsync", lambda number: done.append("flush"))
-    monkeypatch.setattr(os, "replace", lambda source, target: (rename(source, target), done.append("name")))
+
+    def replace(source: Path, target: Path) -> None:
+        rename(source, target)
+        done.append("name")
+
+    monkeypatch.setattr(os, "replace", replace)
     place.write("a.csv", b"1")
     with place.replacing_tree("a.zarr") as folder:
         (folder / "c").mkdir()
