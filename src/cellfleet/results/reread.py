@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from cellfleet.errors import InputError
-from cellfleet.images.image import Image
+from cellfleet.images.border import decoding
 from cellfleet.images.read import open_image
 from cellfleet.images.source import Source
 from cellfleet.results.labelled import Columns
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord
+from cellfleet.stores.client import asking
+from cellfleet.stores.remote import is_url, zarr_store
 from cellfleet.tiling.box import Box
 
 LABEL_FORMATS: tuple[Format, ...] = ("ome-zarr", "labels-tiff")
@@ -33,7 +35,7 @@ LABEL_FORMATS: tuple[Format, ...] = ("ome-zarr", "labels-tiff")
 TABLE_FORMATS: tuple[Format, ...] = ("parquet", "csv")
 """Formats that tables are read back from; the one that keeps the types first."""
 
-_BATCH_ROWS = 1 << 14
+_BATCH_ROWS = 1 << 15
 _COUNTED: dict[str, type[np.generic]] = {"label": np.uint32, "t": np.int32, "z": np.int32}
 """Types of columns, as *measure* and the run make them; the others hold float64."""
 _PIXELS = ("y_min_px", "x_min_px", "y_max_px", "x_max_px", "area_px")
@@ -45,35 +47,82 @@ _WHOLE = ("min_", "max_", "sum_")
 class FileLabels:
     """The labels of a file (a `results.labelled.LabelImage`)."""
 
-    image: Image
     axes: str
     shape: tuple[int, ...]
     count: int
+    reader: Callable[[int, Box], NDArray[Any]]
     block: int = 2048
 
     def read(self, plane: int, box: Box) -> NDArray[np.uint32]:
         """Return the labels of a region."""
-        t, z = divmod(plane, self.image.length("Z"))
-        pixels: NDArray[np.uint32] = self.image.read(t, z, y=box.y, x=box.x)[0].astype(np.uint32)
-        return pixels
+        return self.reader(plane, box).astype(np.uint32, copy=False)
 
 
-def open_labels(address: str, record: ImageRecord) -> FileLabels:
+def open_labels(form: Format, address: str, record: ImageRecord) -> FileLabels:
     """Open the label image of a run.
 
     Args:
-        address: Path or address of a file of `LABEL_FORMATS`.
+        form: One of `LABEL_FORMATS`.
+        address: Path or address of its file or folder.
         record: Of the image, from the same run.
 
     Raises:
         InputError: E1xx, it cannot be read; E043, it is not the one that the record tells of.
     """
-    image = open_image(Source(address, record.image))
     lengths = {axis: length for axis, length in zip(record.axes, record.shape, strict=True) if axis != "C"}
+    axes, shape = "".join(lengths), tuple(lengths.values())
+    reader = (
+        _zarr_reader(address, shape, record.image)
+        if form == "ome-zarr"
+        else _tiff_reader(address, lengths, record.image)
+    )
+    return FileLabels(axes, shape, record.objects, reader)
+
+
+def _tiff_reader(address: str, lengths: Mapping[str, int], name: str) -> Callable[[int, Box], NDArray[Any]]:
+    image = open_image(Source(address, name))
     if image.dtype.kind != "u" or any(image.length(axis) != lengths.get(axis, 1) for axis in "TCZYX"):
-        found = f"{image.axes} {' × '.join(map(str, image.shape))} {image.dtype}"
-        raise _not_of_this_run(f"the label image holds {found}, not the labels of this image", address)
-    return FileLabels(image, "".join(lengths), tuple(lengths.values()), record.objects)
+        raise _not_these_labels(f"{image.axes} {image.shape} {image.dtype}", address)
+
+    def read(plane: int, box: Box) -> NDArray[Any]:
+        t, z = divmod(plane, image.length("Z"))
+        pixels: NDArray[Any] = image.read(t, z, y=box.y, x=box.x)[0]
+        return pixels
+
+    return read
+
+
+def _zarr_reader(address: str, shape: tuple[int, ...], name: str) -> Callable[[int, Box], NDArray[Any]]:
+    import zarr  # noqa: PLC0415 (0.3 s that other formats need not wait for)
+    from zarr.errors import NodeNotFoundError  # noqa: PLC0415 (as zarr)
+
+    with _zarr_errors(address, name):
+        try:
+            array = zarr.open_array(zarr_store(address), path="0", mode="r")
+        except NodeNotFoundError as error:
+            raise _not_these_labels("no array 0", address) from error
+    if array.shape != shape or array.dtype.kind != "u":
+        raise _not_these_labels(f"{array.shape} {array.dtype}", address)
+
+    def read(plane: int, box: Box) -> NDArray[Any]:
+        at = [int(index) for index in np.unravel_index(plane, shape[:-2])] if len(shape) > 2 else []
+        index: tuple[int | slice, ...] = (*at, box.y, box.x)
+        with _zarr_errors(address, name):
+            return np.asarray(array[index])
+
+    return read
+
+
+@contextlib.contextmanager
+def _zarr_errors(address: str, name: str) -> Iterator[None]:
+    """Say in our words what damaged files and servers make of zarr."""
+    of_server = asking(address) if is_url(address) else contextlib.nullcontext()
+    with decoding(address, name, "OME-Zarr", part="pixels"), of_server:
+        yield
+
+
+def _not_these_labels(found: str, address: str) -> InputError:
+    return _not_of_this_run(f"holds {found}, not the labels of this image", address)
 
 
 def open_rows(form: Format, opened: Callable[[], BinaryIO], record: ImageRecord) -> FileRows:

@@ -211,7 +211,7 @@ def _labelled(work: _Export, record: ImageRecord) -> Labelled:
             raise InputError("E043", f"the result {name} that was there is gone", where=record.image, action=action)
     return Labelled(
         name=record.image,
-        labels=open_labels(_address(work.source, labels), record),
+        labels=open_labels(label_form, _address(work.source, labels), record),
         rows=open_rows(table_form, lambda: _opened(work.source, table), record),
         key=record.key,
         model=f"{work.run.model.name}:{work.run.model.version}",
