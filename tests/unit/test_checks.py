@@ -23,7 +23,7 @@ def _load(name: str) -> Any:
     ("place", "code", "said"),
     [
         ("spec/a.py", "from cellfleet.run import names", "spec imports run"),
-        ("images/a.py", "import cellfleet.tiling.grid", "images imports tiling"),
+        ("tiling/a.py", "import cellfleet.images.read", "tiling imports images"),
         ("images/a.py", "def f():\n    from cellfleet.run.names import folded", "images imports run"),
         ("cli/a.py", "import numpy as np", "cli imports numpy at the top"),
         ("errors.py", "if True:\n    import numpy", "errors imports numpy at the top"),

@@ -6,7 +6,6 @@ Files are paired by their path inside the two folders without extension and with
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellfleet.errors import InputError
+from cellfleet.images.border import DAMAGE
 
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 SUFFIXES = (*_TIFF_SUFFIXES, ".png")
@@ -27,11 +27,8 @@ _IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
 _ENDINGS = (".ome", "_labels", "_label", "_cp_masks", "_masks", "_mask", ".stardist", ".ome")
 """What programs append to the name of an image, beside the extension."""
 
-_DAMAGE = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError),
-    *(ValueError, struct.error, tifffile.TiffFileError, Image.DecompressionBombError),
-)
-"""What tifffile and Pillow raise on damaged files, seen in fuzzing."""
+_UNREADABLE = (*DAMAGE, MemoryError, OSError, Image.DecompressionBombError)
+"""What tifffile and Pillow raise on files that are damaged or cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def read_labels(path: Path) -> NDArray[np.integer[Any] | np.bool_]:
     """
     try:
         labels = _read(path)
-    except _DAMAGE as error:
+    except _UNREADABLE as error:
         raise InputError(
             "E706",
             f"cannot be read as a label image ({error or type(error).__name__})",
