@@ -128,7 +128,7 @@ def test_no_home_and_a_working_folder_that_may_not_be_written(images: Path, tmp_
 
 
 def test_two_commands_into_one_folder(images: Path, tmp_path: Path, capsys) -> None:
-    from cellfleet.run.lock import locked
+    from cellfleet.stores.lock import locked
 
     with locked(tmp_path / "out"):
         assert segment(images, "-o", tmp_path / "out") == 2

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from cellfleet.results.record import (
     load_records,
     load_run_record,
-    record_path,
-    thumbnail_path,
+    record_name,
+    thumbnail_name,
     write_image_record,
     write_run_record,
 )
 from cellfleet.spec.record import ImageRecord, InputFile, ModelUsed, RunRecord, Scale, Told
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.place import FolderPlace
 
 
 def _image(name: str) -> ImageRecord:
@@ -57,24 +58,24 @@ def _run(*images: ImageRecord) -> RunRecord:
 def test_records_of_images_read_back_equal(tmp_path: Path) -> None:
     names = ["a.tif", "A.tif", "day1/a.tif", "day1_a.tif", 'µ "<b>".tif', "x" * 250]
     for name in names:
-        write_image_record(tmp_path, _image(name))
-    assert load_records(tmp_path) == {name: _image(name) for name in names}
+        write_image_record(FolderPlace(tmp_path), _image(name))
+    assert load_records(FolderPlace(tmp_path)) == {name: _image(name) for name in names}
 
 
 def test_the_run_reads_back_equal_and_can_be_read_by_people(tmp_path: Path) -> None:
     run = _run(_image("a.tif"), _image("b.tif"))
-    path = write_run_record(tmp_path, run)
-    assert path == tmp_path / "run.json"
-    assert load_run_record(tmp_path) == run
+    write_run_record(FolderPlace(tmp_path), run)
+    path = tmp_path / "run.json"
+    assert load_run_record(FolderPlace(tmp_path)) == run
     assert len(path.read_text("utf-8").splitlines()) > 40
     assert json.loads(path.read_text("utf-8"))["format_version"] == 1
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_every_image_has_a_record_and_a_thumbnail_of_its_own(one: str, other: str) -> None:
-    paths = [make(Path("out"), name) for make in (record_path, thumbnail_path) for name in {one, other}]
-    assert len({str(path).lower() for path in paths}) == 2 * len({one, other})
-    assert all(path.name.encode().isascii() for path in paths)
+    names = [make(image) for make in (record_name, thumbnail_name) for image in {one, other}]
+    assert len({name.lower() for name in names}) == 2 * len({one, other})
+    assert all(name.isascii() for name in names)
 
 
 @pytest.mark.parametrize(
@@ -104,14 +105,16 @@ def test_every_image_has_a_record_and_a_thumbnail_of_its_own(one: str, other: st
 )
 def test_the_image_of_a_damaged_record_counts_as_not_done(damage: object, tmp_path: Path) -> None:
     assert callable(damage)
-    path = write_image_record(tmp_path, _image("a.tif"))
-    write_image_record(tmp_path, _image("fine.tif"))
+    out = FolderPlace(tmp_path)
+    write_image_record(out, _image("a.tif"))
+    write_image_record(out, _image("fine.tif"))
+    path = out.local(record_name("a.tif"))
     path.write_text(damage(path.read_text("utf-8")), "utf-8")
-    assert list(load_records(tmp_path)) == ["fine.tif"]
+    assert list(load_records(out)) == ["fine.tif"]
 
 
 def test_a_folder_without_records_is_empty_and_a_broken_run_is_none(tmp_path: Path) -> None:
-    assert not load_records(tmp_path / "missing")
-    assert load_run_record(tmp_path) is None
+    assert not load_records(FolderPlace(tmp_path / "missing"))
+    assert load_run_record(FolderPlace(tmp_path)) is None
     (tmp_path / "run.json").write_text("{", "utf-8")
-    assert load_run_record(tmp_path) is None
+    assert load_run_record(FolderPlace(tmp_path)) is None

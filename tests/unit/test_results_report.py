@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from cellfleet.results.figures import duration, histogram_svg, stage_bar
 from cellfleet.results.overview import outliers, size_histogram
 from cellfleet.results.picture import outline_picture
-from cellfleet.results.record import thumbnail_path
+from cellfleet.results.record import thumbnail_name
 from cellfleet.results.report import MOST_THUMBNAILS, report_html, write_report
 from cellfleet.results.tables import portable_text
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.place import FolderPlace
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -113,15 +114,15 @@ class Page(HTMLParser):
 
 def page(record: RunRecord, folder: Path = Path("results")) -> Page:
     """Render and parse."""
-    return Page(report_html(record, folder))
+    return Page(report_html(record, FolderPlace(folder)))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
-    thumbnail = thumbnail_path(tmp_path, "a.tif")
-    thumbnail.parent.mkdir(parents=True)
-    thumbnail.write_bytes(outline_picture(np.eye(40)[np.newaxis], np.array([[0, 1]]), np.eye(40, dtype=np.uint32)))
-    record = image("a.tif").model_copy(update={"thumbnail": thumbnail.relative_to(tmp_path).as_posix()})
-    write_report(tmp_path / "report.html", run(record, failed("b.tif")))
+    out = FolderPlace(tmp_path)
+    thumbnail = thumbnail_name("a.tif")
+    out.write(thumbnail, outline_picture(np.eye(40)[np.newaxis], np.array([[0, 1]]), np.eye(40, dtype=np.uint32)))
+    record = image("a.tif").model_copy(update={"thumbnail": thumbnail})
+    write_report(out, run(record, failed("b.tif")))
     html = (tmp_path / "report.html").read_text("utf-8")
     shown = Page(html)
     assert {"script", "link", "iframe", "object", "form"}.isdisjoint(tag for tag, _ in shown.tags)
@@ -147,7 +148,7 @@ def test_odd_names_are_shown_and_linked_and_never_become_markup(name: str) -> No
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "\"' onload='x", "javascript:x", "//host/a", "a\nb\x1b"])
 def test_hostile_names(name: str) -> None:
-    html = report_html(run(image(f"{name}.tif"), failed(name)), Path("results"))
+    html = report_html(run(image(f"{name}.tif"), failed(name)), FolderPlace(Path("results")))
     shown = Page(html)
     assert "<script" not in html
     assert all(link.startswith("./") and ":" not in link for link in shown.values("a", "href"))
@@ -202,7 +203,7 @@ def test_ten_thousand_images_stay_one_small_page_that_has_all_of_them(tmp_path: 
     (tmp_path / "t.jpg").write_bytes(b"x" * 60_000)
     images = [image(f"plate/{i:05}.tif").model_copy(update={"thumbnail": "t.jpg"}) for i in range(10_000)]
     images[7_777] = images[7_777].model_copy(update={"objects": 0})
-    html = report_html(run(*images), tmp_path)
+    html = report_html(run(*images), FolderPlace(tmp_path))
     shown = Page(html)
     assert len(html) < 25_000_000
     assert shown.count("img") == MOST_THUMBNAILS
@@ -213,7 +214,7 @@ def test_ten_thousand_images_stay_one_small_page_that_has_all_of_them(tmp_path: 
 
 
 def test_colours_of_text_are_readable_in_light_and_dark() -> None:
-    style = report_html(run(), Path("results")).split("<style>")[1]
+    style = report_html(run(), FolderPlace(Path("results"))).split("<style>")[1]
     light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
     for theme in (light, dark):
         colour = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", theme))

@@ -1,17 +1,22 @@
-"""One image in memory: unusable pixels, one contrast for all planes, and when an input counts as changed."""
+"""One image through the pipeline: unusable pixels, one contrast for all planes, and planes in which nothing is seen."""
 
-import os
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import pytest
 
+from cellfleet.errors import DeviceError
 from cellfleet.images.read import image_from_array
 from cellfleet.inference.otsu import OtsuPredictor
-from cellfleet.models import LoadedModel, read_manifest
-from cellfleet.run.fingerprint import fingerprint, unchanged
-from cellfleet.run.segment_image import finite, needed_bytes, segment_image
-from cellfleet.spec.segment import SegmentSpec
+from cellfleet.models import LoadedModel, load_model, read_manifest
+from cellfleet.pipeline.plane import Plane, lowest_finite
+from cellfleet.run.pools import Pools
+from cellfleet.run.segment_image import How, Segmented, segment_image
+from cellfleet.spec.segment import ChannelChoice, SegmentSpec
+from cellfleet.tiling.box import Box
+
+SPEC = SegmentSpec(model="otsu", channels=(ChannelChoice.parse("1"),))
 
 
 class Recorder:
@@ -20,48 +25,63 @@ class Recorder:
     def __init__(self) -> None:
         self.contrasts: list[list[list[float]]] = []
 
+    def for_image(self, windows: Sequence[np.ndarray], contrast: np.ndarray) -> Self:
+        return self
+
     def predict(self, pixels: np.ndarray, contrast: np.ndarray) -> np.ndarray:
         self.contrasts.append(contrast.tolist())
         return OtsuPredictor().predict(pixels, contrast)
+
+
+def segmented(pixels: np.ndarray, axes: str, model: LoadedModel, memory_bytes: int | None = None) -> Segmented:
+    with Pools(1, model, memory_bytes) as pools:
+        found = segment_image(image_from_array(pixels, axes=axes), SPEC, model, How(pools))
+    assert found is not None
+    return found
 
 
 def test_all_planes_are_seen_with_the_contrast_of_the_middle_one() -> None:
     recorder = Recorder()
     model = LoadedModel(read_manifest("otsu"), "0" * 64, recorder, "cpu")
     planes = np.random.default_rng(0).random((5, 32, 32)) * np.array([1, 2, 50, 3, 4])[:, None, None]
-    segment_image(image_from_array(planes, axes="ZYX"), SegmentSpec(model="otsu"), model)
+    segmented(planes, "ZYX", model)
     expected = np.percentile(planes[2].astype(np.float32), (1, 99.8))
     assert len(recorder.contrasts) == 5
     for found in recorder.contrasts:
         assert found[0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_an_empty_plane_in_the_middle_does_not_decide_the_contrast() -> None:
+    planes = np.random.default_rng(0).random((5, 32, 32))
+    planes[2] = 7
+    found = segmented(planes, "ZYX", load_model("otsu"))
+    assert found.shown_plane in {1, 3}
+    assert found.contrast[0, 1] < 1
+    assert [(notice.code, notice.text) for notice in found.notices] == [
+        ("W002", "in 1 of 5 planes all pixels have the same value: no cells")
+    ]
+
+
 def test_not_a_number_and_infinity_become_the_lowest_value_of_their_channel() -> None:
     pixels = np.array([[[1, np.nan], [3, np.inf]], [[-np.inf, -5], [np.nan, 7]], [[np.nan, np.nan], [np.inf, np.nan]]])
-    cleaned, (notice,) = finite(pixels)
-    assert cleaned.tolist() == [[[1, 1], [3, 1]], [[-5, -5], [-5, 7]], [[0, 0], [0, 0]]]
-    assert notice.code == "W001" and "8 of 12 pixels" in notice.text
-    assert np.isnan(pixels[0, 0, 1])
-    whole = np.zeros((1, 2, 2), np.uint16)
-    assert finite(whole) == (whole, ())
+    lowest = {channel: value if np.isfinite(value) else 0 for channel, value in enumerate(lowest_finite(pixels))}
+    plane = Plane((2, 2), 3, lambda box, channels: pixels[list(channels), box.y, box.x], ((1, 0), (2,)), lowest)
+    whole = Box(0, 0, 2, 2)
+    assert plane.channel_pixels(whole).tolist() == [[[1, 1], [3, 1]], [[-5, -5], [-5, 7]], [[0, 0], [0, 0]]]
+    assert plane.role_pixels(whole).tolist() == [[[-4, -4], [-2, 8]], [[0, 0], [0, 0]]]
+    assert plane.unusable(whole) == 8 and plane.unusable(Box(1, 0, 2, 1)) == 2
+    assert np.isnan(pixels[0, 0, 1]), "the caller's array is left as it is"
 
 
-def test_needed_memory_grows_with_the_plane_and_not_with_depth_times_it() -> None:
-    one = needed_bytes(image_from_array(np.zeros((100, 100), np.uint16)))
-    deep = needed_bytes(image_from_array(np.broadcast_to(np.uint16(0), (50, 100, 100)), axes="ZYX"))
-    assert 30 * 100 * 100 < one < 100 * 100 * 100
-    assert deep - one == 49 * 4 * 100 * 100
+def test_pixels_that_cannot_be_used_are_counted_and_told() -> None:
+    pixels = np.random.default_rng(0).random((3, 20, 30))
+    pixels[0, 0, :3], pixels[2, 5, 5] = np.nan, np.inf
+    (notice,) = segmented(pixels, "CYX", load_model("otsu")).notices
+    assert notice.code == "W001" and notice.text.startswith("4 of 1800 pixels")
 
 
-def test_only_the_content_of_an_input_counts(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    path.write_bytes(b"12345678")
-    known = fingerprint(path, "a.tif")
-    assert unchanged(path, known)
-    os.utime(path, (1, 1))
-    assert unchanged(path, known)
-    path.write_bytes(b"87654321")
-    assert not unchanged(path, known)
-    path.write_bytes(b"1234567")
-    os.utime(path, ns=(known.mtime_ns, known.mtime_ns))
-    assert not unchanged(path, known)
+def test_an_image_that_does_not_fit_the_memory_even_alone_is_refused_before_it_is_read() -> None:
+    model = load_model("otsu")
+    pixels = np.broadcast_to(np.uint16(0), (300, 2000, 2000))
+    with Pools(1, model, 3 << 30) as pools, pytest.raises(DeviceError, match="E510"):
+        segment_image(image_from_array(pixels, axes="CYX"), SPEC, model, How(pools))

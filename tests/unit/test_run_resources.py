@@ -9,7 +9,7 @@ import pytest
 
 from cellfleet.errors import DeviceError, UsageError
 from cellfleet.inference.threads import usable_threads
-from cellfleet.run.lock import locked
+from cellfleet.stores.lock import locked
 from cellfleet.run.resources import MemoryBudget, available_bytes
 
 
@@ -69,7 +69,7 @@ def test_a_container_limits_threads(tmp_path: Path) -> None:
 _HOLDER = """
 import sys
 from pathlib import Path
-from cellfleet.run.lock import locked
+from cellfleet.stores.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,6 +11,9 @@ import pytest
 from cellfleet.models import load_model
 from cellfleet.run import summary
 from cellfleet.spec.segment import RunOptions, SegmentSpec
+from cellfleet.stores.place import FolderPlace
+
+OUT = FolderPlace(Path("out"))
 
 
 def test_the_gpu_build_of_the_runtime_is_recorded_under_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,14 +23,14 @@ def test_the_gpu_build_of_the_runtime_is_recorded_under_its_own_name(monkeypatch
         return "1.0"
 
     monkeypatch.setattr(summary, "version", version)
-    run = summary.begin([Path("a.tif")], Path("out"), SegmentSpec(model="otsu"), RunOptions(), load_model("otsu"), 1)
+    run = summary.begin(["a.tif"], OUT, SegmentSpec(model="otsu"), RunOptions(), load_model("otsu"), 1, None)
     assert run.versions["onnxruntime-gpu"] == "1.0" and "onnxruntime" not in run.versions
 
 
 def test_numbers_are_repeated_to_the_last_digit() -> None:
     spec = SegmentSpec(microns_per_pixel=0.10833333333333334, diameter_px=1 / 3)
-    words = shlex.split(summary.as_command([Path("a.tif")], Path("out"), spec, RunOptions()))
+    words = shlex.split(summary.as_command(["a.tif"], OUT, spec, RunOptions()))
     assert float(words[words.index("--pixel-size") + 1]) == spec.microns_per_pixel
     assert float(words[words.index("--diameter") + 1]) == spec.diameter_px
-    python = summary.as_python([Path("a.tif")], Path("out"), spec, RunOptions())
+    python = summary.as_python(["a.tif"], OUT, spec, RunOptions())
     assert f"pixel_size={spec.microns_per_pixel!r}" in python and f"diameter={spec.diameter_px!r}" in python
