@@ -16,6 +16,7 @@ from cellfleet.cli import main
 from cellfleet.errors import OutputError
 from cellfleet.run.export import export as export_results
 from cellfleet.spec.choices import Format
+from cellfleet.stores.place import open_place
 
 ALL = [word for form in get_args(Format) for word in ("--format", form)]
 OTHERS = ("imagej-rois", "qupath-geojson", "anndata", "cellpose", "mcmicro")
@@ -242,3 +243,26 @@ def test_a_full_disk_ends_it(images: Path, tmp_path: Path, monkeypatch: pytest.M
     capsys.readouterr()
     assert export(out, "--format", "qupath-geojson") == 6
     assert capsys.readouterr().err.count("E301") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["labels-tiff", "ome-zarr"])
+def test_results_in_a_bucket_are_exported_there_and_to_a_folder(
+    labels: str, images: Path, bucket: str, tmp_path: Path, capsys
+) -> None:
+    kept = ("--format", labels, "--format", "parquet", "--format", "csv")
+    wanted = [word for form in OTHERS for word in ("--format", form)]
+    segment(images, "-o", tmp_path / "out", *kept)
+    segment(images, "-o", f"{bucket}/out", *kept)
+    assert export(tmp_path / "out", *wanted) == 0
+    assert export(f"{bucket}/out", *wanted) == 0
+    assert export(f"{bucket}/out", *wanted, "-o", tmp_path / "fetched") == 0
+    truth, place = files(tmp_path / "out"), open_place(f"{bucket}/out")
+    assert {name: place.read(name) for name in truth} == truth
+    assert files(tmp_path / "fetched") == {name: truth[name] for name in files(tmp_path / "fetched")}
+    assert len(files(tmp_path / "fetched")) == 3 * 8
+    capsys.readouterr()
+    assert export(f"{bucket}/out", *wanted) == 0
+    assert "Nothing to do" in capsys.readouterr().err
+    place.remove("plate/a_rois.zip")
+    assert export(f"{bucket}/out", *wanted) == 0 and place.read("plate/a_rois.zip") == truth["plate/a_rois.zip"]
