@@ -239,5 +239,5 @@ def _results(inputs: list[str], spec: SegmentSpec, model: LoadedModel, pools: Po
 
 def _segmented(image: Image, stem: str, spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Result:
     found = segment_image(image, spec, model, How(pools))
-    assert found is not None, "nobody shares it"
+    assert isinstance(found, Segmented), "nobody shares it"
     return Result(image.name, found, model, spec.digest(model.sha256), stem)

@@ -36,7 +36,7 @@ class Recorder:
 def segmented(pixels: np.ndarray, axes: str, model: LoadedModel, memory_bytes: int | None = None) -> Segmented:
     with Pools(1, model, memory_bytes) as pools:
         found = segment_image(image_from_array(pixels, axes=axes), SPEC, model, How(pools))
-    assert found is not None
+    assert isinstance(found, Segmented)
     return found
 
 

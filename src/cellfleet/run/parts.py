@@ -1,12 +1,14 @@
 """The blocks of one image that are done, until the last one is: in memory, or as files beside the results.
 
 A file holds one block and takes its name when it is whole, so a run that was killed goes on at the block where it
-stopped, and several machines can do the blocks of one image. Labels are compressed in bands of rows: a row of the
-image can be read without unpacking whole blocks.
+stopped, and several machines can do the blocks of one image. A checksum before its content tells a file that was
+damaged since: its block counts as not done. Labels are compressed in bands of rows: a row of the image can be read
+without unpacking whole blocks.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ BAND = 256
 _LEVEL = 1
 _LABELS, _TABLE = ".labels.npz", ".table.npz"
 _AGREED = "survey.json"
+_SEAL_BYTES = 16
 
 
 class Part(Protocol):
@@ -143,13 +146,21 @@ class PlaceParts:
         self._done = {name.rpartition("/")[2] for name in place.names(folder)}
 
     def agree(self, content: bytes) -> bytes:
-        """Return what stands in the folder, `content` where nothing does."""
-        name = f"{self._folder}/{_AGREED}"
-        return content if self._place.create(name, content) else self._place.read(name) or content
+        """Return what stands in the folder, `content` where nothing does or what does is damaged."""
+        name, sealed = f"{self._folder}/{_AGREED}", _sealed(content)
+        if self._place.create(name, sealed):
+            return content
+        stands = _opened(self._place.read(name))
+        if stands is None:
+            self._place.write(name, sealed)
+        return content if stands is None else stands
 
     def has(self, plane: int, box: Box) -> bool:
-        """Say whether a block is done."""
-        return f"{_name(plane, box)}{_LABELS}" in self._done
+        """Say whether a block is done, and both of its files are as they were written."""
+        name = _name(plane, box)
+        return f"{name}{_LABELS}" in self._done and all(
+            _opened(self._place.read(f"{self._folder}/{name}{ending}")) is not None for ending in (_TABLE, _LABELS)
+        )
 
     def save(self, plane: int, block: BlockResult) -> None:
         """Write the table, then the labels: their file says that the block is done."""
@@ -159,10 +170,9 @@ class PlaceParts:
         self._done.add(f"{name}{_LABELS}")
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-        needed = sum(array.nbytes for array in arrays.values())
-        replacing = self._place.replacing(f"{self._folder}/{name}", needed_bytes=needed)
-        with replacing as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        self._place.write(f"{self._folder}/{name}", _sealed(content.getvalue()))
 
     def load(self, plane: int, box: Box) -> Part:
         """Read the labels of a block, packed as they are, and its table when that is asked for."""
@@ -170,13 +180,13 @@ class PlaceParts:
         return _Stored(self._open(f"{name}{_LABELS}"), lambda: self._open(f"{name}{_TABLE}"), box.shape)
 
     def _open(self, name: str) -> NpzFile:
-        content = self._place.read(f"{self._folder}/{name}")
+        content = _opened(self._place.read(f"{self._folder}/{name}"))
         if content is None:
             raise OutputError(
                 "E514",
-                "a part of a result that was there is gone",
+                "a part of a result that was there is gone or damaged",
                 where=f"{self._folder}/{name}",
-                action="Run the same command again: what is missing is done anew",
+                action="Run the same command again: only what is missing is done anew",
             )
         return np.load(io.BytesIO(content), allow_pickle=False)  # type: ignore[no-any-return]
 
@@ -250,6 +260,16 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
 def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
     names = np.frombuffer("\0".join(block.table).encode("utf-8", "surrogatepass"), np.uint8)
     return {"names": names, **{f"column{number}": values for number, values in enumerate(block.table.values())}}
+
+
+def _sealed(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() + content
+
+
+def _opened(sealed: bytes | None) -> bytes | None:
+    """Return what was sealed; None where that is not what stands there now."""
+    content = (sealed or b"")[_SEAL_BYTES:]
+    return content if _sealed(content) == sealed else None
 
 
 def _name(plane: int, box: Box) -> str:

@@ -18,6 +18,7 @@ from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.inference.threads import usable_threads
 from cellfleet.models import load_model
+from cellfleet.pipeline.clock import Clock
 from cellfleet.results.formats import require_libraries
 from cellfleet.results.record import FOLDER, write_run_record
 from cellfleet.run import summary
@@ -168,12 +169,12 @@ class _Flow:
 
 def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunRecord:
     """Process what is to do, and write the summary whatever happens."""
-    worked: list[ImageRecord] = []
-    shared = 0
+    worked: list[ImageRecord | Clock] = []
 
     def summed_up() -> RunRecord:
-        images = sorted((*plan.done.values(), *worked), key=lambda image: image.image)
-        stopped = len(images) + shared < len(plan.tasks)
+        finished = (image for image in worked if isinstance(image, ImageRecord))
+        images = sorted((*plan.done.values(), *finished), key=lambda image: image.image)
+        stopped = len(plan.done) + len(worked) < len(plan.tasks)
         ended = summary.finish(record, images, worked, flow.seconds, stopped=stopped)
         if ended.shard:
             end_shard(work.out, ended)
@@ -183,11 +184,9 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunReco
 
     try:
         for finished in _in_parallel(plan.to_do, work, flow.pass_on):
-            if finished is None:
-                shared += 1
-                continue
             worked.append(finished)
-            flow.image_finished(finished)
+            if isinstance(finished, ImageRecord):
+                flow.image_finished(finished)
     except BaseException:
         # On a full disk the summary fails like the image did: the first error says it.
         with contextlib.suppress(OutputError):
@@ -196,12 +195,12 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunReco
     return summed_up()
 
 
-def _in_parallel(tasks: Sequence[Task], work: Work, look_up: Callable[[], None]) -> Iterator[ImageRecord | None]:
-    """Yield records as they are finished, None for an image of which only a share is done here."""
+def _in_parallel(tasks: Sequence[Task], work: Work, look_up: Callable[[], None]) -> Iterator[ImageRecord | Clock]:
+    """Yield records as they are finished; for an image of which only a share is done here, its times."""
 
-    def attempt(task: Task) -> tuple[ImageRecord | None] | None:
+    def attempt(task: Task) -> ImageRecord | Clock | None:
         try:
-            return (process(task, work),)
+            return process(task, work)
         except StoppedError:
             return None
 
@@ -211,7 +210,7 @@ def _in_parallel(tasks: Sequence[Task], work: Work, look_up: Callable[[], None])
         try:
             for result in in_parallel(pool, attempt, tasks, at_once + 1, look_up):
                 if result is not None:
-                    yield result[0]
+                    yield result
         except BaseException:
             work.stop.set()
             raise

@@ -100,13 +100,13 @@ class How:
     """Side of the blocks, px."""
 
 
-def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> Segmented | None:
+def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> Segmented | Clock:
     """Segment and measure every plane of `image`.
 
     Contrast and scale are found once, on the middle plane (the first z-plane of a stack is often out of focus).
 
     Returns:
-        What was found; None where other machines still have to do their share.
+        What was found; where other machines have to do their share, only the times of the share that was done here.
 
     Raises:
         CellfleetError: The image cannot be read, or does not fit the request.
@@ -114,7 +114,7 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
     work = _Work(image, spec, model, how)
     jobs = [(plane, box) for plane in range(work.layout.planes) for box in work.layout.boxes]
     if not how.share(jobs):
-        return None
+        return work.clock
     if len(jobs) == 1:
         with how.pools.budget.hold(image.region_bytes + work.bytes_of(jobs[0][1])):
             work.look()
@@ -125,14 +125,16 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
         work.look()
         work.agree(parts)
         mine = how.share(jobs)
-        to_do = [job for job in mine if not parts.has(*job)]
+        # Asked by all threads: what was done before is read once and checked.
+        done_before = dict(how.pools.over_blocks(lambda job: (job, parts.has(*job)), mine))
+        to_do = [job for job in mine if not done_before[job]]
         done = len(mine) - len(to_do)
         how.tell(done, len(mine))
         for count, _ in enumerate(how.pools.over_blocks(lambda job: work.do_and_keep(job, parts), to_do), start=1):
             how.tell(done + count, len(mine))
     if len(mine) < len(jobs):
         # Stitching is for one machine to do, when all have finished.
-        return None
+        return work.clock
     labels = Stitched(work.layout, parts)
     return work.ended(labels, StitchedRows(labels), (parts.load(*job) for job in jobs))
 

@@ -21,6 +21,7 @@ from cellfleet.run.parts import Part, Parts
 from cellfleet.tiling.blocks import block_at, blocks
 from cellfleet.tiling.box import Box
 
+PARTS_DISAGREE = "E516"
 _LARGEST_LABEL = 2**32 - 2
 _PARTS_HELD = 192
 """Packed parts that are kept: three rows of blocks of a plane 130 000 px wide."""
@@ -66,7 +67,7 @@ class Stitched:
         """Take parts of which none is missing.
 
         Raises:
-            OutputError: E513, there are more objects than numbers.
+            OutputError: E513, there are more objects than numbers; E516, machines that shared the image disagree.
         """
         self.layout, self._parts = layout, parts
         self._firsts = [self._first_pixels(plane) for plane in range(layout.planes)]
@@ -123,6 +124,9 @@ class Stitched:
         found = np.concatenate(parts)
         if len(parts) > 1:
             found.sort()
+            if (found[1:] == found[:-1]).any():
+                # Two blocks claim the same pixel for objects of their own.
+                raise _disagreement()
         return found
 
     def _meeting(self, box: Box) -> Iterator[Box]:
@@ -160,7 +164,11 @@ class Stitched:
         return part
 
     def _first_of(self, plane: int, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the first pixels of objects by their seeds: asked of the blocks that own them."""
+        """Return the first pixels of objects by their seeds: asked of the blocks that own them.
+
+        Raises:
+            OutputError: E516, the owner does not know the object.
+        """
         rows, columns = np.divmod(seeds, self.layout.plane_shape[1])
         first = np.empty(len(seeds), np.int64)
         left = np.ones(len(seeds), bool)
@@ -169,10 +177,20 @@ class Stitched:
             owner = block_at(int(rows[index]), int(columns[index]), self.layout.plane_shape, self.layout.block)
             its = (rows >= owner.y0) & (rows < owner.y1) & (columns >= owner.x0) & (columns < owner.x1)
             part = self.part(plane, owner)
+            if not np.isin(seeds[its], part.seeds).all():
+                raise _disagreement()
             order = np.argsort(part.seeds)
             first[its] = part.first[order[np.searchsorted(part.seeds, seeds[its], sorter=order)]]
             left &= ~its
         return first
+
+
+def _disagreement() -> OutputError:
+    return OutputError(
+        PARTS_DISAGREE,
+        "machines that shared the image found different objects where their parts meet",
+        action="Run the same command once more without --shard: one machine then does this image anew",
+    )
 
 
 def _remember(kept: OrderedDict[tuple[int, Box], Any], key: tuple[int, Box], value: object) -> None:

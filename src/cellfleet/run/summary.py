@@ -14,6 +14,7 @@ from typing import Literal
 
 import cellfleet
 from cellfleet.models import LoadedModel, bundled_names
+from cellfleet.pipeline.clock import Clock
 from cellfleet.results.failures import write_failures
 from cellfleet.results.record import write_run_record
 from cellfleet.results.report import write_report
@@ -63,14 +64,19 @@ def begin(
 
 
 def finish(
-    run: RunRecord, images: Sequence[ImageRecord], worked: Sequence[ImageRecord], wall_seconds: float, *, stopped: bool
+    run: RunRecord,
+    images: Sequence[ImageRecord],
+    worked: Sequence[ImageRecord | Clock],
+    wall_seconds: float,
+    *,
+    stopped: bool,
 ) -> RunRecord:
     """Return the record of the run at its end.
 
     Args:
         run: As begun.
         images: All images that are finished, of this and of earlier runs.
-        worked: Those of this run: its times are theirs.
+        worked: Those of this run, and its shares of others: its times are theirs.
         wall_seconds: Of this run.
         stopped: Whether it ended before the last image.
     """

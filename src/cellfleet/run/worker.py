@@ -35,6 +35,7 @@ from cellfleet.run.pools import Pools
 from cellfleet.run.resources import not_enough_memory
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.shard import owns, share_of_blocks
+from cellfleet.run.stitch import PARTS_DISAGREE
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, InputFile, Told
 from cellfleet.spec.segment import SegmentSpec, Shard
@@ -67,11 +68,11 @@ class Work:
             raise StoppedError
 
 
-def process(task: Task, work: Work) -> ImageRecord | None:
+def process(task: Task, work: Work) -> ImageRecord | Clock:
     """Segment one image, write its results, then its record.
 
     Returns:
-        The record; None where this machine did its share of the image and others still have to.
+        The record; where others still have to do their share of the image, only the times of this machine's.
 
     Raises:
         StoppedError: Before anything of this image has been recorded.
@@ -82,14 +83,18 @@ def process(task: Task, work: Work) -> ImageRecord | None:
         _remove(work.out, task.stale)
         work.out.remove(record_name(task.name))
     record = _attempt(task, work)
-    if record is None or (record.status == "failed" and work.shard and not owns(task.index, work.shard)):
+    if isinstance(record, Clock):
+        return record
+    if record.status == "failed" and work.shard and not owns(task.index, work.shard):
         # Of a shared image one machine tells the failure; what this one could not do is tried again by the merge.
-        return None
+        return Clock()
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
         _remove(work.out, recorded_files(task.outputs))
     write_image_record(work.out, record)
-    work.out.remove(parts_folder(task.name))
+    if record.error is None or record.error.code == PARTS_DISAGREE:
+        # After other failures the next run goes on from the blocks that are done.
+        work.out.remove(parts_folder(task.name))
     return record
 
 
@@ -100,7 +105,7 @@ def _remove(out: Place, names: Iterable[str]) -> None:
             out.remove(name)
 
 
-def _attempt(task: Task, work: Work) -> ImageRecord | None:
+def _attempt(task: Task, work: Work) -> ImageRecord | Clock:
     try:
         return _segment_and_write(task, work)
     except StoppedError:
@@ -120,14 +125,15 @@ def _attempt(task: Task, work: Work) -> ImageRecord | None:
 _LOOK = "Check that the file is still there and that you may read it, then run again"
 
 
-def _segment_and_write(task: Task, work: Work) -> ImageRecord | None:
+def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
     reading = Clock()
     with reading.stage("read"):
         source = identify(task.source)
         image = open_image(task.source, axes=work.spec.axes)
     found = segment_image(image, work.spec, work.model, _how(task, source, work))
-    if found is None:
-        return None
+    if isinstance(found, Clock):
+        found.add(reading)
+        return found
     clock = found.clock
     clock.add(reading)
     work.checkpoint()
