@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +19,7 @@ from cellfleet.stores.place import Place
 FOLDER = ".cellfleet"
 """Where a run keeps what is its own."""
 RUN = "run.json"
+_READ_AT_ONCE = 16
 
 
 def record_name(image: str) -> str:
@@ -48,11 +50,14 @@ def write_run_record(out: Place, run: RunRecord, name: str = RUN) -> None:
 def load_records(out: Place) -> dict[str, ImageRecord]:
     """Read all image records of an output folder, by name. A damaged one is left out: its image is done again."""
     records = {}
-    for name in out.names(f"{FOLDER}/records"):
-        with contextlib.suppress(ValidationError):
-            record = ImageRecord.model_validate_json(out.read(name) or b"")
-            if name == record_name(record.image):
-                records[record.image] = record
+    names = list(out.names(f"{FOLDER}/records"))
+    # A bucket answers many requests at a time, each slowly.
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        for name, content in zip(names, pool.map(out.read, names), strict=True):
+            with contextlib.suppress(ValidationError):
+                record = ImageRecord.model_validate_json(content or b"")
+                if name == record_name(record.image):
+                    records[record.image] = record
     return records
 
 
