@@ -303,6 +303,17 @@ def test_a_claim_of_tiles_that_are_not_there_is_refused(tmp_path: Path) -> None:
         open_image(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize(("codec", "before"), [("jpeg", b"\xff\xc0\x00\x0b\x08"), ("png", b"IHDR")])
+def test_a_tile_that_claims_to_be_a_huge_picture_costs_nothing(tmp_path: Path, codec: str, before: bytes) -> None:
+    data = tiff(pixels((64, 64), "uint8"), tile=(32, 32), compression=codec)
+    place = data.index(before) + len(before)
+    size = (30_000).to_bytes(2 if codec == "jpeg" else 4, "big") * 2
+    (tmp_path / "x.tif").write_bytes(data[:place] + size + data[place + len(size) :])
+    image = open_image(tmp_path / "x.tif")
+    with pytest.raises(InputError, match=r"30000 × 30000 pixels were stored in a part of 32 × 32.*\[E106\]"):
+        image.read(y=slice(0, 10))
+
+
 def test_a_sparse_file_may_be_larger_than_memory() -> None:
     """Two tiles of a plane of 32 GB are there; the others mean zeros."""
     file = io.BytesIO()

@@ -6,6 +6,7 @@ on the pixels as stored. Does not know what colours mean.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zlib
@@ -91,6 +92,21 @@ def _is_part(wanted: tuple[int | slice, ...], shape: tuple[int, ...]) -> bool:
     return any(isinstance(part, slice) and len(range(length)[part]) < length for part, length in parts)
 
 
+def announced_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return height and width that a PNG or JPEG stream announces, 0 × 0 where it is neither.
+
+    Raises:
+        InputError: E106, its header makes no sense.
+    """
+    if data.startswith(PNG_MAGIC):
+        header = _png_header(io.BytesIO(data), name)
+    elif data.startswith(JPEG_MAGIC):
+        header = _jpeg_frame(io.BytesIO(data), name)
+    else:
+        return 0, 0
+    return header.height, header.width
+
+
 def _decode(content: Content, name: str, kind: Kind, header: _Header, dtype: np.dtype[Any]) -> NDArray[np.generic]:
     decoder: Callable[[bytes], NDArray[np.generic]] = (
         imagecodecs.png_decode if kind == "PNG" else imagecodecs.jpeg_decode
@@ -154,6 +170,18 @@ def _essential_chunks(data: bytes, name: str) -> bytes:
 
 
 def _jpeg_header(file: BinaryIO, name: str) -> _Header:
+    header = _jpeg_frame(file, name)
+    if header.samples not in (1, 3):
+        raise InputError(
+            "E111",
+            f"its colours are stored as {header.samples} inks (CMYK), which is not read",
+            where=name,
+            action="Export it as RGB or grey",
+        )
+    return header
+
+
+def _jpeg_frame(file: BinaryIO, name: str) -> _Header:
     """Walk the segments up to the frame header, which has the size."""
     _exactly(file, name, 2)
     while True:
@@ -167,12 +195,5 @@ def _jpeg_header(file: BinaryIO, name: str) -> _Header:
         (length,) = struct.unpack(">H", _exactly(file, name, 2))
         if marker in JPEG_FRAMES:
             bits, height, width, samples = struct.unpack(">BHHB", _exactly(file, name, 6))
-            if samples not in (1, 3):
-                raise InputError(
-                    "E111",
-                    f"its colours are stored as {samples} inks (CMYK), which is not read",
-                    where=name,
-                    action="Export it as RGB or grey",
-                )
             return _Header(height, width, samples, bits)
         file.seek(length - 2, 1)

@@ -23,11 +23,15 @@ from cellfleet.errors import InputError
 from cellfleet.images.border import damaged, decoding
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.content import Content
+from cellfleet.images.picture import announced_size
 
 BAND_BYTES = 4 << 20
 """Rows without compression are read in bands of about this size and cut to the columns wanted."""
 FEW_COLUMNS = 4
 """Where less than a quarter of the columns is wanted, rows are read in parts."""
+
+PADDING = 64
+"""Rows and columns by which a tile packed as a picture may be larger than the tile."""
 
 Box = tuple[slice, slice, slice, slice, slice]
 """Part of a page in tifffile's order: planar samples, depth, rows, columns, interleaved samples."""
@@ -129,6 +133,11 @@ class PageReader:
     def _decode(self, file: BinaryIO, page: Page, number: int) -> NDArray[np.generic]:
         """Return strip or tile `number` as (depth, rows, columns, interleaved samples)."""
         data = self._exactly(file, int(page.offsets[number]), int(page.counts[number]))
+        height, width = announced_size(data, self._name)
+        if height > self._piece[2] + PADDING or width > self._piece[3] + PADDING:
+            rows, columns = self._piece[2:4]
+            why = f"{height} × {width} pixels were stored in a part of {rows} × {columns}"
+            raise damaged(self._name, "TIFF", why)
         tables = {"jpegtables": page.jpeg_tables, "jpegheader": self._keyframe.jpegheader}
         place = functools.partial(self._place, page, number)
         with decoding(self._content.path, self._name, "TIFF", part="pixels", place=place) as records:
