@@ -21,7 +21,6 @@ from cellfleet.results.ome_tiff import write_ome_tiff
 from cellfleet.results.palette import label_colours
 from cellfleet.tiling.box import Box
 
-_JAVA_ARRAY_ITEMS = 2**31 - 1
 _FLOAT32_EXACT = 2**24
 _LARGEST_OFFSET = 2**32 - 1
 _COLOR_MAP = 320
@@ -35,12 +34,11 @@ _BAND_BYTES, _BAND_ROWS = 1 << 25, 512
 def label_tiff_kind(labels: LabelImage) -> Literal["imagej", "ome"]:
     """Return in which form `write_label_tiff` writes: decided by shape and count alone, so before any work.
 
-    ``imagej`` where a classic TIFF holds the labels even if they do not compress, a Java array holds a plane, and
-    32-bit floating point numbers, which is what ImageJ makes of 32 bits, tell the labels apart.
+    ``imagej`` where a classic TIFF holds the labels even if they do not compress (so a Java array of 2³¹ − 1 items
+    holds a plane), and 32-bit floating point numbers, which is what ImageJ makes of 32 bits, tell the labels apart.
     """
-    height, width = labels.shape[-2:]
-    in_file, in_java = _most_bytes(labels) <= _LARGEST_OFFSET, height * width <= _JAVA_ARRAY_ITEMS
-    return "imagej" if in_file and in_java and labels.count <= _FLOAT32_EXACT else "ome"
+    fits = _most_bytes(labels) <= _LARGEST_OFFSET and labels.count <= _FLOAT32_EXACT
+    return "imagej" if fits else "ome"
 
 
 def write_label_tiff(path: Path, labels: LabelImage, *, microns_per_pixel: float | None = None) -> tuple[Notice, ...]:
