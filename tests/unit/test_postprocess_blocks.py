@@ -139,9 +139,12 @@ def margins_of(box: Box, shape: tuple[int, int], width: int) -> Margins:
     )
 
 
+def shape_of(fields: Heads) -> tuple[int, int]:
+    return fields[0].shape[0], fields[0].shape[1]
+
+
 def label_block(fields: Heads, spec: DeepWatershed, box: Box) -> BlockLabels:
-    shape = fields[0].shape
-    margins = margins_of(box, (shape[0], shape[1]), context_px(spec))
+    margins = margins_of(box, shape_of(fields), context_px(spec))
     return deep_watershed_block(fields[0][box.y, box.x], fields[1][box.y, box.x], spec, margins)
 
 
@@ -173,7 +176,7 @@ def settled(fields: Heads, spec: DeepWatershed, box: Box, halo: int) -> tuple[Pl
     Returns:
         Places of the box, and how often the halo was too small.
     """
-    shape = (fields[0].shape[0], fields[0].shape[1])
+    shape = shape_of(fields)
     for redone in range(32):
         region = box.grown((halo + context_px(spec)) * 2**redone, shape)
         found = label_block(fields, spec, region)
@@ -187,8 +190,8 @@ def settled(fields: Heads, spec: DeepWatershed, box: Box, halo: int) -> tuple[Pl
 
 def joined(fields: Heads, spec: DeepWatershed, side: int, halo: int = 1) -> Places:
     """Block by block, each alone."""
-    result = np.empty(fields[0].shape, np.int64)
-    for box in blocks((result.shape[0], result.shape[1]), side):
+    result = np.empty(shape_of(fields), np.int64)
+    for box in blocks(shape_of(fields), side):
         result[box.y, box.x] = settled(fields, spec, box, halo)[0]
     return result
 
@@ -199,7 +202,7 @@ def joined(fields: Heads, spec: DeepWatershed, side: int, halo: int = 1) -> Plac
 @settings(max_examples=250, deadline=None)
 @given(heads(), specs, corners)
 def test_what_a_block_says_is_so_in_the_whole_image(fields: Heads, spec: DeepWatershed, at: list[float]) -> None:
-    shape = (fields[0].shape[0], fields[0].shape[1])
+    shape = shape_of(fields)
     box = sub_box(shape, at)
     found = label_block(fields, spec, box)
     here, truth = places(found, box, shape[1]), whole_image(fields, spec)
@@ -234,7 +237,7 @@ def test_real_pixels_give_the_same_labels_in_blocks_nearly_always_at_once(name: 
     pixels = real_pixels(name)
     spec = DeepWatershed(maxima_smooth=2, interior_smooth=1, small_objects_threshold=15, fill_holes_threshold=15)
     truth = whole_image((pixels, pixels), spec)
-    boxes = list(blocks((truth.shape[0], truth.shape[1]), 100))
+    boxes = list(blocks(shape_of((pixels, pixels)), 100))
     found = [settled((pixels, pixels), spec, box, 64) for box in boxes]
     for box, (here, _) in zip(boxes, found, strict=True):
         np.testing.assert_array_equal(here, truth[box.y, box.x])
@@ -256,7 +259,7 @@ def test_of_a_whole_image_everything_is_known(fields: Heads, spec: DeepWatershed
 def test_wider_margins_make_good_for_heads_that_are_wrong_near_the_edge(
     fields: Heads, spec: DeepWatershed, at: list[float], wrong: int
 ) -> None:
-    shape = (fields[0].shape[0], fields[0].shape[1])
+    shape = shape_of(fields)
     box = sub_box(shape, at)
     margins = margins_of(box, shape, context_px(spec) + wrong)
     good = np.zeros(box.shape, bool)
@@ -270,7 +273,7 @@ def test_wider_margins_make_good_for_heads_that_are_wrong_near_the_edge(
 @settings(max_examples=60, deadline=None)
 @given(heads(), specs, corners)
 def test_labels_have_no_gaps_and_follow_the_first_pixels(fields: Heads, spec: DeepWatershed, at: list[float]) -> None:
-    found = label_block(fields, spec, sub_box((fields[0].shape[0], fields[0].shape[1]), at))
+    found = label_block(fields, spec, sub_box(shape_of(fields), at))
     values, first = np.unique(found.labels, return_index=True)
     objects = (values > 0) & (values < UNKNOWN)
     assert values[objects].tolist() == list(range(1, len(found.seeds) + 1))
