@@ -101,6 +101,12 @@ def _csv_columns(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([line[i] for line in lines[1:]]) for i, name in enumerate(lines[0])}
 
 
+def _parquet_columns(path: Path) -> dict[str, np.ndarray]:
+    # The file itself: pyarrow would take a path for a whole data set.
+    table = parquet.ParquetFile(path).read()
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
 def _anndata(path: Path) -> dict[str, np.ndarray]:
     import anndata
 
@@ -124,19 +130,12 @@ def _geojson_table(path: Path) -> dict[str, np.ndarray]:
 
 TABLES: dict[Format, Callable[[list[Path]], dict[str, np.ndarray]]] = {
     "csv": lambda paths: _csv_columns(paths[0]),
-    "parquet": lambda paths: {
-        name: column.to_numpy() for name, column in zip(*_arrow_columns(parquet.ParquetFile(paths[0])), strict=True)
-    },
+    "parquet": lambda paths: _parquet_columns(paths[0]),
     "anndata": lambda paths: _anndata(paths[0]),
     "mcmicro": lambda paths: _mcmicro_table(paths[0]),
     "qupath-geojson": lambda paths: _geojson_table(paths[0]),
 }
 """How each format that holds numbers is turned into columns again."""
-
-
-def _arrow_columns(file: parquet.ParquetFile) -> tuple[list[str], list[object]]:
-    table = file.read()
-    return table.column_names, table.columns
 
 
 def test_every_format_is_read_back_here() -> None:

@@ -14,7 +14,9 @@ from tests.support import discs, run_record, segment
 
 from cellfleet.cli import main
 from cellfleet.errors import OutputError
+from cellfleet.images.image import Image
 from cellfleet.run.export import export as export_results
+from cellfleet.run.segment_image import segment_image
 from cellfleet.spec.choices import Format
 from cellfleet.stores.place import open_place
 
@@ -266,3 +268,18 @@ def test_results_in_a_bucket_are_exported_there_and_to_a_folder(
     assert "Nothing to do" in capsys.readouterr().err
     place.remove("plate/a_rois.zip")
     assert export(f"{bucket}/out", *wanted) == 0 and place.read("plate/a_rois.zip") == truth["plate/a_rois.zip"]
+
+
+def test_an_image_too_large_for_a_format_is_refused_before_it_is_segmented(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr("cellfleet.results.cellpose._MOST_PIXELS", 64 * 80)
+    monkeypatch.setattr("cellfleet.run.worker.segment_image", _not_for_time_series)
+    assert segment(images, "-o", tmp_path / "out", "--format", "cellpose", "--format", "csv") == 3
+    assert "time.tif: the image has 15360 pixels; --format cellpose" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").rglob("*.npy")} == {"a_seg.npy", "nothing_seg.npy"}
+
+
+def _not_for_time_series(image: Image, *arguments: object) -> object:
+    assert image.axes == "YX"
+    return segment_image(image, *arguments)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import OutputError
-from cellfleet.results.labelled import Labelled, read_columns
+from cellfleet.results.labelled import Labelled, all_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def write_anndata(path: Path, result: Labelled) -> None:
     require_anndata()
     from anndata import AnnData  # noqa: PLC0415 (an extra, and slow to import)
 
-    columns = read_columns(result.rows)
+    columns = all_columns(result.rows)
     channels = [name.removeprefix("mean_") for name in columns if name.startswith("mean_")]
     unit = "px" if result.microns_per_pixel is None else "um"
     region = region_name(result.name)

@@ -141,17 +141,8 @@ def read_all(labels: LabelImage) -> NDArray[np.uint32]:
     return array.reshape(labels.shape)
 
 
-def read_columns(rows: Rows) -> dict[str, NDArray[Any]]:
-    """Return the whole table. Only for formats that cannot be written piecewise."""
-    batches = list(rows.batches())
-    return {
-        name: np.concatenate([np.empty(0, kind), *(batch[name] for batch in batches)])
-        for name, kind in rows.types.items()
-    }
-
-
 def all_columns(rows: Rows) -> dict[str, NDArray[Any]]:
-    """Return the whole table. Only for those who want it in memory."""
+    """Return the whole table. Only for those who want it in memory, and formats that cannot be written piecewise."""
     batches = list(rows.batches())
     return {
         name: np.concatenate([np.zeros(0, dtype), *(batch[name] for batch in batches)])

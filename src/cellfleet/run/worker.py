@@ -130,6 +130,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
     with reading.stage("read"):
         source = identify(task.source)
         image = open_image(task.source, axes=work.spec.axes)
+        formats.require_size(task.outputs, [image.length(axis) for axis in "TZYX"])
     found = segment_image(image, work.spec, work.model, _how(task, source, work))
     if isinstance(found, Clock):
         found.add(reading)
