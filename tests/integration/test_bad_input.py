@@ -10,6 +10,8 @@ import numpy as np
 import tifffile
 from tests.support import discs, results, rows, run_record, segment
 
+from cellfleet.images.source import Source
+from cellfleet.run.resources import MemoryPlan
 from cellfleet.samples import copy_samples
 
 
@@ -66,10 +68,10 @@ def test_wrong_channel_name_fails_with_the_names_there_are(tmp_path: Path) -> No
 def test_an_unforeseen_fault_fails_one_image_and_saves_its_traceback(images: Path, tmp_path: Path, monkeypatch) -> None:
     from cellfleet.run import worker
 
-    def faulty(path: Path, **options: object) -> object:
-        if path.name == "b.png":
+    def faulty(source: Source, **options: object) -> object:
+        if source.name == "plate/b.png":
             raise ZeroDivisionError("as a test")
-        return original(path, **options)
+        return original(source, **options)
 
     original = worker.open_image
     monkeypatch.setattr(worker, "open_image", faulty)
@@ -119,10 +121,8 @@ def test_a_folder_in_the_place_of_a_result_fails_one_image(images: Path, tmp_pat
 
 
 def test_image_larger_than_memory_fails_alone(images: Path, tmp_path: Path, monkeypatch) -> None:
-    from cellfleet.run.resources import MemoryBudget
-
     tifffile.imwrite(images / "large.tif", np.tile(discs(), (8, 8)))
-    monkeypatch.setattr(MemoryBudget, "of_this_machine", classmethod(lambda cls: cls(5_000_000)))
+    monkeypatch.setattr("cellfleet.run.pools.plan_memory", lambda *given: MemoryPlan(1, 1 << 20, 5_000_000))
     assert segment(images, "-o", tmp_path / "out") == 3
     (failure,) = rows(tmp_path / "out" / "failures.csv")
     assert (failure["image"], failure["code"]) == ("large.tif", "E510")

@@ -85,3 +85,17 @@ def test_an_image_that_does_not_fit_the_memory_even_alone_is_refused_before_it_i
     pixels = np.broadcast_to(np.uint16(0), (300, 2000, 2000))
     with Pools(1, model, 3 << 30) as pools, pytest.raises(DeviceError, match="E510"):
         segment_image(image_from_array(pixels, axes="CYX"), SPEC, model, How(pools))
+
+
+def test_images_of_one_run_never_see_each_others_tiles() -> None:
+    model = load_model("otsu")
+    random = np.random.default_rng(0)
+    with Pools(1, model) as pools:
+        for _ in range(60):
+            # Objects of Python are made where others have just gone: what names an image must not come back.
+            dot = np.zeros((24, 24))
+            y, x = random.integers(4, 20, 2)
+            dot[y - 3 : y + 3, x - 3 : x + 3] = 1
+            found = segment_image(image_from_array(dot), SPEC, model, How(pools))
+            assert isinstance(found, Segmented)
+            assert found.labels.read(0, Box(y, x, y + 1, x + 1)).item() == 1
