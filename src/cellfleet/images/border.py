@@ -74,6 +74,8 @@ def decoding(
     try:
         yield records
     except (OSError, MemoryError) as error:
+        if type(error) is OSError and error.errno is None:  # a library's word, not the system's
+            _raise_damaged(error, name, kind, part, place())
         raise _not_to_be_had(path, name, error) from error
     except ImportError as error:  # imagecodecs.DelayedImportError: this build lacks the codec
         raise unsupported_codec(name, "by a codec that is not installed") from error

@@ -24,7 +24,7 @@ from cellfleet.images.border import damaged, decoding, unsupported_codec
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.names import printable
 from cellfleet.images.source import Source
-from cellfleet.images.stored import Stored, check_dtype, check_sizes
+from cellfleet.images.stored import Stored, check_dtype, check_extent
 from cellfleet.stores.client import explained
 from cellfleet.stores.remote import is_url, zarr_store
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 ZIP_ENDINGS = (".zip", ".ozx")
 LARGEST_CHUNK_BYTES = 1 << 30
 """A chunk is decoded as a whole, however small the region wanted."""
-LARGEST_PLANE_PIXELS = 10**12
-MOST_PLANES = 10**7
-"""Missing chunks are legal, so any size can be claimed for free; beyond these it is nonsense."""
 LARGEST_KEPT_BYTES = 32 << 20
 """Regions of chunks that hold several planes are kept for the other planes up to this size."""
 KIND = "OME-Zarr"
@@ -72,7 +69,7 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = N
     """Read the metadata of one image; its pixels are the largest level, unpacked ones are kept in `cache`.
 
     Raises:
-        InputError: E104, E106, E109, E141, E142 (a chunk or the whole is beyond all reason), E150 to E159.
+        InputError: E104, E106, E109, E141, E142 (it claims nonsense), E145 (so does a chunk), E150 to E159.
         ImageError: E204, E205.
     """
     with _header(source.path, name):
@@ -85,8 +82,8 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = N
     axes = metadata.axis_letters(multiscale)
     if len(axes) != array.ndim:
         raise damaged(name, KIND, f"it names {len(axes)} axes for {array.ndim} dimensions")
-    check_sizes(array.shape, name)
-    _check_claims(axes, array, name)
+    check_extent(axes, array.shape, name)
+    _check_chunks(array, name)
     return Stored(
         axes=axes,
         shape=array.shape,
@@ -172,7 +169,7 @@ def _open_store(path: str, name: str) -> Store:
         packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
         largest = max((entry.file_size for entry in packed), default=0)
     if largest > LARGEST_CHUNK_BYTES:
-        raise _beyond_reason(f"a packed entry claims {largest / 1e9:.4g} GB", name)
+        raise _too_large("a packed entry", largest, name)
     return ZipStore(path, mode="r")
 
 
@@ -251,20 +248,16 @@ def _open_array(store: Store, path: str, name: str) -> zarr.Array[Any]:
         raise damaged(name, KIND, f"there is no array {printable(path)[:80]}") from error
 
 
-def _check_claims(axes: str, array: zarr.Array[Any], name: str) -> None:
+def _check_chunks(array: zarr.Array[Any], name: str) -> None:
     chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
     if chunk_bytes > LARGEST_CHUNK_BYTES:
-        raise _beyond_reason(f"a chunk of it takes {chunk_bytes / 1e9:.4g} GB", name)
-    lengths = dict(zip(axes, array.shape, strict=True))
-    plane = lengths.get("Y", 1) * lengths.get("X", 1)
-    if plane > LARGEST_PLANE_PIXELS or math.prod(array.shape) > plane * MOST_PLANES:
-        raise _beyond_reason(f"it claims {' × '.join(str(length) for length in array.shape)} pixels", name)
+        raise _too_large("a chunk", chunk_bytes, name)
 
 
-def _beyond_reason(claim: str, name: str) -> InputError:
+def _too_large(what: str, size: int, name: str) -> InputError:
     return InputError(
-        "E142",
-        f"{claim}, more than is read",
+        "E145",
+        f"{what} claims {size / 1e9:.4g} GB, which would have to be unpacked at once",
         where=name,
         action="Write it again with chunks of about a megabyte; else the store is damaged",
     )

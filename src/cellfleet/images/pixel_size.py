@@ -2,7 +2,8 @@
 
 Precedence (FORMATS): the user's option (not known here), then what the format itself says (OME ``PhysicalSize``,
 OME-Zarr ``scale``, the metadata of ND2, CZI and LIF), ImageJ ``unit`` with the resolution tags, then the resolution
-tags alone where they are in cm or inch and fall in the range of microscopes. PNG and JPEG carry a print density only, which says nothing about the specimen: it is not read. Knows no files.
+tags alone where they are in cm or inch and fall in the range of microscopes. PNG and JPEG carry a print density only,
+which says nothing about the specimen: it is not read. Knows no files.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Literal
 
 from cellfleet.errors import Notice
 
-Source = Literal["ome", "imagej", "tiff", "ome-zarr", "nd2", "czi", "lif"]
+Source = Literal["ome", "imagej", "tiff", "slide", "ome-zarr", "nd2", "czi", "lif"]
 
 SOURCE_NAMES: dict[Source, str] = {
     "ome": "OME metadata",
     "imagej": "ImageJ metadata",
     "tiff": "TIFF resolution",
+    "slide": "slide scanner's metadata",
     "ome-zarr": "OME-Zarr metadata",
     "nd2": "ND2 metadata",
     "czi": "CZI metadata",

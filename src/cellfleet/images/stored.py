@@ -27,6 +27,9 @@ DEFLATE_RATIO = 1100
 DENSE_RATIO = 100_000
 """Bound for codecs that can store a constant area in a few bytes (zstd, LZMA, JPEG 2000 …)."""
 
+MOST_PLANE_PIXELS = 10**12
+MOST_PLANES = 10**7
+
 
 @dataclass(frozen=True, eq=False)
 class Stored:
@@ -102,3 +105,17 @@ def check_sizes(shape: tuple[int, ...], name: str) -> None:
     if not math.prod(shape):
         sizes = " × ".join(str(length) for length in shape)
         raise ImageError("E205", f"has no pixels (size {sizes})", where=name, action="Export or crop it again")
+
+
+def check_extent(axes: str, shape: tuple[int, ...], name: str) -> None:
+    """Refuse sizes that no microscope makes: where pixels may be missing, any claim can be made for free."""
+    check_sizes(shape, name)
+    plane = math.prod(length for letter, length in zip(axes, shape, strict=True) if letter in "YX")
+    if plane > MOST_PLANE_PIXELS or math.prod(shape) > plane * MOST_PLANES:
+        sizes = " × ".join(str(length) for length in shape)
+        raise InputError(
+            "E142",
+            f"it claims to be {sizes} in size, more than any image",
+            where=name,
+            action="Its metadata are damaged: copy or export it again",
+        )
