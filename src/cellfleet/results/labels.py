@@ -108,11 +108,11 @@ def _strips(labels: LabelImage, plane: int, rows: int, stored: np.dtype[Any]) ->
     left = np.empty((0, width), stored)
     for y0 in range(0, height, band):
         y1 = min(y0 + band, height)
-        pixels = labels.read(plane, Box(y0, 0, y1, width))
-        left = np.concatenate([left, pixels], dtype=stored, casting="unsafe")
+        left = np.concatenate([left, labels.read(plane, Box(y0, 0, y1, width))], dtype=stored, casting="unsafe")
         ready = len(left) if y1 == height else len(left) // rows * rows
         yield from (left[y : y + rows] for y in range(0, ready, rows))
-        left = left[ready:]
+        # A copy: a view would keep the whole band.
+        left = left[ready:].copy()
 
 
 def _encoded(strip: NDArray[Any]) -> bytes:
