@@ -151,7 +151,7 @@ class _Work:
         if spec.microns_per_pixel:
             self.size, self.size_source = spec.microns_per_pixel, "option"
         self.clock = Clock()
-        # An object, not its id: that of an image that is done would soon be that of another, whose tiles are remembered.
+        # An object, not its id: another image would soon have that, and the tiles that are remembered.
         self._name = object()
         self._planes: dict[int, Plane] = {}
         self._blank: dict[int, bool] = {}
@@ -231,7 +231,8 @@ class _Work:
         self.how.checkpoint()
         if box.shape == plane.shape and self.is_blank(index):
             return blank_block(plane, box, self.image.channel_names, self.size)
-        heads = PlaneHeads(plane, self.survey, self.model.manifest, self.how.pools.tiles, (self._name, index), self.clock)
+        name, tiles = (self._name, index), self.how.pools.tiles
+        heads = PlaneHeads(plane, self.survey, self.model.manifest, tiles, name, self.clock)
         limit = self.how.pools.budget.total_bytes
         largest = np.inf if limit is None else limit / (BLOCK_BYTES_PER_PIXEL + self._pixel_bytes())
         return segment_block(heads, box, self.image.channel_names, self.size, largest)
