@@ -1,12 +1,13 @@
 """What a TIFF file tells beside its pixels: channel names, pixel size, and which further images it holds.
 
-Sources are OME-XML, ImageJ's description and the resolution tags. Decodes no pixels.
+Sources are OME-XML, ImageJ's description, the texts of slide scanners and the resolution tags. Decodes no pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import tifffile
 
@@ -16,6 +17,8 @@ from cellfleet.images.pixel_size import PixelSize, from_unit
 
 RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 """TIFF tag ResolutionUnit; 1 means a ratio without unit."""
+SLIDE_KINDS = frozenset({"svs", "ndpi", "qpi", "scn", "bif", "philips"})
+"""tifffile's names for the files of slide scanners."""
 LONGEST_LABEL = 60
 """Characters of an ImageJ slice label that may be a channel's name; longer ones are file names."""
 
@@ -46,6 +49,8 @@ def channel_names(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[str, ...]:
     """Return the names of the channels of the first series, empty where there are none."""
     if any(ome.channel_names):
         return ome.channel_names
+    if tif.is_qpi:
+        return tuple(_qptiff_name(page) for page in tif.series[0].pages)
     if not tif.is_imagej:
         return ()
     series = tif.series[0]
@@ -57,6 +62,16 @@ def channel_names(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[str, ...]:
     names = tuple(str(label).strip() for label in labels[:count])
     useful = all(0 < len(label) <= LONGEST_LABEL and label.isprintable() for label in names)
     return names if useful and len(set(names)) == len(names) else ()
+
+
+def _qptiff_name(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> str:
+    """Return the marker of a page of a QPTIFF file, else the dye, else nothing; each page has a text of its own."""
+    xml = page.description if isinstance(page, tifffile.TiffPage) else ""
+    if not isinstance(xml, str) or is_unsafe(xml) or not xml.strip():
+        return ""
+    root = ElementTree.fromstring(xml.partition("?>")[2] or xml)  # its encoding is not the one that it declares
+    found = (root.findtext(f".//{tag}") for tag in ("Biomarker", "Name"))
+    return next((name.strip() for name in found if name and name.strip()), "")
 
 
 def ome_image(tif: tifffile.TiffFile) -> OmeImage:
@@ -79,6 +94,10 @@ def pixel_sizes(tif: tifffile.TiffFile, ome: OmeImage) -> tuple[PixelSize, ...]:
     tags = tif.pages.first.tags
     per_y, per_x = (_ratio(tags.valueof(code)) for code in (283, 282))
     claims = [ome.pixel_size]
+    if tif.is_svs:
+        microns = tifffile.tifffile.svs_description_metadata(tif.pages.first.description).get("MPP")
+        if isinstance(microns, (int, float)) and microns > 0:
+            claims.append(from_unit(float(microns), float(microns), "um", "slide"))
     if per_y and per_x:
         if tif.is_imagej:
             unit = str((tif.imagej_metadata or {}).get("unit", ""))
@@ -99,7 +118,7 @@ def other_series(tif: tifffile.TiffFile) -> tuple[Notice, ...]:
                 " images of their own",
             ),
         )
-    if not others:
+    if not others or tif.series[0].kind in SLIDE_KINDS:  # slides come with an overview and a picture of their label
         return ()
     first = _sizes(tif.series[0].shape)
     shown = ", ".join(_sizes(series.shape) for series in others[:3]) + (", …" if len(others) > 3 else "")
