@@ -179,6 +179,7 @@ def test_geojson_is_what_qupath_writes(tmp_path: Path) -> None:
     (path,) = written(tmp_path, "qupath-geojson", labelled(stack(2, 3), "TZYX"))
     collection = json.loads(gzip.decompress(path.read_bytes()))
     assert collection["type"] == "FeatureCollection"
+    assert path.read_bytes()[3:8] == bytes(5), "neither name nor time in the header: equal objects give equal bytes"
     first, *_, last = collection["features"]
     # Ids last over versions of cellfleet.
     assert first["id"] == "56e99a63-9e2b-507e-a6da-8fea684ebefa"
