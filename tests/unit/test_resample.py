@@ -117,13 +117,24 @@ def test_far_from_the_origin_a_region_is_still_that_of_the_whole() -> None:
     np.testing.assert_allclose(found, centres, atol=0.1)
 
 
-def test_too_little_of_the_source_is_refused() -> None:
-    planes = random_planes((10, 10), 0)
-    want = Box(4, 4, 8, 8)
-    have = source_of(want, (10, 10), (14, 14))
-    less = Box(have.y0, have.x0 + 1, have.y1, have.x1)
-    with pytest.raises(ValueError, match="depends on pixels of the source that are not given"):
-        resampled_region(planes[:, less.y, less.x], less, (10, 10), (14, 14), want)
+@settings(max_examples=50, deadline=None)
+@given(shapes, shapes, st.lists(st.floats(0, 1), min_size=4, max_size=4), st.sampled_from([(1, 0), (0, 1)]))
+def test_less_of_the_source_than_the_span_is_refused(
+    full: tuple[int, int], target: tuple[int, int], corners: list[float], cut: tuple[int, int]
+) -> None:
+    planes, want = random_planes(full, 0), sub_box(target, corners)
+    have = source_of(want, full, target)
+    less = [
+        Box(have.y0 + cut[0], have.x0, have.y1 - cut[1], have.x1),
+        Box(have.y0, have.x0 + cut[0], have.y1, have.x1 - cut[1]),
+    ]
+    for box in less:
+        with pytest.raises(ValueError, match="depends on pixels of the source that are not given"):
+            resampled_region(planes[:, box.y, box.x], box, full, target, want)
+
+
+def test_boxes_that_do_not_fit_are_refused() -> None:
+    planes, have, want = random_planes((10, 10), 0), Box(2, 2, 8, 8), Box(4, 4, 8, 8)
     with pytest.raises(ValueError, match="given for Box"):
         resampled_region(planes, have, (10, 10), (14, 14), want)
     for outside in (Box(0, 0, 15, 14), Box(-1, 0, 5, 5)):
