@@ -42,15 +42,15 @@ def list_nd2_images(path: str) -> list[str]:
         return numbers(int(file.sizes.get(POSITION, 1)))
 
 
-def read_nd2_header(source: Source, name: str, cache: ChunkCache | None = None) -> Stored:
-    """Read the metadata of one stage position; unpacked frames are kept in `cache`.
+def read_nd2_header(source: Source, name: str) -> Stored:
+    """Read the metadata of one stage position.
 
     Raises:
         InputError: E104, E106 to E108, E140, E143, E144.
         ImageError: E204.
     """
     with decoding(source.path, name, KIND, part="header"), _open(source.path, name) as file:
-        frames = _Frames(file, source, name, cache or ChunkCache())
+        frames = _Frames(file, source, name)
         names, sizes, notices = _describe(file)
     return Stored(
         axes=frames.axes,
@@ -69,11 +69,10 @@ def read_nd2_header(source: Source, name: str, cache: ChunkCache | None = None) 
 class _Frames:
     """The frames of one stage position. The leading dimensions count frames, the others are those of a frame."""
 
-    def __init__(self, file: ND2File, source: Source, name: str, cache: ChunkCache) -> None:
+    def __init__(self, file: ND2File, source: Source, name: str) -> None:
         self._name = name
         self._path = source.path
-        self._cache = cache
-        self._identity = object()
+        self._cache = ChunkCache()
         self._file = OpenLater(functools.partial(_open, source.path, name))
         attributes = file.attributes
         channels = attributes.channelCount or 1
@@ -118,7 +117,7 @@ class _Frames:
 
     def _region(self, number: int, index: tuple[int | slice, ...]) -> NDArray[np.generic]:
         if self.packed:
-            frame = self._cache.get((self._identity, number), lambda: self._frame(number, ()))
+            frame = self._cache.get(number, lambda: self._frame(number, ()))
             return frame[index]
         return self._frame(number, index)
 

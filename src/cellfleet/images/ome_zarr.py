@@ -65,8 +65,8 @@ def list_ome_zarr_images(path: str) -> list[str]:
     return found
 
 
-def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = None) -> Stored:
-    """Read the metadata of one image; its pixels are the largest level, unpacked ones are kept in `cache`.
+def read_ome_zarr_header(source: Source, name: str) -> Stored:
+    """Read the metadata of one image; its pixels are the largest level.
 
     Raises:
         InputError: E104, E106, E109, E141, E142 (it claims nonsense), E145 (so does a chunk), E150 to E159.
@@ -88,7 +88,7 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = N
         axes=axes,
         shape=array.shape,
         dtype=check_dtype(array.dtype, name),
-        read=_Reader(array, source.path, name, cache or ChunkCache()).read,
+        read=_Reader(array, source.path, name).read,
         channel_names=metadata.channel_names(node),
         pixel_sizes=metadata.pixel_sizes(multiscale),
         unit="planes",
@@ -99,12 +99,11 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache | None = N
 class _Reader:
     """Regions of one array; zarr may be called from several threads at once."""
 
-    def __init__(self, array: zarr.Array[Any], path: str, name: str, cache: ChunkCache) -> None:
+    def __init__(self, array: zarr.Array[Any], path: str, name: str) -> None:
         self._array = array
         self._path = path
         self._name = name
-        self._cache = cache
-        self._identity = object()
+        self._cache = ChunkCache()
 
     def read(self, fixed: Mapping[int, int | slice]) -> NDArray[np.generic]:
         """Decode the chunks that hold a selection; see `Stored.read`."""
@@ -121,7 +120,7 @@ class _Reader:
         wanted = math.prod(part.stop - part.start for part in index if isinstance(part, slice))
         if size == wanted or size * self._array.dtype.itemsize > LARGEST_KEPT_BYTES:
             return self._decode(index)
-        key = (self._identity, *((part.start, part.stop) for part in around))
+        key = tuple((part.start, part.stop) for part in around)
         kept = self._cache.get(key, lambda: self._decode(around))
         return kept[
             tuple(
