@@ -25,6 +25,7 @@ from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.names import printable
 from cellfleet.images.source import Source
 from cellfleet.images.stored import Stored, check_dtype, check_extent
+from cellfleet.images.vendor import check_local
 from cellfleet.stores.client import explained
 from cellfleet.stores.remote import is_url, zarr_store
 
@@ -162,8 +163,9 @@ def _asking(path: str) -> Iterator[None]:
 def _open_store(path: str, name: str) -> Store:
     from zarr.storage import ZipStore  # noqa: PLC0415 (zarr takes half a second; few runs need it)
 
-    if is_url(path) or not path.lower().endswith(ZIP_ENDINGS):
+    if not path.lower().endswith(ZIP_ENDINGS):
         return zarr_store(path)
+    check_local(path, "Zipped OME-Zarr", name)
     with zipfile.ZipFile(path) as archive:
         packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
         largest = max((entry.file_size for entry in packed), default=0)
