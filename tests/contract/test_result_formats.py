@@ -85,6 +85,7 @@ def _from_geojson(path: Path, axes: str, shape: tuple[int, ...]) -> np.ndarray:
 PIXELS: dict[Format, Callable[[list[Path], str, tuple[int, ...]], np.ndarray]] = {
     "labels-tiff": lambda paths, axes, shape: tifffile.imread(paths[0]),
     "ome-zarr": lambda paths, axes, shape: zarr.open_array(paths[0] / "0", mode="r")[:],
+    "ome-zarr-0.4": lambda paths, axes, shape: zarr.open_array(paths[0] / "0", mode="r")[:],
     "imagej-rois": lambda paths, axes, shape: _from_rois(paths[0], axes, shape),
     "qupath-geojson": lambda paths, axes, shape: _from_geojson(paths[0], axes, shape),
     "cellpose": lambda paths, axes, shape: tifffile.imread(paths[0]).reshape(shape),

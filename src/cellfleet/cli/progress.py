@@ -183,7 +183,8 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
 
 
 def _what(formats: tuple[str, ...]) -> str:
-    labels, tables = bool({"labels-tiff", "ome-zarr"} & set(formats)), bool({"csv", "parquet"} & set(formats))
+    kinds = {form.partition("-")[0] for form in formats}
+    labels, tables = bool({"labels", "ome"} & kinds), bool({"csv", "parquet"} & kinds)
     return "Labels + tables" if labels and tables else "Labels" if labels else "Tables" if tables else "Results"
 
 

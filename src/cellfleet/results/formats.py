@@ -74,6 +74,11 @@ def _ome_zarr(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     return ()
 
 
+def _ome_zarr_04(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_ome_zarr(targets[0], result.labels, microns_per_pixel=result.microns_per_pixel, version="0.4")
+    return ()
+
+
 def _csv(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     write_csv(targets[0], result.name, result.rows)
     return ()
@@ -111,6 +116,7 @@ def _mcmicro(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
 _FORMS: dict[Format, _Form] = {
     "labels-tiff": _Form(("_labels.tif",), _labels_tiff),
     "ome-zarr": _Form(("_labels.ome.zarr/",), _ome_zarr),
+    "ome-zarr-0.4": _Form(("_labels_v0.4.ome.zarr/",), _ome_zarr_04),
     "csv": _Form(("_cells.csv",), _csv),
     "parquet": _Form(("_cells.parquet",), _parquet),
     "imagej-rois": _Form(("_rois.zip",), _rois),

@@ -37,6 +37,7 @@ _SINGLE, _FEW = 1, 6
 _FORMAT_NAMES = {
     "labels-tiff": "Labels",
     "ome-zarr": "OME-Zarr",
+    "ome-zarr-0.4": "OME-Zarr 0.4",
     "imagej-rois": "ROIs",
     "qupath-geojson": "GeoJSON",
     "csv": "Table",

@@ -7,6 +7,7 @@ from typing import Literal
 Format = Literal[
     "labels-tiff",
     "ome-zarr",
+    "ome-zarr-0.4",
     "imagej-rois",
     "qupath-geojson",
     "csv",
