@@ -1,6 +1,6 @@
 """Find the images that the user means: files, folders, patterns, archives, addresses; each once, each with a name.
 
-How they are searched is in `search.py`. Opens no image.
+How they are searched is in `search.py`. Reads no pixels.
 """
 
 from __future__ import annotations
