@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.common import HEADER, RESULTS, ROOT, Bar, described, load_bars, table
 
-OWN = ("network", "cellpose", "startup", "end_to_end", "throughput")
+OWN = ("network", "blocks", "cellpose", "startup", "end_to_end", "throughput")
 README = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks.run -->\n", "<!-- end of results -->\n"
 
@@ -49,6 +49,7 @@ def commands(given: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
     yield "postprocess", ["benchmarks/postprocess/run.py", "--repeats", "1" if given.quick else "3"]
     quick = {
         "network": ["--rounds", "3"],
+        "blocks": ["--side", "2048", "--rounds", "1"],
         "cellpose": ["--rounds", "1"],
         "startup": ["--rounds", "3"],
         "end_to_end": ["--quick"],
