@@ -229,7 +229,7 @@ class _Work:
         index, box = job
         plane = self.plane(index)
         self.how.checkpoint()
-        if box.shape == plane.shape and self.is_blank(index):
+        if self.is_blank(index):
             return blank_block(plane, box, self.image.channel_names, self.size)
         name, tiles = (self._name, index), self.how.pools.tiles
         heads = PlaneHeads(plane, self.survey, self.model.manifest, tiles, name, self.clock)
@@ -247,7 +247,7 @@ class _Work:
             *choice_notices(self.image, self.spec.channels, self.roles),
             *self.survey.notices,
             *self._told_of_unusable(counts["unusable"]),
-            *_told_of_blank(counts["blank"], self.layout.planes),
+            *_told_of_blank(counts["blank"] // len(self.layout.boxes), self.layout.planes),
         )
         plane, shown = self.plane(self.shown), self.survey.shown
         return Segmented(
