@@ -50,7 +50,7 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kept", [("labels-tiff", "csv"), ("ome-zarr", "parquet")])
+@pytest.mark.parametrize("kept", [("labels-tiff", "csv"), ("ome-zarr", "parquet"), ("ome-zarr-0.4", "csv")])
 def test_exported_files_are_those_that_segment_writes(images: Path, kept: tuple[str, str], tmp_path: Path) -> None:
     assert segment(images, "-o", tmp_path / "all", *ALL) == 0
     assert segment(images, "-o", tmp_path / "few", *(word for form in kept for word in ("--format", form))) == 0
