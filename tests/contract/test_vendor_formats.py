@@ -236,6 +236,25 @@ def test_places_of_a_czi_mosaic_without_a_tile_are_black(tmp_path: Path) -> None
     assert plane.astype(int).sum() == 2 * tile.astype(int).sum()
 
 
+def test_the_frames_that_a_stopped_acquisition_did_not_reach_are_told(tmp_path: Path) -> None:
+    stored = pixels((4, 1, 8, 9)) + 1
+    write_nd2(tmp_path / "a.nd2", stored, "T", ["a"], missing=1)
+
+    read = image(tmp_path / "a.nd2")
+
+    assert [notice.code for notice in read.notices] == ["W141"]
+    np.testing.assert_array_equal(whole(read)[:3], stored[:3])
+    assert not read.read_plane(3).any()
+
+
+def test_an_nd2_file_whose_channels_do_not_fit_its_pixels_is_refused(tmp_path: Path) -> None:
+    write_nd2(tmp_path / "a.nd2", pixels((1, 8, 9)), "", ["a", "b"])
+
+    with pytest.raises(InputError, match="do not make 2 channels") as caught:
+        header(tmp_path / "a.nd2")
+    assert caught.value.code == "E106"
+
+
 def test_nd2_metadata_that_the_library_cannot_make_out_cost_names_and_size_only(tmp_path: Path) -> None:
     stored = pixels((2, 8, 9))
     write_nd2(tmp_path / "a.nd2", stored, "", ["a", "b"])
