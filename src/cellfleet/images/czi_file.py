@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -136,7 +137,7 @@ def _check_directory(path: str, name: str) -> None:
     """
     with Path(path).open("rb") as file:
         start, place = struct.unpack("<10s74xq", file.read(92))
-        if start != MAGIC or place < 0:
+        if start != MAGIC or not 0 <= place < os.fstat(file.fileno()).st_size:
             raise damaged(name, KIND, "its header makes no sense")
         file.seek(place + SEGMENT_BYTES)
         entries, _ = struct.unpack("<i124s", file.read(128))
