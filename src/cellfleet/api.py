@@ -149,7 +149,7 @@ class Results(Sequence[Result]):
         if isinstance(index, slice):
             return Results(self.sources[index], self.stems[index], self.spec, self.model, self.pools)
         source = self.sources[index]
-        image = open_image(source, axes=self.spec.axes)
+        image = open_image(source, axes=self.spec.axes, cache=self.pools.chunks)
         return _segmented(image, self.stems[index], self.spec, self.model, self.pools)
 
     def __repr__(self) -> str:

@@ -63,7 +63,7 @@ class OnnxPredictor:
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the heads of one tile; see `Predictor.predict`. Memory grows with its size."""
         height, width = pixels.shape[1:]
-        heads = self._predict(padded(pixels, self._multiple), contrast)
+        heads: NDArray[np.uint8] = self._predict(padded(pixels, self._multiple), contrast)
         return heads[:, :height, :width]
 
     def _run(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import DeviceError
 from cellfleet.pipeline.heads import PlaneHeads, source_box
-from cellfleet.pipeline.measure import Table, first_pixels, measure
+from cellfleet.pipeline.measure import Table, first_pixels, measure, relabelled
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import UNKNOWN, BlockLabels, context_px, deep_watershed_block
 from cellfleet.pipeline.preprocess import resampled_region
@@ -182,7 +182,7 @@ def _compact(labels: NDArray[np.uint32], count: int) -> tuple[NDArray[np.uint32]
         return np.ascontiguousarray(labels), met
     numbers = np.zeros(count + 1, np.uint32)
     numbers[met] = np.arange(1, len(met) + 1)
-    return numbers[labels], met
+    return relabelled(labels, numbers), met
 
 
 def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_], region: Box, box: Box) -> tuple[NDArray[np.uint32], Box]:
@@ -191,9 +191,8 @@ def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_], region: Box, box: 
         return labels, region
     numbers = np.zeros(len(own) + 1, np.uint32)
     numbers[1:][own] = np.arange(1, int(own.sum()) + 1)
-    # What is unknown lies outside the block's own objects.
-    known = np.where(labels == UNKNOWN, 0, labels)
-    return numbers[known], region
+    # What is unknown lies outside the block's own objects, and becomes 0 as they do.
+    return relabelled(labels, numbers), region
 
 
 def _first_places(labels: NDArray[np.uint32], count: int, bounds: Box, width: int) -> NDArray[np.int64]:

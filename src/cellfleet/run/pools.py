@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Self, TypeVar
 
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.inference.batching import LARGEST_BATCH
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.heads import TilePool
@@ -42,6 +43,7 @@ class Pools:
         # A GPU takes batches: one is read and resampled while the other is on the device.
         at_once = self.plan.tiles_at_once if model.device == "cpu" else max(threads, 2 * LARGEST_BATCH)
         self.tiles = TilePool(at_once, self.plan.tile_cache_bytes)
+        self.chunks = ChunkCache(self.plan.chunk_cache_bytes)
         self.budget = MemoryBudget(self.plan.block_bytes)
         self._blocks = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._large = threading.Lock()

@@ -19,14 +19,16 @@ if sys.platform != "win32":
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_OF_AVAILABLE = 0.6
 """What a run takes of the memory that is free, unless it is told: others use the machine, too."""
-PROCESS_BYTES = 350 << 20
-"""Python, the libraries, the model and decoded chunks of images. Measured: 200 MB, and 128 MiB of chunks."""
+PROCESS_BYTES = 220 << 20
+"""Python, the libraries and the model. Measured: 200 MB."""
 NETWORK_BYTES_PER_PIXEL = 220
 """Working memory of the bundled network per pixel of a tile with its halo. Measured: 196…205 at 640…2176 px."""
 BLOCK_BYTES_PER_PIXEL = 48
 """Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels."""
 _USUAL_HALO_PX = 128
 _LARGEST_CACHE_BYTES = 1 << 30
+_CHUNK_CACHE_BYTES = (64 << 20, 1 << 30)
+"""Least and most for decoded chunks of images: strips as wide as a slide are needed by all blocks of a row."""
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -50,6 +52,8 @@ class MemoryPlan:
     """Tiles that may be predicted at the same time."""
     tile_cache_bytes: int
     """For heads of tiles that are done."""
+    chunk_cache_bytes: int
+    """For decoded pieces of image files."""
     block_bytes: int | None
     """For blocks in flight; None: no limit."""
 
@@ -61,22 +65,24 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
         DeviceError: E515, not even one tile and one block fit.
     """
     if total_bytes is None:
-        return MemoryPlan(threads, _LARGEST_CACHE_BYTES, None)
+        return MemoryPlan(threads, _LARGEST_CACHE_BYTES, _CHUNK_CACHE_BYTES[1], None)
     tile = model.manifest.tile
     one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
     one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
-    free = total_bytes - PROCESS_BYTES
+    least, most = _CHUNK_CACHE_BYTES
+    chunks = min(most, max(least, total_bytes // 8))
+    free = total_bytes - PROCESS_BYTES - chunks
     if free < one_tile + one_block:
         raise DeviceError(
             "E515",
             f"{_gb(total_bytes)} GB of memory are too little for {model.manifest.name}: it needs "
-            f"{_gb(PROCESS_BYTES + one_tile + one_block)} GB",
+            f"{_gb(PROCESS_BYTES + least + one_tile + one_block)} GB",
             where="--memory",
             action="Give it more, or close other programs",
         )
     cache = min(_LARGEST_CACHE_BYTES, (free - one_tile - one_block) // 4)
     tiles = int(min(threads, max(1, (free - cache - one_block) // (one_tile + one_block))))
-    return MemoryPlan(tiles, cache, free - cache - tiles * one_tile)
+    return MemoryPlan(tiles, cache, chunks, free - cache - tiles * one_tile)
 
 
 class MemoryBudget:

@@ -129,7 +129,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
     reading = Clock()
     with reading.stage("read"):
         source = identify(task.source)
-        image = open_image(task.source, axes=work.spec.axes)
+        image = open_image(task.source, axes=work.spec.axes, cache=work.pools.chunks)
         formats.require_size(task.outputs, [image.length(axis) for axis in "TZYX"])
     found = segment_image(image, work.spec, work.model, _how(task, source, work))
     if isinstance(found, Clock):
