@@ -164,7 +164,7 @@ def test_every_scene_of_a_czi_file_is_an_image(tmp_path: Path) -> None:
     scenes = [pixels((1, 1, 1, 20, 30), seed=0), pixels((1, 1, 1, 10, 40), seed=1)]
     with czi.create_czi(str(tmp_path / "a.czi")) as file:
         write_scene(file, scenes[0], (-100, -200), 16, scene=0)
-        write_scene(file, scenes[1], (-100, 50), 16, scene=1)
+        write_scene(file, scenes[1], (-90, -195), 16, scene=1)  # scenes may overlap
         file.write_metadata("a")
 
     assert images(tmp_path / "a.czi") == ["0", "1"]
@@ -181,6 +181,17 @@ def test_every_series_of_a_lif_file_is_an_image_and_so_is_every_tile_of_a_mosaic
     for tile in range(3):
         np.testing.assert_array_equal(image(tmp_path / "a.lif", f"1/{tile}").read_plane(), series[1][tile])
     assert image(tmp_path / "a.lif", "2").axes == "ZYX"
+
+
+def test_pixels_of_one_lif_image_are_never_taken_from_the_next(tmp_path: Path) -> None:
+    write_lif(tmp_path / "a.lif", [(pixels((8, 9)), "YX", ""), (pixels((8, 9)), "YX", "")])
+    data = (tmp_path / "a.lif").read_bytes()
+    eight, nine = (f'NumberOfElements="{length}"'.encode("utf-16-le") for length in (8, 9))
+    (tmp_path / "a.lif").write_bytes(data.replace(eight, nine, 1))
+
+    with pytest.raises(InputError, match="beyond their place") as caught:
+        header(tmp_path / "a.lif", "0")
+    assert caught.value.code == "E106"
 
 
 @every_format

@@ -111,7 +111,7 @@ def check_extent(axes: str, shape: tuple[int, ...], name: str) -> None:
     """Refuse sizes that no microscope makes: where pixels may be missing, any claim can be made for free."""
     check_sizes(shape, name)
     plane = math.prod(length for letter, length in zip(axes, shape, strict=True) if letter in "YX")
-    if math.prod(shape) > plane * MOST_PLANES:
+    if plane > MOST_PLANE_PIXELS or math.prod(shape) > plane * MOST_PLANES:
         sizes = " × ".join(str(length) for length in shape)
         raise InputError(
             "E142",
