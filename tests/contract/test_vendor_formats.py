@@ -20,6 +20,7 @@ from tests.contract.vendor_files import write_lif, write_nd2
 
 from cellfleet.errors import CellfleetError, InputError
 from cellfleet.images.assemble import assemble
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.czi_file import list_czi_images, read_czi_header
 from cellfleet.images.image import Image
 from cellfleet.images.lif_file import list_lif_images, read_lif_header
@@ -65,7 +66,7 @@ FORMATS = {
     "nd2": Format(
         lambda path, stored: write_nd2(path, stored, "TZ", ["DAPI", "GFP"]),
         list_nd2_images,
-        read_nd2_header,
+        lambda source, name: read_nd2_header(source, name, ChunkCache()),
         ("DAPI", "GFP"),
         "nd2",
     ),
@@ -230,6 +231,18 @@ def test_a_pixel_size_that_nobody_measured_is_unknown(tmp_path: Path) -> None:
     for ending in ("nd2", "czi"):
         read = image(tmp_path / f"a.{ending}")
         assert (read.microns_per_pixel, read.notices) == (None, ())
+
+
+@pytest.mark.parametrize("compression", ["uncompressed:", "zstd0:ExplicitLevel=2", "zstd1:ExplicitLevel=2"])
+def test_czi_tiles_are_read_however_they_are_packed(tmp_path: Path, compression: str) -> None:
+    stored = pixels((1, 1, 1, 40, 50))
+    with czi.create_czi(str(tmp_path / "a.czi"), compression_options=compression) as file:
+        write_scene(file, stored, (-3, -4), 16)
+        file.write_metadata("a")
+    read = image(tmp_path / "a.czi")
+
+    for _ in range(2):  # the second time from what was kept
+        np.testing.assert_array_equal(read.read(y=slice(9, 33), x=slice(5, 45))[0], stored[0, 0, 0, 9:33, 5:45])
 
 
 def test_places_of_a_czi_mosaic_without_a_tile_are_black(tmp_path: Path) -> None:

@@ -42,15 +42,15 @@ def list_nd2_images(path: str) -> list[str]:
         return numbers(int(file.sizes.get(POSITION, 1)))
 
 
-def read_nd2_header(source: Source, name: str) -> Stored:
-    """Read the metadata of one stage position.
+def read_nd2_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+    """Read the metadata of one stage position; unpacked frames are kept in `cache`.
 
     Raises:
         InputError: E104, E106 to E108, E140, E143, E144.
         ImageError: E204.
     """
     with decoding(source.path, name, KIND, part="header"), _open(source.path, name) as file:
-        frames = _Frames(file, source, name)
+        frames = _Frames(file, source, name, cache)
         names, sizes, notices = _describe(file)
     return Stored(
         axes=frames.axes,
@@ -69,11 +69,11 @@ def read_nd2_header(source: Source, name: str) -> Stored:
 class _Frames:
     """The frames of one stage position. The leading dimensions count frames, the others are those of a frame."""
 
-    def __init__(self, file: ND2File, source: Source, name: str) -> None:
+    def __init__(self, file: ND2File, source: Source, name: str, cache: ChunkCache) -> None:
         self.notices: tuple[Notice, ...] = ()
         self._name = name
         self._path = source.path
-        self._cache = ChunkCache()
+        self._cache = cache
         self._file = OpenLater(functools.partial(_open, source.path, name))
         attributes = file.attributes
         channels = attributes.channelCount or 1

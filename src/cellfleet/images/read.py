@@ -84,7 +84,7 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
 def _read_header(source: Source, name: str, cache: ChunkCache) -> Stored:
     file_name = os.path.basename(without_secrets(source.path).rstrip("/"))
     if formats.holds_several(file_name):
-        return formats.read_several_header(source, name, file_name)
+        return formats.read_several_header(source, name, file_name, cache)
     if formats.is_archive(file_name):
         return _read_member_header(source, name, cache)
     if is_url(source.path):
