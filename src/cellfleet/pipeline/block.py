@@ -177,7 +177,7 @@ def _inside(y: NDArray[np.int64], x: NDArray[np.int64], box: Box) -> NDArray[np.
 
 def _compact(labels: NDArray[np.uint32], count: int) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
     """Renumber without gaps; return the labels, and the old number of each new one."""
-    met = np.flatnonzero(np.bincount(labels.ravel(), minlength=count + 1)[1:]) + 1
+    met = np.flatnonzero(first_pixels(labels, count) >= 0) + 1
     if len(met) == count:
         return np.ascontiguousarray(labels), met
     numbers = np.zeros(count + 1, np.uint32)

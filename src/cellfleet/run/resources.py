@@ -21,8 +21,8 @@ _SHARE_OF_AVAILABLE = 0.6
 """What a run takes of the memory that is free, unless it is told: others use the machine, too."""
 PROCESS_BYTES = 220 << 20
 """Python, the libraries and the model. Measured: 200 MB."""
-NETWORK_BYTES_PER_PIXEL = 220
-"""Working memory of the bundled network per pixel of a tile with its halo. Measured: 196…205 at 640…2176 px."""
+NETWORK_BYTES_PER_PIXEL = 125
+"""Working memory of the bundled network per pixel of a tile with its halo. Measured: 92…121 at 640…2176 px."""
 BLOCK_BYTES_PER_PIXEL = 48
 """Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels."""
 _USUAL_HALO_PX = 128
