@@ -218,7 +218,7 @@ def test_blocks_of_every_size_in_any_order_give_what_one_block_gives() -> None:
         seen.update(redone=found.redone > 0, far=found.redone > 0 and case.kind in FAR)
 
     holds()
-    assert seen["cut"] > 75 and seen["objects"] > 60, "hardly anything was tried"
+    assert seen["cut"] > 75 and seen["objects"] > 40, "hardly anything was tried"
     assert seen["redone"] > 30 and seen["far"] > 10, "no object reached beyond its first halo"
 
 

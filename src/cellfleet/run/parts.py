@@ -65,6 +65,11 @@ class Part(Protocol):
         """Whether there was nothing to see."""
         ...
 
+    @property
+    def surplus(self) -> int:
+        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
+        ...
+
     def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
         """Return rows of the labels, counted from the block's first."""
         ...
@@ -105,6 +110,10 @@ class _Held:
     unusable: int
     redone: int
     blank: bool
+
+    @property
+    def surplus(self) -> int:
+        return _surplus(self.block)
 
     def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
         return self.block.labels[y0:y1]
@@ -223,6 +232,10 @@ class _Stored:
     def blank(self) -> bool:
         return bool(self._array("counts")[2])
 
+    @property
+    def surplus(self) -> int:
+        return int(self._array("counts")[3])
+
     def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
         first, last = y0 // BAND, (y1 - 1) // BAND
         bands = [self._band(number) for number in range(first, last + 1)]
@@ -249,7 +262,7 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
         "met": block.met,
         "seeds": block.seeds,
         "first": block.first,
-        "counts": np.array([block.unusable, block.redone, block.blank], np.int64),
+        "counts": np.array([block.unusable, block.redone, block.blank, _surplus(block)], np.int64),
     }
     for number, y in enumerate(range(0, block.labels.shape[0], BAND)):
         band = block.labels[y : y + BAND].tobytes()
@@ -260,6 +273,10 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
 def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
     names = np.frombuffer("\0".join(block.table).encode("utf-8", "surrogatepass"), np.uint8)
     return {"names": names, **{f"column{number}": values for number, values in enumerate(block.table.values())}}
+
+
+def _surplus(block: BlockResult) -> int:
+    return int(np.count_nonzero(block.labels)) - int(block.table["area_px"].sum())
 
 
 def _sealed(content: bytes) -> bytes:
