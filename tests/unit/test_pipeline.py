@@ -18,8 +18,8 @@ from cellfleet.models import LoadedModel, load_model
 from cellfleet.pipeline.block import segment_block
 from cellfleet.pipeline.clock import Clock
 from cellfleet.pipeline.heads import PlaneHeads, TilePool
-from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
 from cellfleet.pipeline.plane import Plane
+from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
 from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.spec.model import Tile
 from cellfleet.spec.record import Scale
@@ -54,7 +54,9 @@ def segment_plane(
     tiles = TilePool(1, 1 << 28)
     try:
         heads = PlaneHeads(plane, found, model.manifest, tiles, "plane", Clock())
-        block = segment_block(heads, Box.whole(plane.shape), ("",) * plane.channels, microns_per_pixel)
+        whole = Box.whole(plane.shape)
+        block = segment_block(heads, whole, whole, ("",) * plane.channels, microns_per_pixel)
+        assert block
     finally:
         tiles.close()
     return PlaneResult(block.labels, found.scale, found.notices)

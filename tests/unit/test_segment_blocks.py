@@ -25,14 +25,17 @@ from scipy import ndimage
 from cellfleet.errors import DeviceError
 from cellfleet.images.read import image_from_array
 from cellfleet.models import LoadedModel, load_model
+from cellfleet.pipeline.block import BlockResult, segment_block
+from cellfleet.pipeline.heads import PlaneHeads
 from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.results.labelled import all_columns, read_all
 from cellfleet.run.pools import Pools
-from cellfleet.run.resources import MemoryBudget
+from cellfleet.run.resources import BLOCK_BYTES_PER_PIXEL, MemoryBudget
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.spec.model import ModelManifest, Tile
 from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
+from cellfleet.tiling.box import Box
 
 WHOLE = 1 << 30
 """Side of a block that holds any image."""
@@ -263,6 +266,24 @@ def test_an_object_that_is_larger_than_the_memory_is_told_with_its_place() -> No
     words = caught.value.what.replace(",", "").split()
     assert abs(int(words[words.index("row") + 1]) - 402) <= 32
     assert 20 <= int(words[words.index("column") + 1]) <= 880
+
+
+def test_memory_is_held_for_all_that_a_block_reads() -> None:
+    pixels = np.zeros((700, 900), np.uint8)
+    pixels[400:404, 20:880] = 200
+    model, seen = load_model("otsu"), Counter[int]()
+
+    def watched(heads: PlaneHeads, box: Box, region: Box, *rest: Any) -> BlockResult | None:
+        held = region.shape[0] * region.shape[1] * BLOCK_BYTES_PER_PIXEL
+        assert pools.budget._used >= held, "more is read than was asked for"
+        seen[held] += 1
+        return segment_block(heads, box, region, *rest)
+
+    with Pools(1, model) as pools, patch("cellfleet.run.segment_image.segment_block", watched):
+        pools.budget = MemoryBudget(1 << 30)
+        segment_image(image_from_array(pixels), SegmentSpec(model="otsu"), model, How(pools, block=64))
+        assert pools.budget._used == 0
+    assert max(seen) > 4 * min(seen), "no block needed a larger halo"
 
 
 # --- real models and images --------------------------------------------------------------------------------------

@@ -95,8 +95,12 @@ class MemoryBudget:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def hold(self, needed_bytes: int) -> Iterator[None]:
+    def hold(self, needed_bytes: int, *, beside: int = 0) -> Iterator[None]:
         """Wait until `needed_bytes` are free beside the other images, and hold them while the block runs.
+
+        Args:
+            needed_bytes: What is asked for.
+            beside: What the same image holds already, and will not give back before.
 
         Raises:
             DeviceError: E510, when even alone the image would not fit.
@@ -104,8 +108,9 @@ class MemoryBudget:
         if self.total_bytes is None:
             yield
             return
-        if needed_bytes > self.total_bytes:
-            raise not_enough_memory(f"needs about {_gb(needed_bytes)} GB, {_gb(self.total_bytes)} GB are free")
+        if needed_bytes + beside > self.total_bytes:
+            needed, free = _gb(needed_bytes + beside), _gb(self.total_bytes)
+            raise not_enough_memory(f"needs about {needed} GB, {free} GB are free")
         with self._changed:
             self._changed.wait_for(lambda: self._used + needed_bytes <= (self.total_bytes or 0))
             self._used += needed_bytes
