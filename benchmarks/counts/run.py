@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--model", default="nuclei", help="bundled name or package folder")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help=f"also {MANY} images")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the images, for trying the script")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the images, for trying the script")
     parser.add_argument("--scratch", type=Path, help="folder for images and results, removed at the end")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch) as temporary:
@@ -51,7 +51,7 @@ def main() -> int:
 def measure(root: Path, given: argparse.Namespace) -> tuple[Found, list[Ran], Ran]:
     """Return the runs, those of one tiny image, and the second run of the most images."""
     options = ("--model", given.model)
-    series = {side: [n // 10 if given.quick and n > 10 else n for n in counts] for side, counts in SERIES.items()}
+    series = {side: [n // 5 if given.quick and n > 10 else n for n in counts] for side, counts in SERIES.items()}
     series[256] += [MANY] if given.large else []
     folders = {(side, n): make_images(root / f"{side}_{n}", side, n) for side, counts in series.items() for n in counts}
     tiny = make_images(root / "tiny", 16, 1)

@@ -53,7 +53,7 @@ def segment_plane(
     found = survey(plane, spec, microns_per_pixel, model.manifest, model.predictor)
     tiles = TilePool(1, 1 << 28)
     try:
-        heads = PlaneHeads(plane, found, model.manifest, tiles, "plane", Clock())
+        heads = PlaneHeads(plane, found, model.manifest, tiles, ("image", 0), Clock())
         whole = Box.whole(plane.shape)
         block = segment_block(heads, whole, whole, ("",) * plane.channels, microns_per_pixel)
         assert block
@@ -166,7 +166,7 @@ def heads_of(pixels: NDArray[Any], tile: Tile, model: LoadedModel, threads: int 
     found = Survey(contrast(pixels), Scale(zoom=1, source="unscaled"), model.predictor, Box.whole(plane.shape))
     tiles = TilePool(threads, 1 << 28)
     try:
-        return PlaneHeads(plane, found, manifest, tiles, "plane", Clock()).read(Box.whole(plane.shape))
+        return PlaneHeads(plane, found, manifest, tiles, ("image", 0), Clock()).read(Box.whole(plane.shape))
     finally:
         tiles.close()
 

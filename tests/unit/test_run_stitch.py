@@ -62,7 +62,7 @@ def test_objects_in_the_far_corner_of_a_gigapixel_plane_have_their_places() -> N
     wanted |= {box for box in blocks(plane.shape, side) if corner.grown(1, plane.shape).common(box).shape > (0, 0)}
     tiles = TilePool(1, 1 << 28)
     try:
-        heads = PlaneHeads(plane, found, manifest, tiles, "plane", Clock())
+        heads = PlaneHeads(plane, found, manifest, tiles, ("image", 0), Clock())
         done = {box: _done(heads, box) for box in wanted}
     finally:
         tiles.close()

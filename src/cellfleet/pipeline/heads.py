@@ -27,6 +27,8 @@ from cellfleet.tiling.grid import Span, spans
 from cellfleet.tiling.resample_span import source_span
 
 Heads = NDArray[np.uint8]
+Key = tuple[Hashable, ...]
+"""Image, plane, and place of a tile."""
 
 
 class TilePool:
@@ -40,10 +42,10 @@ class TilePool:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tile")
         self._limit = limit_bytes
         self._bytes = 0
-        self._tiles: OrderedDict[Hashable, Future[Heads]] = OrderedDict()
+        self._tiles: OrderedDict[Key, Future[Heads]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def ask(self, key: Hashable, predict: Callable[[], Heads]) -> Future[Heads]:
+    def ask(self, key: Key, predict: Callable[[], Heads]) -> Future[Heads]:
         """Return the tile of this name, predicted by `predict` unless it is remembered."""
         with self._lock:
             tile = self._tiles.get(key)
@@ -54,7 +56,16 @@ class TilePool:
         tile.add_done_callback(lambda done: self._keep(key, done))
         return tile
 
-    def _keep(self, key: Hashable, tile: Future[Heads]) -> None:
+    def forget(self, image: Hashable) -> None:
+        """Drop the tiles of an image that is done: no other asks for them."""
+        with self._lock:
+            for name in [name for name in self._tiles if name[0] == image]:
+                tile = self._tiles[name]
+                if tile.done():
+                    del self._tiles[name]
+                    self._bytes -= tile.result().nbytes
+
+    def _keep(self, key: Key, tile: Future[Heads]) -> None:
         with self._lock:
             if tile.cancelled() or tile.exception() is not None:
                 # Whoever asks again gets a new try.
@@ -81,8 +92,8 @@ class PlaneHeads:
     survey: Survey
     manifest: ModelManifest
     tiles: TilePool
-    name: Hashable
-    """Tells the planes of a run apart."""
+    name: tuple[Hashable, int]
+    """Image and plane: tells the planes of a run apart."""
     clock: Clock
 
     @property
@@ -118,7 +129,7 @@ class PlaneHeads:
         return heads
 
     def _ask(self, y: Span, x: Span) -> Future[Heads]:
-        return self.tiles.ask((self.name, y.write_start, x.write_start), lambda: self._predict(y, x))
+        return self.tiles.ask((*self.name, y.write_start, x.write_start), lambda: self._predict(y, x))
 
     def _predict(self, y: Span, x: Span) -> Heads:
         """Return the wanted heads (K, height, width) of a tile's write region."""

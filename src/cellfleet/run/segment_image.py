@@ -255,6 +255,7 @@ class _Work:
 
     def ended(self, labels: LabelImage, rows: Rows, blocks: Iterable[Any]) -> Segmented:
         """Put together what was found."""
+        self.how.pools.tiles.forget(self._name)
         counts = Counter[str]()
         for block in blocks:
             counts.update(blocks=1, unusable=block.unusable, blank=int(block.blank), redone=int(block.redone > 0))
