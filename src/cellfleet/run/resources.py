@@ -23,12 +23,14 @@ PROCESS_BYTES = 220 << 20
 """Python, the libraries and the model. Measured: 200 MB."""
 NETWORK_BYTES_PER_PIXEL = 125
 """Working memory of the bundled network per pixel of a tile with its halo. Measured: 92…121 at 640…2176 px."""
-BLOCK_BYTES_PER_PIXEL = 48
-"""Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels."""
+BLOCK_BYTES_PER_PIXEL = 40
+"""Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels.
+Measured: under 32."""
 _USUAL_HALO_PX = 128
-_LARGEST_CACHE_BYTES = 1 << 30
-_CHUNK_CACHE_BYTES = (64 << 20, 1 << 30)
-"""Least and most for decoded chunks of images: strips as wide as a slide are needed by all blocks of a row."""
+_LARGEST_CACHE_BYTES = 512 << 20
+"""For tiles: what a row of blocks needs of a plane 130 000 px wide. Full caches are no gain, so that is enough."""
+_CHUNK_CACHE_BYTES = (64 << 20, 256 << 20)
+"""Least and most for decoded chunks of images: strips 46 000 px wide, as many as ImageJ opens, serve a row of blocks."""
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -70,7 +72,7 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
     one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
     one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
     least, most = _CHUNK_CACHE_BYTES
-    chunks = min(most, max(least, total_bytes // 8))
+    chunks = min(most, max(least, total_bytes // 16))
     free = total_bytes - PROCESS_BYTES - chunks
     if free < one_tile + one_block:
         raise DeviceError(
