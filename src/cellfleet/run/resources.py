@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ _USUAL_HALO_PX = 128
 _LARGEST_CACHE_BYTES = 512 << 20
 """For tiles: what a row of blocks needs of a plane 130 000 px wide. Full caches are no gain, so that is enough."""
 _CHUNK_CACHE_BYTES = (64 << 20, 256 << 20)
-"""Least and most for decoded chunks of images: strips 46 000 px wide, as many as ImageJ opens, serve a row of blocks."""
+"""Least and most for decoded chunks of images: strips 46 000 px wide, which ImageJ opens, serve a row of blocks."""
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -72,16 +73,18 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
     one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
     one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
     least, most = _CHUNK_CACHE_BYTES
-    chunks = min(most, max(least, total_bytes // 16))
-    free = total_bytes - PROCESS_BYTES - chunks
-    if free < one_tile + one_block:
+    needed = PROCESS_BYTES + least + one_tile + one_block
+    if total_bytes < needed:
         raise DeviceError(
             "E515",
-            f"{_gb(total_bytes)} GB of memory are too little for {model.manifest.name}: it needs "
-            f"{_gb(PROCESS_BYTES + least + one_tile + one_block)} GB",
+            f"{total_bytes / 1e9:.2f} GB of memory are too little for {model.manifest.name}: it needs "
+            # Rounded up: what is named has to be enough.
+            f"{math.ceil(needed / 1e7) / 100:.2f} GB",
             where="--memory",
             action="Give it more, or close other programs",
         )
+    chunks = min(most, max(least, total_bytes // 16), least + total_bytes - needed)
+    free = total_bytes - PROCESS_BYTES - chunks
     cache = min(_LARGEST_CACHE_BYTES, (free - one_tile - one_block) // 4)
     tiles = int(min(threads, max(1, (free - cache - one_block) // (one_tile + one_block))))
     return MemoryPlan(tiles, cache, chunks, free - cache - tiles * one_tile)
