@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.command import Ran, segment
 from benchmarks.common import Bar, save, table
+from benchmarks.end_to_end.run import MODEL_DIAMETER_PX
 from benchmarks.slide import Slide
 from cellfleet.tiling.blocks import blocks
 
@@ -47,7 +48,7 @@ def main() -> int:
     with folder as temporary:
         root = given.scratch or Path(temporary)
         root.mkdir(parents=True, exist_ok=True)
-        options = ("--model", given.model, "--memory", given.memory, *FORMATS)
+        options = ("--model", given.model, "--memory", given.memory, "--diameter", f"{MODEL_DIAMETER_PX:g}", *FORMATS)
         runs = measure(slide, root, options, given.minutes)
         report(slide, runs, given)
         if runs[-1].status == "done":
