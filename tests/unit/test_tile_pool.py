@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from cellfleet.pipeline.heads import Heads, TilePool
 
@@ -45,4 +46,20 @@ def test_what_is_forgotten_makes_room() -> None:
         tiles.ask(("late", 0, 0, column), tile(made, "again")).result()
 
     assert "again" not in made
+    tiles.close()
+
+
+def test_a_tile_that_failed_is_tried_again_and_counts_for_nothing() -> None:
+    tiles, made = TilePool(1, 16), []
+
+    def fail() -> Heads:
+        raise OSError("the network drive is away")
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="away"):
+            tiles.ask(("a", 0, 0, 0), fail).result()
+    tiles.ask(("a", 0, 0, 0), tile(made, "a")).result()
+    tiles.ask(("a", 0, 0, 0), tile(made, "a again")).result()
+    tiles.forget("a")
+    assert made == ["a"]
     tiles.close()
