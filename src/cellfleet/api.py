@@ -226,10 +226,15 @@ def segment(
     if isinstance(images, str | PathLike):
         found = _results([fspath(images)], spec, loaded, pools)
         # The path of one image gives that image; a folder or a pattern gives a sequence, even of one.
-        return found[0] if [fspath(images)] == [source.path for source in found.sources] else found
+        if [fspath(images)] != [source.path for source in found.sources]:
+            return found
+        with pools:
+            return found[0]
     if isinstance(images, list | tuple) and all(isinstance(item, str | PathLike) for item in images):
         return _results([fspath(item) for item in images], spec, loaded, pools)
-    return _segmented(image_from_array(images, axes=axes), "array", spec, loaded, pools)
+    # One result may be kept for long; its threads need not be.
+    with pools:
+        return _segmented(image_from_array(images, axes=axes), "array", spec, loaded, pools)
 
 
 def _results(inputs: list[str], spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Results:

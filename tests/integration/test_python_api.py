@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_the_table_has_a_row_per_label(samples: Path, tmp_path: Path) -> None:
     assert set(table["image"].to_pylist()) == {"small_nuclei.tif"}
     (path,) = cells.save(tmp_path, ["parquet"])
     assert pyarrow.parquet.read_table(path).column_names == table.column_names
+
+
+def test_results_that_are_kept_keep_no_threads(samples: Path) -> None:
+    before = threading.active_count()
+    image = samples / "small_nuclei.tif"
+    kept = [cellfleet.segment(given, model="otsu") for given in (image, tifffile.imread(image))]
+    assert threading.active_count() == before
+    for cells in kept:
+        assert cells.labels.max() == cells.found.labels.count > 0 and "<img" in cells._repr_html_()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "bool"])
