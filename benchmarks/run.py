@@ -3,8 +3,8 @@
     python -m benchmarks.run [--quick] [--model nuclei] [--only NAME…]
 
 Each benchmark is a process of its own. Results go to ``benchmarks/results/``; the table also into
-``benchmarks/README.md``, where those that are not run here (`ELSEWHERE`) stand with their last results. Takes 20 minutes
-on two cores after the peers are installed.
+``benchmarks/README.md``, where those that are not run here (`ELSEWHERE`) stand with their last results. Takes 20
+minutes on two cores after the peers are installed.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from benchmarks.fields import SIDE, synthetic_field
 SHIFT = (301, 197)
 """Neither a border of the pieces that the pattern is made of, nor one of tiles and blocks."""
 TILE, SHARD = 512, 2048
-DISCS = 8192
+DISCS = 16384
 """Distance between discs of tissue, px."""
 GREY_LEVELS = 64
 """The 8 bits of the pattern in 16, as cameras of 14 bits fill them."""

@@ -11,7 +11,7 @@ its seed in the plane. Knows no files and no threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,11 @@ def segment_block(
     Returns:
         None where pixels outside the region could change what the block writes: never of the whole plane.
     """
-    found = _settled(heads, box, region)
+    fields = _fields(heads, region)
+    if not fields[1].any():
+        # The empty glass of a slide: nothing is above any threshold, and nothing needs to be flooded or measured.
+        return replace(blank_block(heads.plane, box, channel_names, microns_per_pixel), blank=False)
+    found = _settled(heads, fields, box, region)
     if found is None:
         return None
     width, clock = heads.plane.shape[1], heads.clock
@@ -124,10 +128,9 @@ def blank_block(plane: Plane, box: Box, channel_names: tuple[str, ...], microns_
     return BlockResult(box, labels, nothing, nothing, nothing, table, unusable=plane.unusable(box), blank=True)
 
 
-def _settled(heads: PlaneHeads, box: Box, region: Box) -> BlockLabels | None:
+def _settled(heads: PlaneHeads, fields: tuple[NDArray[Any], NDArray[Any]], box: Box, region: Box) -> BlockLabels | None:
     """Return the labels of a region; None where not all that the block writes is certain, or its objects complete."""
     spec = _spec(heads)
-    fields = _fields(heads, region)
     with heads.clock.stage("postprocess"):
         found = deep_watershed_block(*fields, spec, _margins(region, heads.plane.shape, context_px(spec)))
         return found if _is_settled(found, box, region) else None
