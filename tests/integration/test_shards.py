@@ -173,6 +173,9 @@ def test_only_finished_shards_of_one_run_are_merged(tmp_path: Path, capsys: pyte
     assert "[E039]" in capsys.readouterr().err
     assert segment(images, "-o", out, "--shard", "1/3", "--pixel-size", "0.5") == 2
     assert "[E032]" in capsys.readouterr().err
+    assert segment(images, tmp_path, "-o", out, "--shard", "1/3") == 2
+    said = capsys.readouterr().err
+    assert "[E039]" in said and "different images" in said
     assert not (out / "run.json").exists() and not results(out)
 
 
