@@ -36,6 +36,7 @@ from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace
+from cellfleet.stores.url import is_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,11 +92,15 @@ class Result:
             Paths of the files (or of the folder, for formats that are one), in the order of `formats`.
 
         Raises:
-            UsageError: E014, the name leads out of the folder; E019, there is no such format.
+            UsageError: E014, the name leads out of the folder; E019, there is no such format; E150, the folder is an
+                address: only the command writes to buckets.
             OutputError: E3xx, a file cannot be written.
         """
         for form in formats:
             require_choice(form, Format, "formats")
+        if is_url(fspath(folder)):
+            what, action = "save writes to folders only", "The command `cellfleet segment … -o` writes to buckets"
+            raise UsageError("E150", what, where=fspath(folder), action=action)
         stem = self.stem if name is None else name
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")

@@ -114,6 +114,13 @@ def test_save_stays_in_its_folder(tmp_path: Path) -> None:
             cells.save(tmp_path, name=name)
 
 
+def test_an_address_is_not_taken_for_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="E150"):
+        cellfleet.segment(np.zeros((8, 8)), model="otsu").save("s3://bucket/results")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_loaded_model_serves_many_calls(samples: Path) -> None:
     model = cellfleet.load_model("otsu")
     path = samples / "small_nuclei.tif"
