@@ -52,6 +52,19 @@ class BlockResult:
     blank: bool = False
     """Whether all that was looked at has one value."""
 
+    @property
+    def surplus(self) -> int:
+        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
+        return int(np.count_nonzero(self.labels)) - int(self.table["area_px"].sum())
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        """Return rows of the labels, counted from the block's first."""
+        return self.labels[y0:y1]
+
+    def columns(self) -> Table:
+        """Return the table."""
+        return self.table
+
 
 def regions(heads: PlaneHeads, box: Box, largest_pixels: float = np.inf) -> Iterator[Box]:
     """Yield what is read for a block: with its first halo, then with one twice as wide, and so on without end.

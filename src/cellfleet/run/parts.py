@@ -33,7 +33,7 @@ _SEAL_BYTES = 16
 
 
 class Part(Protocol):
-    """One block that is done; see `BlockResult`."""
+    """One block that is done, as `BlockResult`, which is one."""
 
     @property
     def met(self) -> NDArray[np.int64]:
@@ -100,29 +100,6 @@ class Parts(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """A block in memory."""
-
-    block: BlockResult
-    met: NDArray[np.int64]
-    seeds: NDArray[np.int64]
-    first: NDArray[np.int64]
-    unusable: int
-    redone: int
-    blank: bool
-
-    @property
-    def surplus(self) -> int:
-        return _surplus(self.block)
-
-    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
-        return self.block.labels[y0:y1]
-
-    def columns(self) -> Mapping[str, NDArray[Any]]:
-        return self.block.table
-
-
-@dataclass(frozen=True, eq=False)
 class MemoryParts:
     """Blocks in memory: for small images, and for arrays that came from Python."""
 
@@ -142,8 +119,7 @@ class MemoryParts:
 
     def load(self, plane: int, box: Box) -> Part:
         """Return a block that is done."""
-        block = self._blocks[plane, box]
-        return _Held(block, block.met, block.seeds, block.first, block.unusable, block.redone, block.blank)
+        return self._blocks[plane, box]
 
 
 class PlaceParts:
@@ -262,7 +238,7 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
         "met": block.met,
         "seeds": block.seeds,
         "first": block.first,
-        "counts": np.array([block.unusable, block.redone, block.blank, _surplus(block)], np.int64),
+        "counts": np.array([block.unusable, block.redone, block.blank, block.surplus], np.int64),
     }
     for number, y in enumerate(range(0, block.labels.shape[0], BAND)):
         band = block.labels[y : y + BAND].tobytes()
@@ -273,10 +249,6 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
 def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
     names = np.frombuffer("\0".join(block.table).encode("utf-8", "surrogatepass"), np.uint8)
     return {"names": names, **{f"column{number}": values for number, values in enumerate(block.table.values())}}
-
-
-def _surplus(block: BlockResult) -> int:
-    return int(np.count_nonzero(block.labels)) - int(block.table["area_px"].sum())
 
 
 def _sealed(content: bytes) -> bytes:
