@@ -60,14 +60,14 @@ def measure(root: Path, given: argparse.Namespace) -> tuple[Found, list[Ran], Ra
     for turn in range(given.rounds):
         start.append(run(tiny, root, options))
         for case, folder in folders.items():
-            if turn and case[1] > 10 * REPEATED:
+            if case[1] == MANY:
                 continue
             # Ten small images are done in the blink of an eye: more runs of them.
             for _ in range(max(1, REPEATED // case[1] // 3)):
                 found[case].append(run(folder, root, options))
             print(f"round {turn + 1}: {case[1]} × {case[0]}², {found[case][-1].cpu:.2f} CPU-s", flush=True)
     most = max(n for side, n in folders if side == 256)
-    segment([folders[256, most]], root / "twice", *options)
+    found[256, most].append(segment([folders[256, most]], root / "twice", *options))
     return found, start, segment([folders[256, most]], root / "twice", *options)
 
 
