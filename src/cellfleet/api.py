@@ -35,8 +35,7 @@ from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
-from cellfleet.stores.place import FolderPlace
-from cellfleet.stores.url import is_url
+from cellfleet.stores.place import FolderPlace, open_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,33 +79,38 @@ class Result:
 
     def save(
         self, folder: AnyPath, formats: Sequence[Format] = ("labels-tiff", "csv"), *, name: str | None = None
-    ) -> list[Path]:
+    ) -> list[Path] | list[str]:
         """Write the files that the command would write, byte for byte.
 
         Args:
-            folder: Is made where it is missing; files of the same names in it are replaced.
+            folder: Folder, or address of a bucket's part. Is made where it is missing; files of the same names in it
+                are replaced.
             formats: Which files.
             name: File name to use instead of the image's own, without or with extension.
 
         Returns:
-            Paths of the files (or of the folder, for formats that are one), in the order of `formats`.
+            Paths of the files (or of the folder, for formats that are one), in the order of `formats`; addresses, as
+            text, where `folder` is one.
 
         Raises:
-            UsageError: E014, the name leads out of the folder; E019, there is no such format; E150, the folder is an
-                address: only the command writes to buckets.
+            UsageError: E014, the name leads out of the folder; E019, there is no such format.
+            InputError: E150, the address cannot hold results.
             OutputError: E3xx, a file cannot be written.
         """
         for form in formats:
             require_choice(form, Format, "formats")
-        if is_url(fspath(folder)):
-            what, action = "save writes to folders only", "The command `cellfleet segment … -o` writes to buckets"
-            raise UsageError("E150", what, where=fspath(folder), action=action)
         stem = self.stem if name is None else name
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
         outputs = output_names(stem, formats)
-        write_results(FolderPlace(Path(folder)), self.name, outputs, self.found, model=self.model, key=self.key)
-        return [Path(folder) / path for form, first in outputs.items() for path in all_files(form, first)]
+        place = open_place(fspath(folder))
+        write_results(place, self.name, outputs, self.found, model=self.model, key=self.key)
+        files = [path for form, first in outputs.items() for path in all_files(form, first)]
+        return (
+            [place.local(path) for path in files]
+            if isinstance(place, FolderPlace)
+            else [f"{place.url.rstrip('/')}/{path}" for path in files]
+        )
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.found.labels.shape))

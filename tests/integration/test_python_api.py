@@ -15,6 +15,7 @@ from cellfleet.cli import main
 from cellfleet.errors import CellfleetError, ImageError, UsageError
 from cellfleet.evaluation.files import read_labels
 from cellfleet.samples import copy_samples
+from cellfleet.stores.place import open_place
 
 
 @pytest.fixture
@@ -114,11 +115,17 @@ def test_save_stays_in_its_folder(tmp_path: Path) -> None:
             cells.save(tmp_path, name=name)
 
 
-def test_an_address_is_not_taken_for_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_save_writes_to_a_bucket_what_it_writes_to_a_folder(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="E150"):
-        cellfleet.segment(np.zeros((8, 8)), model="otsu").save("s3://bucket/results")
-    assert list(tmp_path.iterdir()) == []
+    cells = cellfleet.segment(np.zeros((8, 8)), model="otsu")
+    saved = cells.save(f"{bucket}/results", formats=("labels-tiff", "ome-zarr"))
+    assert saved == [f"{bucket}/results/array_labels.tif", f"{bucket}/results/array_labels.ome.zarr"]
+    assert list(tmp_path.iterdir()) == [], "an address is no folder of that name"
+    cells.save(tmp_path, formats=("labels-tiff",))
+    assert open_place(bucket).read("results/array_labels.tif") == (tmp_path / "array_labels.tif").read_bytes()
 
 
 def test_one_loaded_model_serves_many_calls(samples: Path) -> None:

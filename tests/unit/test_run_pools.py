@@ -29,8 +29,13 @@ def test_after_an_error_what_is_under_way_gives_up_and_nothing_new_begins() -> N
 
 def test_who_wants_no_more_results_waits_for_nothing_new() -> None:
     begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        return item
+
     with ThreadPoolExecutor(1) as pool:
-        for item in in_parallel(pool, lambda item: begun.append(item) or item, range(1000), 2):
+        for item in in_parallel(pool, work, range(1000), 2):
             assert item == 0
             break
     assert len(begun) < 10

@@ -79,7 +79,7 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
         OutputError: E301, the disk is full: no other image would fare better.
     """
     work.checkpoint()
-    if work.shard is None:
+    if work.shard is None or owns(task.index, work.shard):
         _remove(work.out, task.stale)
         work.out.remove(record_name(task.name))
     record = _attempt(task, work)
@@ -105,10 +105,11 @@ def _earlier_results(task: Task, out: Place) -> Iterator[str]:
 
 
 def _remove(out: Place, names: Iterable[str]) -> None:
-    for name in names:
-        # What cannot be removed is a file that Excel holds open.
-        with contextlib.suppress(OutputError):
-            out.remove(name)
+    # What cannot be asked for or removed is a file that Excel holds open, or behind a network that fails.
+    with contextlib.suppress(OutputError):
+        for name in names:
+            with contextlib.suppress(OutputError):
+                out.remove(name)
 
 
 def _attempt(task: Task, work: Work) -> ImageRecord | Clock:
