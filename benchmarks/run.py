@@ -3,8 +3,8 @@
     python -m benchmarks.run [--quick] [--model nuclei] [--only NAME…]
 
 Each benchmark is a process of its own. Results go to ``benchmarks/results/``; the table also into
-``benchmarks/README.md``, where those that are not run here (`ELSEWHERE`) stand with their last results. Takes 20
-minutes on two cores after the peers are installed.
+``benchmarks/README.md``, where those that are not run here (`ELSEWHERE`) stand with their last results, and without
+its circumstances into ``README.md``. Takes 20 minutes on two cores after the peers are installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.common import HEADER, RESULTS, ROOT, Bar, described, load_bars, 
 OWN = ("network", "blocks", "cellpose", "startup", "end_to_end", "throughput", "sizes", "counts")
 ELSEWHERE = ("large", "quantise", "end_to_end_int8")
 """Take too long, or need what is not in the repository; see ``benchmarks/README.md``."""
-README = ROOT / "benchmarks" / "README.md"
+README, FRONT = ROOT / "benchmarks" / "README.md", ROOT / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks.run -->\n", "<!-- end of results -->\n"
 
 
@@ -39,12 +39,17 @@ def main() -> int:
     failed = [name for name in names if not run(name, wanted[name])]
     text = summary()
     print(text)
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
-    README.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
+    insert(README, text)
+    insert(FRONT, f"\n{table(['what', 'bar', 'measured', 'met'], list(in_short()))}\n")
     for name in failed:
         print(f"FAILED: {name}")
     return 1 if failed else 0
+
+
+def insert(page: Path, text: str) -> None:
+    """Put the text in the place of the last one."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
 
 
 def commands(given: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
@@ -73,18 +78,31 @@ def run(name: str, command: list[str]) -> bool:
     return ended.returncode == 0
 
 
-def summary() -> str:
-    """Return the table of all bars for which there are results."""
-    rows, where = [], ""
+def results() -> Iterator[tuple[str, list[Bar], str]]:
+    """Yield name, bars and circumstances of every benchmark for which there are results."""
     for path in sorted(RESULTS.glob("postprocess-*.json"))[-1:]:
-        rows += [[*bar.row(), path.stem] for bar in postprocess_bars(path)]
-        where += f"- {path.stem}: {postprocess_circumstances(path)}\n"
+        yield path.stem, list(postprocess_bars(path)), postprocess_circumstances(path)
     for name in (*OWN, *ELSEWHERE):
         if (RESULTS / f"{name}.json").exists():
             bars, circumstances = load_bars(name)
-            rows += [[*bar.row(), name] for bar in bars]
-            where += f"- {name}: {described(circumstances)}\n"
+            yield name, list(bars), described(circumstances)
+
+
+def summary() -> str:
+    """Return the table of all bars, and when and where each was measured."""
+    rows, where = [], ""
+    for name, bars, circumstances in results():
+        rows += [[*bar.row(), name] for bar in bars]
+        where += f"- {name}: {circumstances}\n"
     return f"\n{table([*HEADER, 'results/'], rows)}\n{where}\n"
+
+
+def in_short() -> Iterator[list[str]]:
+    """Yield the rows of the table for users: what, bar, measured, met."""
+    for _, bars, _ in results():
+        for bar in bars:
+            what, least, _, measured, met = bar.row()
+            yield [what, least, measured, "**no**" if met == "no" else met]
 
 
 def postprocess_bars(path: Path) -> Iterator[Bar]:
