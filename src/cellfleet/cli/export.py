@@ -42,7 +42,11 @@ def _closing(done: Exported, forms: tuple[str, ...], target: str) -> str:
     if done.stopped:
         return "Stopped. Run the same command again to go on."
     if done.already_done == done.images:
-        return f"Nothing to do: {', '.join(forms)} of all {done.images} images stand in {target}"
+        return f"Nothing to do: {', '.join(forms)} of all {_images(done.images)} stand in {target}"
     failed = f", {done.failed} failed" if done.failed else ""
     before = f" ({done.already_done} were there)" if done.already_done else ""
-    return f"Done: {', '.join(forms)} of {done.images - done.failed} images{before} in {target}{failed}"
+    return f"Done: {', '.join(forms)} of {_images(done.images - done.failed)}{before} in {target}{failed}"
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
