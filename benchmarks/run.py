@@ -94,7 +94,9 @@ def summary() -> str:
     for name, bars, circumstances in results():
         rows += [[*bar.row(), name] for bar in bars]
         where += f"- {name}: {circumstances}\n"
-    return f"\n{table([*HEADER, 'results/'], rows)}\n{where}\n"
+    missed = [f"{row[0]} ({row[3]}, bar {row[1]})" for row in rows if row[len(HEADER) - 1] == "no"]
+    told = f"Missed: {'; '.join(missed)}." if missed else "No bar is missed."
+    return f"\n{told}\n\n{table([*HEADER, 'results/'], rows)}\n{where}\n"
 
 
 def in_short() -> Iterator[list[str]]:
