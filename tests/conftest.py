@@ -7,4 +7,4 @@ from hypothesis import settings
 settings.register_profile("same-every-time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same-every-time")
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.ledgers"]

@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,6 +22,8 @@ OLDEST = (6, 2)
 ANSWER_SECONDS = 15.0
 """A server that is silent for longer counts as gone. Waiting for tasks takes less at a time."""
 _CONNECT_SECONDS = 5.0
+ONCE = Retry(NoBackoff(), 0)
+"""redis-py would ask again by itself, after seconds."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -37,7 +39,7 @@ def connect(url: str) -> redis.Redis:
                 decode_responses=True,
                 socket_timeout=ANSWER_SECONDS,
                 socket_connect_timeout=_CONNECT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
+                retry=ONCE,
             )
         except ValueError as error:
             raise LedgerError(
@@ -92,4 +94,4 @@ def asking(url: str) -> Iterator[None]:
 def shown(url: str) -> str:
     """Return an address without user, password and query, for messages."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

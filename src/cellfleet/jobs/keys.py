@@ -62,16 +62,17 @@ STREAM = Key(
     "stream",
     "for ever",
     "Tasks that are queued or leased: an entry (`job`, `number`, `task` as JSON) goes when its task is done or dead. "
-    "So its length is what autoscalers look at. Its group's pending list holds the leases: who, since when, the "
-    "how-manieth attempt. Entries of a cancelled job go when a claim meets them.",
+    "So its length is what autoscalers look at. Its group's pending list holds the leases: who, since when, and "
+    "how often delivered (plus 1 000 000 for each time that it was released). Entries of a cancelled job "
+    "go when a claim meets them.",
 )
 JOB = Key(
     "cellfleet:job:{job}",
     "hash",
     "until the job is forgotten",
-    "`spec` as JSON, `priority`, `max_attempts`, `state`, `total` (when all tasks are told), `told`, `queued`, `leased`, "
-    "`done`, `dead`, `dropped`, `submitted_ms`, `started_ms`, `finished_ms`, and the sums `images`, `failed_images`, `pixels`, "
-    "`objects`.",
+    "`spec` as JSON, `priority`, `max_attempts`, `state`; counters of tasks: `told`, `queued`, `leased`, `done`, "
+    "`dead`, `dropped`, and `total` when all are told; `submitted_ms`, `started_ms`, `finished_ms`; the sums `images`, "
+    "`failed_images`, `pixels`, `objects`.",
 )
 DEAD = Key(
     "cellfleet:job:{job}:dead",

@@ -43,9 +43,11 @@ class Lease:
     task: Task
     worker: str
     attempt: int
-    """From 1; together with `entry` and `worker` it tells this lease from every other."""
+    """From 1; those that were released are not counted."""
     stream: str
     entry: str
+    deliveries: int
+    """Grows with every lease of this entry, and so tells them apart."""
 
 
 class Ledger:
@@ -187,8 +189,8 @@ class Ledger:
         while True:
             kind, *found = self._call("claim", worker, self._lease_ms, _PASS_BY, *_VANISHED, keys=streams)
             if kind == "task":
-                stream, entry, task, attempt = found
-                return Lease(Task.model_validate_json(task), worker, int(attempt), stream, entry)
+                stream, entry, task, attempt, deliveries = found
+                return Lease(Task.model_validate_json(task), worker, int(attempt), stream, entry, int(deliveries))
             left_ms = round((until - time.monotonic()) * 1000)
             if kind == "none":
                 if left_ms <= 0:
@@ -197,7 +199,7 @@ class Ledger:
 
     def renew(self, lease: Lease) -> Literal["held", "lost", "cancelled"]:
         """Begin the time of a lease anew, if it still holds and its job is wanted."""
-        answer = self._call("renew", lease.entry, lease.worker, lease.attempt, keys=[lease.stream])
+        answer = self._call("renew", lease.entry, lease.worker, lease.deliveries, keys=[lease.stream])
         return cast(Literal["held", "lost", "cancelled"], answer)
 
     def acknowledge(self, lease: Lease, outcome: Outcome) -> bool:
@@ -208,7 +210,7 @@ class Ledger:
         """
         if isinstance(outcome, Done):
             sums = [part for name, value in outcome.tally.model_dump().items() if value for part in (name, value)]
-            answer = self._call("done", lease.entry, lease.worker, lease.attempt, *sums, keys=[lease.stream])
+            answer = self._call("done", lease.entry, lease.worker, lease.deliveries, *sums, keys=[lease.stream])
             return bool(answer)
         pause_ms = min(1000 << min(lease.attempt - 1, 20), self._lease_ms)
         return self._give_back(lease, "failed", self._lease_ms - pause_ms, outcome.code, outcome.reason)
@@ -240,7 +242,7 @@ class Ledger:
         return told
 
     def _give_back(self, lease: Lease, how: str, idle_ms: int, code: str, reason: str) -> bool:
-        words = (lease.entry, lease.worker, lease.attempt, how, idle_ms, code, reason)
+        words = (lease.entry, lease.worker, lease.deliveries, how, idle_ms, code, reason)
         return bool(self._call("giveback", *words, keys=[lease.stream]))
 
     def _control(self, script: str, job: str, to: JobState) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import redis
 
 from cellfleet.errors import LedgerError, Notice
-from cellfleet.jobs.connection import OLDEST
+from cellfleet.jobs.connection import OLDEST, ONCE
 
 if sys.platform != "win32":
     import fcntl
@@ -73,9 +73,9 @@ class LedgerServer:
 
 
 @contextlib.contextmanager
-def private_server(folder: Path) -> Iterator[LedgerServer]:
+def private_server(folder: Path, *, program: Path | None = None) -> Iterator[LedgerServer]:
     """Run a private server while the block runs; see `start_server`."""
-    server = start_server(folder)
+    server = start_server(folder, program=program)
     try:
         yield server
     finally:
@@ -162,9 +162,8 @@ def _start(program: Path, folder: Path, lock: int) -> LedgerServer:
     process = subprocess.Popen(
         ["/bin/sh", "-c", _UNTIL_PARENT_ENDS, "sh", str(program), *words],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=lock,  # so that the server holds it, too; nothing is written there
         stderr=subprocess.DEVNULL,
-        pass_fds=[lock],
         start_new_session=True,
     )
     server = LedgerServer(folder, process)
@@ -179,7 +178,7 @@ def _start(program: Path, folder: Path, lock: int) -> LedgerServer:
 
 def _wait_until_it_answers(server: LedgerServer) -> None:
     until = time.monotonic() + _START_SECONDS
-    with redis.Redis(unix_socket_path=str(_socket(server.folder))) as client:
+    with redis.Redis(unix_socket_path=str(_socket(server.folder)), retry=ONCE) as client:
         while True:
             if not server.running:
                 raise _UnreadableError if _has_data(server.folder) else _does_not_start(server.folder)

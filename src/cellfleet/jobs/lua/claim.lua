@@ -1,11 +1,11 @@
 -- Lease a task. KEYS: streams, most urgent first. ARGV: worker, lease_ms, how many entries of stopped jobs to pass by,
 -- code and reason for tasks whose last attempt ended without a word.
--- Returns {'task', stream, id, JSON, attempt}; {'more'} when too many had to be passed by; {'none', last id of each
--- stream} when there is nothing: who waits for entries after these misses none.
+-- Returns {'task', stream, id, JSON, attempt, deliveries}; {'more'} when too many had to be passed by; {'none', last id
+-- of each stream} when there is nothing: who waits for entries after these misses none.
 local worker, lease_ms, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local sweeping = redis.call('EXISTS', SWEPT) == 0
 
--- An entry whose lease has ended, or that was given back: {id, owner, attempts}.
+-- An entry whose lease has ended, or that was given back: {id, owner, idle_ms, deliveries}.
 local function overdue(stream)
   return sweeping and redis.call('XPENDING', stream, GROUP, 'IDLE', lease_ms, '-', '+', 1)[1] or nil
 end
@@ -16,7 +16,8 @@ local function fresh(stream)
 end
 
 -- Lease the task of an entry, unless its job is stopped or the task has had its attempts.
-local function take(stream, id, owner, attempts)
+local function take(stream, id, owner, deliveries)
+  local attempts = attempts_of(deliveries)
   local job, _, task = read(stream, id)
   local from = owner and owner ~= RETURNED and 'leased' or 'queued'
   local state, most = unpack(redis.call('HMGET', JOB(job), 'state', 'max_attempts'))
@@ -34,7 +35,7 @@ local function take(stream, id, owner, attempts)
   if from == 'queued' then count(job, 'queued', 'leased') end
   redis.call('HSETNX', JOB(job), 'started_ms', now())
   move(job, 'running')
-  return {'task', stream, id, task, attempts + 1}
+  return {'task', stream, id, task, attempts + 1, deliveries + 1}
 end
 
 local last = {'none'}

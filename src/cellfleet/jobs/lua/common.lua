@@ -39,10 +39,15 @@ local function remove(stream, id)
   return redis.call('XACK', stream, GROUP, id) == 1
 end
 
--- Say whether this very lease still holds: attempts are counted up at each delivery, so they tell leases apart.
-local function held(stream, id, worker, attempt)
+-- Redis counts how often an entry was delivered. Our count never falls, so it tells one lease from every other:
+-- when an attempt is released and shall not count, it is taken off, and RELEASED is added.
+local RELEASED = 1000000
+local function attempts_of(deliveries) return deliveries % RELEASED end
+
+-- Say whether this very lease still holds.
+local function held(stream, id, worker, deliveries)
   local pending = redis.call('XPENDING', stream, GROUP, id, id, 1)[1]
-  return pending ~= nil and pending[2] == worker and pending[4] == tonumber(attempt)
+  return pending ~= nil and pending[2] == worker and pending[4] == tonumber(deliveries)
 end
 
 -- Return job, number and JSON of the task of an entry.

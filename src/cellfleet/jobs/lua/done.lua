@@ -1,4 +1,4 @@
--- A leased task is done. KEYS: stream. ARGV: id, worker, attempt, then name and value of each sum.
+-- A leased task is done. KEYS: stream. ARGV: id, worker, deliveries, then name and value of each sum.
 -- Returns 1; 0 when the lease is no longer the worker's: then nothing changes.
 local stream, id = KEYS[1], ARGV[1]
 if not held(stream, id, ARGV[2], ARGV[3]) then return 0 end

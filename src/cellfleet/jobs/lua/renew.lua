@@ -1,4 +1,4 @@
--- Begin the time of a lease anew. KEYS: stream. ARGV: id, worker, attempt. Returns 'held', 'lost' or 'cancelled'.
+-- Begin the time of a lease anew. KEYS: stream. ARGV: id, worker, deliveries. Returns 'held', 'lost' or 'cancelled'.
 local stream, id = KEYS[1], ARGV[1]
 if not held(stream, id, ARGV[2], ARGV[3]) then return 'lost' end
 local state = redis.call('HGET', JOB(read(stream, id)), 'state')
