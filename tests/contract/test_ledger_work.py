@@ -125,7 +125,8 @@ def test_a_task_of_a_cancelled_job_is_broken_off(ledger: Ledger) -> None:
     assert counts(ledger.progress(job.id)) == {"dropped": 2}
 
 
-def test_a_result_that_comes_too_late_is_not_counted(ledger: Ledger) -> None:
+def test_a_result_that_comes_too_late_is_not_counted(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(lease_seconds=60)
     job = submitted(ledger, a_job(), 1)
 
     def run(_: Task, __: Callable[[], None]) -> Tally:
