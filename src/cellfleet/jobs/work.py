@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar
 
 from cellfleet.errors import CellfleetError, LedgerError
@@ -90,13 +91,15 @@ def work(
         LedgerError: When the ledger does not answer for `patience.outage` seconds, or takes no writes.
     """
     loop = _Loop(ledger, run, worker or worker_name(), stop, patience)
-    idle_since = time.monotonic()
+    idle = math.inf if patience.idle is None else patience.idle
+    end = time.monotonic() + idle
     while not stop.is_set() and not loop.abandoned:
-        lease = loop.patiently(lambda: ledger.claim(loop.worker, priorities, block_ms=_BLOCK_MS))
+        block_ms = round(min(_BLOCK_MS, max(end - time.monotonic(), 0) * 1000))
+        lease = loop.patiently(partial(ledger.claim, loop.worker, priorities, block_ms=block_ms))
         if lease is not None:
             loop.do(lease)
-            idle_since = time.monotonic()
-        elif patience.idle is not None and time.monotonic() - idle_since >= patience.idle:
+            end = time.monotonic() + idle
+        elif time.monotonic() >= end:
             break
     with contextlib.suppress(LedgerError):  # a name that stays in a list for an hour is no reason to fail
         ledger.retire(loop.worker)
