@@ -347,6 +347,28 @@ def test_a_ledger_of_another_format_is_refused(open_ledger: Callable[..., Ledger
     wipe(ledger)
 
 
+def test_a_server_that_would_throw_jobs_away_is_refused(open_ledger: Callable[..., Ledger]) -> None:
+    server = redis_of(open_ledger())
+    server.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(LedgerError, match=r"maxmemory-policy allkeys-lru.*E809"):
+            open_ledger()
+    finally:
+        server.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_full_server_says_so_and_nothing_is_half_done(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger()
+    redis_of(ledger).config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(LedgerError, match=r"takes no writes.*E807"):
+            ledger.submit(a_job(), tasks_of(a_job(), 20_000))
+    finally:
+        redis_of(ledger).config_set("maxmemory", "0")
+    assert ledger.submit(a_job(), tasks_of(a_job(), 700)) == 700
+    assert counts(ledger.progress("job")) == {"queued": 700}
+
+
 def test_workers_that_end_leave_no_trace_and_those_with_leases_stay(ledger: Ledger) -> None:
     submitted(ledger, a_job(), 2)
     busy, idle = claim(ledger, "busy"), claim(ledger, "idle")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.ledgers import a_job, counts, redis_of, tasks_of, wipe
+from tests.ledgers import a_job, counts, programs, redis_of, tasks_of, wipe
 
 from cellfleet.errors import JobError
 from cellfleet.jobs.ledger import Ledger
@@ -19,6 +21,7 @@ from cellfleet.jobs.manifest import (
     remove_manifest,
     write_manifest,
 )
+from cellfleet.jobs.server import private_server, start_server
 from cellfleet.spec.job import Done, ImageRef, JobSpec, Task
 from cellfleet.stores.place import FolderPlace, Place, open_place
 
@@ -105,6 +108,40 @@ def test_a_submission_that_was_cut_short_is_finished(place: FolderPlace, ledger:
     assert ledger.told(job.id) == 1000
     assert recover(place, ledger, first_half_stands) == [job.id]
     assert counts(ledger.progress(job.id)) == {"queued": 2600}, "what was told before is not told again"
+
+
+@pytest.mark.parametrize("program", programs().values(), ids=programs())
+def test_what_a_server_lost_in_its_last_second_is_done_again(place: FolderPlace, program: Path) -> None:
+    job = written(place, "job", 700)
+    done: list[int] = []
+
+    def work(ledger: Ledger, count: int) -> None:
+        while len(done) < count and (lease := ledger.claim("w")):
+            done.append(lease.task.number)
+            assert ledger.acknowledge(lease, Done())
+
+    with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
+        server = start_server(Path(folder), program=program)
+        ledger = Ledger(server.url)
+        with pytest.raises(StopAsyncIteration):
+            ledger.submit(job, stopping(job, 600))
+        work(ledger, 3)
+        (file,) = (path for path in Path(folder).rglob("*") if path.name.endswith((".incr.aof", "appendonly.aof")))
+        on_disk = file.stat().st_size
+        recover(place, ledger, nothing_stands)
+        work(ledger, 8)
+        server.process.kill()
+        server.process.wait()
+        server.stop()
+        os.truncate(file, on_disk)
+        with private_server(Path(folder), program=program) as server:
+            assert server.notices == () and (ledger.told(job.id), ledger.progress(job.id).done) == (500, 3)
+            standing = set(done)
+            assert recover(place, ledger, lambda _: lambda task: task.number in standing) == [job.id]
+            work(ledger, 10_000)
+            assert ledger.progress(job.id).state == "done" and ledger.progress(job.id).done == 700
+            ledger.close()
+    assert sorted(done) == sorted([*range(700), *done[3:8]]), "what was acknowledged in that second is done again"
 
 
 def stopping(job: JobSpec, at: int):

@@ -24,13 +24,16 @@ ANSWER_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 ONCE = Retry(NoBackoff(), 0)
 """redis-py would ask again by itself, after seconds."""
+_NO_WRITES = (redis.OutOfMemoryError, redis.ReadOnlyError)
+_NO_WRITES_IN_SCRIPT = re.compile(r"\b(OOM|MISCONF|READONLY|NOREPLICAS)\b")
+"""What a script was refused stands somewhere in the message; at its first write, so that nothing is half done."""
 
 
 def connect(url: str) -> redis.Redis:
     """Return a client of ``redis://``, ``rediss://`` or ``unix://``, once the server answered and is new enough.
 
     Raises:
-        LedgerError: E801, it cannot be reached; E802, it is too old or no Redis.
+        LedgerError: E801, it cannot be reached; E802, it is too old or no Redis; E809, it is set up to forget.
     """
     with asking(url):
         try:
@@ -49,6 +52,7 @@ def connect(url: str) -> redis.Redis:
                 action="Give redis://host:port/0, rediss://host:port/0 or unix:///path/to.sock",
             ) from error
         _refuse_old(str(ask(client, "INFO", "server")["redis_version"]), url)
+        _refuse_forgetful(str(ask(client, "INFO", "memory").get("maxmemory_policy", "")), url)
     return client
 
 
@@ -65,6 +69,16 @@ def _refuse_old(version: str, url: str) -> None:
             f"the server is Redis {version}; the ledger needs {OLDEST[0]}.{OLDEST[1]} or newer, or Valkey",
             where=shown(url),
             action="Upgrade it, or give the address of another",
+        )
+
+
+def _refuse_forgetful(policy: str, url: str) -> None:
+    if policy.startswith("allkeys"):
+        raise LedgerError(
+            "E809",
+            f"the server throws keys away when its memory is full (maxmemory-policy {policy}), as a cache does",
+            where=shown(url),
+            action="Set maxmemory-policy to noeviction, or give the address of another server",
         )
 
 
@@ -85,7 +99,7 @@ def asking(url: str) -> Iterator[None]:
         action = "Check that it runs and can be reached from here; nothing is lost meanwhile"
         raise LedgerError("E801", f"the ledger does not answer ({error})", where=shown(url), action=action) from error
     except redis.ResponseError as error:
-        if not str(error).startswith(("OOM", "MISCONF", "READONLY", "NOREPLICAS")):
+        if not (isinstance(error, _NO_WRITES) or _NO_WRITES_IN_SCRIPT.search(str(error))):
             raise
         action = "Free memory or disk space there, or point to the server that takes writes"
         raise LedgerError("E807", f"the ledger takes no writes ({error})", where=shown(url), action=action) from error
