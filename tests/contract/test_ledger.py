@@ -117,6 +117,7 @@ def test_a_released_task_is_taken_at_once_and_the_attempt_does_not_count(open_le
     for worker in ("a", "b", "c"):
         lease = ledger.claim(worker)
         assert lease is not None and lease.attempt == 1
+        assert ledger.claim("somebody") is None, "from now on nobody looks for leases that ended for a while"
         assert ledger.release(lease) and not ledger.release(lease)
         assert counts(ledger.progress(job.id)) == {"queued": 1}
 
