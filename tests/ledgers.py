@@ -37,11 +37,17 @@ def _version(program: Path) -> str:
     return f"{found[1].lower()}-{found[2]}"
 
 
-@pytest.fixture(scope="session", params=programs().items(), ids=lambda item: item[0])
+def each_program() -> list[Any]:
+    """Return the servers as parameters of tests; all but the first count as slow."""
+    found = enumerate(programs().items())
+    return [pytest.param(path, id=name, marks=[pytest.mark.slow] if place else []) for place, (name, path) in found]
+
+
+@pytest.fixture(scope="session", params=each_program())
 def server(request: pytest.FixtureRequest) -> Iterator[LedgerServer]:
     """A private server, one for each program; pytest's own folders may be too deep for a socket."""
     with tempfile.TemporaryDirectory(prefix="cellfleet-test-") as folder:
-        server = start_server(Path(folder) / "ledger", program=request.param[1])
+        server = start_server(Path(folder) / "ledger", program=request.param)
         yield server
         server.stop()
 

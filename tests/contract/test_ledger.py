@@ -142,7 +142,7 @@ def test_a_task_that_fails_is_tried_again_later_and_in_the_end_is_dead_with_its_
 def test_a_task_whose_workers_vanish_is_dead_in_the_end(ledger: Ledger) -> None:
     job = submitted(ledger, a_job(max_attempts=2), 1)
     assert [claim(ledger, name).attempt for name in ("a", "b")] == [1, 2]
-    assert ledger.claim("c", block_ms=1500) is None
+    assert ledger.claim("c", block_ms=800) is None
     (dead,) = ledger.dead(job.id)
     assert (dead.code, dead.attempts, dead.worker) == ("E814", 2, "b")
     assert ledger.progress(job.id).state == "failed"

@@ -78,7 +78,8 @@ class LedgerMachine(RuleBasedStateMachine):
         lease = self.ledger.claim(worker)
         self.learn_what_the_claim_met()
         if lease is None:
-            assert not any("queued" in job.tasks.values() for job in self.model.values() if job.state != "paused")
+            waiting = [job for job in self.model.values() if job.state not in {"paused", "cancelled"}]
+            assert not any("queued" in job.tasks.values() for job in waiting)
             return multiple()
         job = self.model[lease.task.job]
         assert job.state in {"queued", "running"}

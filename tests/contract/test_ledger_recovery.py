@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.ledgers import a_job, counts, programs, redis_of, tasks_of, wipe
+from tests.ledgers import a_job, counts, each_program, redis_of, tasks_of, wipe
 
 from cellfleet.errors import JobError
 from cellfleet.jobs.ledger import Ledger
@@ -110,7 +110,7 @@ def test_a_submission_that_was_cut_short_is_finished(place: FolderPlace, ledger:
     assert counts(ledger.progress(job.id)) == {"queued": 2600}, "what was told before is not told again"
 
 
-@pytest.mark.parametrize("program", programs().values(), ids=programs())
+@pytest.mark.parametrize("program", each_program())
 def test_what_a_server_lost_in_its_last_second_is_done_again(place: FolderPlace, program: Path) -> None:
     job = written(place, "job", 700)
     done: list[int] = []

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.ledgers import a_job, counts, programs, submitted
+from tests.ledgers import a_job, counts, each_program, submitted
 
 from cellfleet.errors import LedgerError
 from cellfleet.jobs import server as server_module
@@ -31,9 +31,9 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(params=programs().items(), ids=lambda item: item[0])
+@pytest.fixture(params=each_program())
 def program(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.param[1]
+    path: Path = request.param
     return path
 
 

@@ -57,7 +57,7 @@ def test_a_task_that_raises_ends_on_the_dead_list_and_blocks_nothing(
             raise error
         return Tally()
 
-    assert work(ledger, run, stop=threading.Event(), patience=Patience(idle=1)) == Worked(done=2, failed=2)
+    assert work(ledger, run, stop=threading.Event(), patience=Patience(idle=0.8)) == Worked(done=2, failed=2)
     (dead,) = ledger.dead(job.id)
     assert (dead.code, dead.reason, dead.attempts) == (code, reason, 2)
 

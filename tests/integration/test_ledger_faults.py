@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.ledger_worker import DEADLY, REFUSED, result
-from tests.ledgers import a_job, counts, programs, tasks_of, wipe
+from tests.ledgers import a_job, counts, each_program, tasks_of, wipe
 
 from cellfleet.errors import JobError, LedgerError
 from cellfleet.jobs.ledger import Ledger
@@ -120,9 +120,9 @@ class Fleet:
         self.server.stop()
 
 
-@pytest.fixture(params=programs().items(), ids=lambda item: item[0])
+@pytest.fixture(params=each_program())
 def program(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.param[1]
+    path: Path = request.param
     return path
 
 

@@ -195,7 +195,8 @@ class Ledger:
             if kind == "none":
                 if left_ms <= 0:
                     return None
-                self._ask("XREAD", "COUNT", 1, "BLOCK", min(left_ms, _WAIT_MS), "STREAMS", *streams, *found)
+                wait_ms = min(left_ms, _WAIT_MS, max(self._lease_ms // 4, 1))  # 0 would mean for ever
+                self._ask("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", *streams, *found)
 
     def renew(self, lease: Lease) -> Literal["held", "lost", "cancelled"]:
         """Begin the time of a lease anew, if it still holds and its job is wanted."""
