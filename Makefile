@@ -4,6 +4,7 @@
 #   make test       all tests; make test-fast: those that need under a minute together
 #   make lint       style, layering, documents; make types: mypy
 #   make bench      measure against other tools; make soak: the long-running tests
+#   make bench-large [BENCH_LARGE_ARGS='--minutes 30 --scratch FOLDER']   100 000 x 100 000 px, and 10 000 images
 #   make requirements [UPGRADE=--upgrade]   make the hashed lists from requirements/*.in and pyproject.toml
 
 PYTHON ?= python3
@@ -12,6 +13,7 @@ DEMO_VENV ?= .venv-demo
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH_LARGE_ARGS ?=
 SOAK_ARGS ?=
 BIN = $(VENV)/bin
 PIP = python -m pip --disable-pip-version-check --quiet
@@ -21,7 +23,7 @@ NATIVE = setup.py $(wildcard native/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast lint types bench soak requirements clean
+.PHONY: help demo test test-fast lint types bench bench-large soak requirements clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -75,6 +77,11 @@ test-fast: $(VENV)/.package $(VENV)/.torch
 
 bench: $(VENV)/.package
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+bench-large: $(VENV)/.package
+	$(BIN)/python -m benchmarks.counts.run --large
+	$(BIN)/python -m benchmarks.large.run $(BENCH_LARGE_ARGS)
+	$(BIN)/python -m benchmarks.run --only
 
 soak: $(VENV)/.package
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)

@@ -190,6 +190,11 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def peak_rss_mb(self) -> float:
+        """Return the most memory that it held so far, MB (2^20 bytes). Linux only."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
     def close(self) -> None:
         """End it."""
         assert self._process.stdin

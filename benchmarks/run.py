@@ -3,7 +3,8 @@
     python -m benchmarks.run [--quick] [--model nuclei] [--only NAME…]
 
 Each benchmark is a process of its own. Results go to ``benchmarks/results/``; the table also into
-``benchmarks/README.md``. Takes less than 15 minutes on two cores after the peers are installed.
+``benchmarks/README.md``, where those that are not run here (`ELSEWHERE`) stand with their last results. Takes 20
+minutes on two cores after the peers are installed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any
 
 from benchmarks.common import HEADER, RESULTS, ROOT, Bar, described, load_bars, table
 
-OWN = ("network", "cellpose", "startup", "end_to_end", "throughput")
+OWN = ("network", "blocks", "cellpose", "startup", "end_to_end", "throughput", "sizes", "counts")
+ELSEWHERE = ("large", "quantise", "end_to_end_int8")
+"""Take too long, or need what is not in the repository; see ``benchmarks/README.md``."""
 README = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks.run -->\n", "<!-- end of results -->\n"
 
@@ -49,10 +52,13 @@ def commands(given: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
     yield "postprocess", ["benchmarks/postprocess/run.py", "--repeats", "1" if given.quick else "3"]
     quick = {
         "network": ["--rounds", "3"],
+        "blocks": ["--side", "2048", "--rounds", "1"],
         "cellpose": ["--rounds", "1"],
         "startup": ["--rounds", "3"],
         "end_to_end": ["--quick"],
         "throughput": ["--images", "20"],
+        "sizes": ["--rounds", "1", "--largest", "16"],
+        "counts": ["--rounds", "1", "--quick"],
     }
     for name in OWN:
         yield name, ["-m", f"benchmarks.{name}.run", "--model", given.model, *(quick[name] if given.quick else [])]
@@ -72,7 +78,8 @@ def summary() -> str:
     rows, where = [], ""
     for path in sorted(RESULTS.glob("postprocess-*.json"))[-1:]:
         rows += [[*bar.row(), path.stem] for bar in postprocess_bars(path)]
-    for name in (*OWN, "quantise", "end_to_end_int8"):
+        where += f"- {path.stem}: {postprocess_circumstances(path)}\n"
+    for name in (*OWN, *ELSEWHERE):
         if (RESULTS / f"{name}.json").exists():
             bars, circumstances = load_bars(name)
             rows += [[*bar.row(), name] for bar in bars]
@@ -90,6 +97,15 @@ def postprocess_bars(path: Path) -> Iterator[Bar]:
             yield Bar(f"deepcell_toolbox, {case['case']}", bar, stretch, case["ratio"], "×", True, spread)
             yield Bar(f"post-processing, {case['case']}", 35, 20, case["ours_ms_per_megapixel"], "ms/Mpx", False)
     yield Bar("objects equal to the definition, F1@0.9", 0.99, 1, content["definition"]["f1_at_0.9"], "", True)
+
+
+def postprocess_circumstances(path: Path) -> str:
+    """Return machine, date and commit from its own form of results."""
+    machine: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    return (
+        f"{machine['date']}, commit {machine['commit']}, {machine['cores']} × {machine['cpu']}, "
+        f"load {machine['load']} at the beginning, Python {machine['python']}"
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from cellfleet import __version__
 from cellfleet.images.source import Source
 from cellfleet.models import load_model
+from cellfleet.results import formats
 from cellfleet.run import worker
 from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
@@ -79,7 +80,7 @@ def main() -> None:
     model = dataclasses.replace(model, predictor=TimedPredictor(model.predictor, watch))
     for step in STEPS:
         setattr(worker, step, watch.timed(step, getattr(worker, step)))
-    worker.formats.write = watch.timed(None, worker.formats.write)
+    formats.write = watch.timed(None, formats.write)
     pools = Pools(1, model)
     about = {"cellfleet": __version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
     about |= {"model": f"{model.manifest.name} {model.manifest.version}", "sha256": model.sha256}

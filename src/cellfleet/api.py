@@ -35,7 +35,7 @@ from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
-from cellfleet.stores.place import FolderPlace
+from cellfleet.stores.place import FolderPlace, open_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,19 +79,22 @@ class Result:
 
     def save(
         self, folder: AnyPath, formats: Sequence[Format] = ("labels-tiff", "csv"), *, name: str | None = None
-    ) -> list[Path]:
+    ) -> list[Path] | list[str]:
         """Write the files that the command would write, byte for byte.
 
         Args:
-            folder: Is made where it is missing; files of the same names in it are replaced.
+            folder: Folder, or address of a bucket's part. Is made where it is missing; files of the same names in it
+                are replaced.
             formats: Which files.
             name: File name to use instead of the image's own, without or with extension.
 
         Returns:
-            Paths of the files (or of the folder, for formats that are one), in the order of `formats`.
+            Paths of the files (or of the folder, for formats that are one), in the order of `formats`; addresses, as
+            text, where `folder` is one.
 
         Raises:
             UsageError: E014, the name leads out of the folder; E019, there is no such format.
+            InputError: E150, the address cannot hold results.
             OutputError: E3xx, a file cannot be written.
         """
         for form in formats:
@@ -100,8 +103,14 @@ class Result:
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
         outputs = output_names(stem, formats)
-        write_results(FolderPlace(Path(folder)), self.name, outputs, self.found, model=self.model, key=self.key)
-        return [Path(folder) / path for form, first in outputs.items() for path in all_files(form, first)]
+        place = open_place(fspath(folder))
+        write_results(place, self.name, outputs, self.found, model=self.model, key=self.key)
+        files = [path for form, first in outputs.items() for path in all_files(form, first)]
+        return (
+            [place.local(path) for path in files]
+            if isinstance(place, FolderPlace)
+            else [f"{place.url.rstrip('/')}/{path}" for path in files]
+        )
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.found.labels.shape))
@@ -149,7 +158,7 @@ class Results(Sequence[Result]):
         if isinstance(index, slice):
             return Results(self.sources[index], self.stems[index], self.spec, self.model, self.pools)
         source = self.sources[index]
-        image = open_image(source, axes=self.spec.axes)
+        image = open_image(source, axes=self.spec.axes, cache=self.pools.chunks)
         return _segmented(image, self.stems[index], self.spec, self.model, self.pools)
 
     def __repr__(self) -> str:
@@ -226,10 +235,15 @@ def segment(
     if isinstance(images, str | PathLike):
         found = _results([fspath(images)], spec, loaded, pools)
         # The path of one image gives that image; a folder or a pattern gives a sequence, even of one.
-        return found[0] if [fspath(images)] == [source.path for source in found.sources] else found
+        if [fspath(images)] != [source.path for source in found.sources]:
+            return found
+        with pools:
+            return found[0]
     if isinstance(images, list | tuple) and all(isinstance(item, str | PathLike) for item in images):
         return _results([fspath(item) for item in images], spec, loaded, pools)
-    return _segmented(image_from_array(images, axes=axes), "array", spec, loaded, pools)
+    # One result may be kept for long; its threads need not be.
+    with pools:
+        return _segmented(image_from_array(images, axes=axes), "array", spec, loaded, pools)
 
 
 def _results(inputs: list[str], spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Results:

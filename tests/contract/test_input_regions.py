@@ -249,7 +249,12 @@ def test_a_picture_is_unpacked_once_for_all_its_regions(tmp_path: Path, monkeypa
     stored = pixels((HEIGHT, WIDTH))
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(stored))
     decode, calls = imagecodecs.png_decode, []
-    monkeypatch.setattr(imagecodecs, "png_decode", lambda data: calls.append(1) or decode(data))
+
+    def counted(data: bytes) -> np.ndarray:
+        calls.append(1)
+        return decode(data)
+
+    monkeypatch.setattr(imagecodecs, "png_decode", counted)
     image = open_image(tmp_path / "a.png")
     for top in range(0, HEIGHT, 10):
         np.testing.assert_array_equal(image.read(y=slice(top, top + 10))[0], stored[top : top + 10])

@@ -1,18 +1,15 @@
 """A label TIFF opens in plain ImageJ as it was written: values, axes, µm, and colours with black background.
 
-Runs the real ImageJ (Debian package libij-java) in a headless Java process. CELLFLEET_IJ_JAR names another ij.jar.
+Runs the real ImageJ in a headless Java process.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.contract.imagej_java import run_java
 
 from cellfleet.results.labelled import ArrayLabels
 from cellfleet.results.labels import write_label_tiff
@@ -21,44 +18,17 @@ from cellfleet.results.palette import label_colours
 pytestmark = pytest.mark.slow
 
 Opened = dict[str, str]
-_PROGRAM = Path(__file__).parent / "imagej" / "OpenLabels.java"
 
 
-def _tool(name: str) -> str:
-    found = shutil.which(name)
-    assert found, f"{name} is not installed: `apt-get install default-jdk-headless` (this test never skips)"
-    return found
-
-
-def _jar() -> str:
-    jar = Path(os.environ.get("CELLFLEET_IJ_JAR", "/usr/share/java/ij.jar"))
-    assert jar.exists(), f"{jar} is missing: `apt-get install libij-java`, or set CELLFLEET_IJ_JAR (never skips)"
-    return str(jar)
-
-
-@pytest.fixture(scope="session")
-def open_in_imagej(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Opened]]:
-    """Return a function that opens label TIFFs in ImageJ and returns what it saw, one dict per file."""
-    classes = tmp_path_factory.mktemp("imagej")
-    subprocess.run([_tool("javac"), "-encoding", "UTF-8", "-cp", _jar(), "-d", str(classes), str(_PROGRAM)], check=True)
-    class_path = os.pathsep.join([str(classes), _jar()])
-
-    def opened(*paths: Path) -> list[Opened]:
-        command = [_tool("java"), "-Xmx512m", "-cp", class_path, "OpenLabels", *map(str, paths)]
-        # Java reads file names and prints in the locale's encoding.
-        environment = os.environ | {"LC_ALL": "C.UTF-8"}
-        lines = subprocess.run(
-            command, check=True, capture_output=True, text=True, encoding="utf-8", env=environment
-        ).stdout
-        images: list[Opened] = []
-        for line in lines.splitlines():
-            key, _, value = line.partition(" ")
-            if key == "file":
-                images.append({})
-            images[-1][key] = value
-        return images
-
-    return opened
+def open_in_imagej(classes: Path, paths: list[Path]) -> list[Opened]:
+    """Open label TIFFs in ImageJ and return what it saw, one dict per file."""
+    images: list[Opened] = []
+    for line in run_java("OpenLabels", classes, *paths).splitlines():
+        key, _, value = line.partition(" ")
+        if key == "file":
+            images.append({})
+        images[-1][key] = value
+    return images
 
 
 def _checksum(labels: np.ndarray) -> int:
@@ -94,7 +64,7 @@ CASES: dict[str, tuple[int, tuple[int, ...], str, float | None]] = {
 
 @pytest.fixture(scope="session")
 def seen(
-    open_in_imagej: Callable[..., list[Opened]], tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[np.ndarray, Opened]]:
     """Return for each case the labels as written and what one ImageJ process saw."""
     folder = tmp_path_factory.mktemp("labels µm")
@@ -103,7 +73,7 @@ def seen(
         written[name] = _labels(count, shape)
         labels = ArrayLabels(written[name], axes, count)
         write_label_tiff(folder / f"{name}.tif", labels, microns_per_pixel=microns)
-    opened = open_in_imagej(*(folder / f"{name}.tif" for name in CASES))
+    opened = open_in_imagej(folder, [folder / f"{name}.tif" for name in CASES])
     return {name: (labels, image) for (name, labels), image in zip(written.items(), opened, strict=True)}
 
 

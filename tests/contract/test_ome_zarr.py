@@ -20,6 +20,7 @@ from tests.contract.ome_zarr_stores import multiscale, write_array, write_group,
 
 from cellfleet.errors import CellfleetError, InputError
 from cellfleet.images.assemble import assemble
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.image import Image
 from cellfleet.images.ome_zarr import list_ome_zarr_images, read_ome_zarr_header
 from cellfleet.images.source import Source
@@ -37,7 +38,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def header(path: Path, inside: str = "") -> Stored:
-    return read_ome_zarr_header(Source(str(path), "image", inside), "image")
+    return read_ome_zarr_header(Source(str(path), "image", inside), "image", ChunkCache())
 
 
 def image(path: Path, inside: str = "") -> Image:

@@ -56,9 +56,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarr
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_roi_refills_exactly_its_object(
-    name: str, filled: dict[str, tuple[np.ndarray, dict[str, int]]]
-) -> None:
+def test_every_roi_refills_exactly_its_object(name: str, filled: dict[str, tuple[np.ndarray, dict[str, int]]]) -> None:
     labels = CASES[name][1]
     pixels, told = filled[name]
     assert told == {"rois": labels.max(), "twice": 0}

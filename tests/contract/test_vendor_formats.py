@@ -20,6 +20,7 @@ from tests.contract.vendor_files import write_lif, write_nd2
 
 from cellfleet.errors import CellfleetError, InputError
 from cellfleet.images.assemble import assemble
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.czi_file import list_czi_images, read_czi_header
 from cellfleet.images.image import Image
 from cellfleet.images.lif_file import list_lif_images, read_lif_header
@@ -65,7 +66,7 @@ FORMATS = {
     "nd2": Format(
         lambda path, stored: write_nd2(path, stored, "TZ", ["DAPI", "GFP"]),
         list_nd2_images,
-        read_nd2_header,
+        lambda source, name: read_nd2_header(source, name, ChunkCache()),
         ("DAPI", "GFP"),
         "nd2",
     ),
@@ -164,7 +165,7 @@ def test_every_scene_of_a_czi_file_is_an_image(tmp_path: Path) -> None:
     scenes = [pixels((1, 1, 1, 20, 30), seed=0), pixels((1, 1, 1, 10, 40), seed=1)]
     with czi.create_czi(str(tmp_path / "a.czi")) as file:
         write_scene(file, scenes[0], (-100, -200), 16, scene=0)
-        write_scene(file, scenes[1], (-100, 50), 16, scene=1)
+        write_scene(file, scenes[1], (-90, -195), 16, scene=1)  # scenes may overlap
         file.write_metadata("a")
 
     assert images(tmp_path / "a.czi") == ["0", "1"]
@@ -181,6 +182,17 @@ def test_every_series_of_a_lif_file_is_an_image_and_so_is_every_tile_of_a_mosaic
     for tile in range(3):
         np.testing.assert_array_equal(image(tmp_path / "a.lif", f"1/{tile}").read_plane(), series[1][tile])
     assert image(tmp_path / "a.lif", "2").axes == "ZYX"
+
+
+def test_pixels_of_one_lif_image_are_never_taken_from_the_next(tmp_path: Path) -> None:
+    write_lif(tmp_path / "a.lif", [(pixels((8, 9)), "YX", ""), (pixels((8, 9)), "YX", "")])
+    data = (tmp_path / "a.lif").read_bytes()
+    eight, nine = (f'NumberOfElements="{length}"'.encode("utf-16-le") for length in (8, 9))
+    (tmp_path / "a.lif").write_bytes(data.replace(eight, nine, 1))
+
+    with pytest.raises(InputError, match="beyond their place") as caught:
+        header(tmp_path / "a.lif", "0")
+    assert caught.value.code == "E106"
 
 
 @every_format
@@ -221,6 +233,18 @@ def test_a_pixel_size_that_nobody_measured_is_unknown(tmp_path: Path) -> None:
         assert (read.microns_per_pixel, read.notices) == (None, ())
 
 
+@pytest.mark.parametrize("compression", ["uncompressed:", "zstd0:ExplicitLevel=2", "zstd1:ExplicitLevel=2"])
+def test_czi_tiles_are_read_however_they_are_packed(tmp_path: Path, compression: str) -> None:
+    stored = pixels((1, 1, 1, 40, 50))
+    with czi.create_czi(str(tmp_path / "a.czi"), compression_options=compression) as file:
+        write_scene(file, stored, (-3, -4), 16)
+        file.write_metadata("a")
+    read = image(tmp_path / "a.czi")
+
+    for _ in range(2):  # the second time from what was kept
+        np.testing.assert_array_equal(read.read(y=slice(9, 33), x=slice(5, 45))[0], stored[0, 0, 0, 9:33, 5:45])
+
+
 def test_places_of_a_czi_mosaic_without_a_tile_are_black(tmp_path: Path) -> None:
     tile = pixels((1, 1, 1, 8, 8)) + 1
     with czi.create_czi(str(tmp_path / "a.czi")) as file:
@@ -234,6 +258,25 @@ def test_places_of_a_czi_mosaic_without_a_tile_are_black(tmp_path: Path) -> None
     np.testing.assert_array_equal(plane[:8, :8], tile[0, 0, 0])
     np.testing.assert_array_equal(plane[8:, 16:], tile[0, 0, 0])
     assert plane.astype(int).sum() == 2 * tile.astype(int).sum()
+
+
+def test_the_frames_that_a_stopped_acquisition_did_not_reach_are_told(tmp_path: Path) -> None:
+    stored = pixels((4, 1, 8, 9)) + 1
+    write_nd2(tmp_path / "a.nd2", stored, "T", ["a"], missing=1)
+
+    read = image(tmp_path / "a.nd2")
+
+    assert [notice.code for notice in read.notices] == ["W141"]
+    np.testing.assert_array_equal(whole(read)[:3], stored[:3])
+    assert not read.read_plane(3).any()
+
+
+def test_an_nd2_file_whose_channels_do_not_fit_its_pixels_is_refused(tmp_path: Path) -> None:
+    write_nd2(tmp_path / "a.nd2", pixels((1, 8, 9)), "", ["a", "b"])
+
+    with pytest.raises(InputError, match="do not make 2 channels") as caught:
+        header(tmp_path / "a.nd2")
+    assert caught.value.code == "E106"
 
 
 def test_nd2_metadata_that_the_library_cannot_make_out_cost_names_and_size_only(tmp_path: Path) -> None:

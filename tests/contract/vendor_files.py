@@ -31,8 +31,9 @@ def write_nd2(
     microns: float | None = 0.5,
     compressed: bool = False,
     row_padding: int = 0,
+    missing: int = 0,
 ) -> None:
-    """`pixels`: the loops in their order, then C, Y, X, and S where a pixel has colours."""
+    """`pixels`: the loops in their order, then C, Y, X, and S where a pixel has colours. The last may be `missing`."""
     frame = pixels.shape[len(loops) :]
     channels, height, width = frame[:3]
     samples = frame[3] if len(frame) == 4 else 1
@@ -44,7 +45,7 @@ def write_nd2(
         "uiComp": channels * samples,
         "uiBpcInMemory": pixels.itemsize * 8,
         "uiBpcSignificant": pixels.itemsize * 8,
-        "uiSequenceCount": int(np.prod(pixels.shape[: len(loops)])),
+        "uiSequenceCount": int(np.prod(pixels.shape[: len(loops)])) - missing,
         "eCompression": LOSSLESS if compressed else UNCOMPRESSED,
     }
     dye = {"m_EmissionSpectrum": {"uiCount": 0}}
@@ -64,7 +65,7 @@ def write_nd2(
     if loops:
         chunks[b"ImageMetadataLV!"] = nd2_tree({"SLxExperiment": nd2_loops(loops, pixels.shape)})
     frames = pixels.reshape(-1, channels, height, width, samples).transpose(0, 2, 3, 1, 4)
-    for number, values in enumerate(frames):
+    for number, values in enumerate(frames[: len(frames) - missing]):
         rows = np.zeros((height, row_bytes), np.uint8)
         rows[:, : row_bytes - row_padding] = np.ascontiguousarray(values).view(np.uint8).reshape(height, -1)
         data = rows.tobytes()

@@ -114,15 +114,18 @@ def test_unwritable_output_is_said_before_any_work(images: Path, tmp_path: Path,
 
 
 def test_a_folder_in_the_place_of_a_result_fails_one_image(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "out" / "a_labels.tif").mkdir(parents=True)
+    mine = tmp_path / "out" / "a_labels.tif" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
     assert segment(images, "-o", tmp_path / "out", "--overwrite") == 3
+    assert mine.read_text() == "years of work"
     (failure,) = rows(tmp_path / "out" / "failures.csv")
     assert (failure["image"], failure["code"]) == ("a.tif", "E306")
 
 
 def test_image_larger_than_memory_fails_alone(images: Path, tmp_path: Path, monkeypatch) -> None:
     tifffile.imwrite(images / "large.tif", np.tile(discs(), (8, 8)))
-    monkeypatch.setattr("cellfleet.run.pools.plan_memory", lambda *given: MemoryPlan(1, 1 << 20, 5_000_000))
+    monkeypatch.setattr("cellfleet.run.pools.plan_memory", lambda *given: MemoryPlan(1, 1 << 20, 1 << 20, 5_000_000))
     assert segment(images, "-o", tmp_path / "out") == 3
     (failure,) = rows(tmp_path / "out" / "failures.csv")
     assert (failure["image"], failure["code"]) == ("large.tif", "E510")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -50,7 +52,7 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kept", [("labels-tiff", "csv"), ("ome-zarr", "parquet")])
+@pytest.mark.parametrize("kept", [("labels-tiff", "csv"), ("ome-zarr", "parquet"), ("ome-zarr-0.4", "csv")])
 def test_exported_files_are_those_that_segment_writes(images: Path, kept: tuple[str, str], tmp_path: Path) -> None:
     assert segment(images, "-o", tmp_path / "all", *ALL) == 0
     assert segment(images, "-o", tmp_path / "few", *(word for form in kept for word in ("--format", form))) == 0
@@ -69,6 +71,9 @@ def test_what_is_there_is_skipped_and_what_is_gone_is_written_again(images: Path
     assert "Done: imagej-rois, cellpose, mcmicro of 3 images in " in capsys.readouterr().err
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.zip")}
     (out / "plate" / "a_seg.npy").unlink()
+    left = out / "plate" / ".cellfleet-0-0-0.part"
+    left.write_bytes(b"of an export that was killed two days ago")
+    os.utime(left, (time.time() - 2 * 86_400,) * 2)
     shutil.rmtree(out / "time_mcmicro")
     assert export(out, "--format", "imagej-rois", "--format", "cellpose", "--format", "mcmicro") == 0
     assert "of 3 images (1 were there) in " in capsys.readouterr().err

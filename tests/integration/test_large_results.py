@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.slow
 _WRITE = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 from cellfleet.results.labelled import ArrayLabels, ArrayRows
 from cellfleet.results.labels import write_label_tiff
@@ -120,7 +122,9 @@ class Corner:
 def test_zarr_places_beyond_32_bits_are_right(tmp_path: Path) -> None:
     write_ome_zarr(tmp_path / "a", Corner((70_001, 70_001)))
     stored = zarr.open_array(tmp_path / "a" / "0", mode="r")
-    assert stored[69_990:, 69_990:].nonzero()[0].tolist() == [6] * 5 + [7] * 5 + [8] * 5 + [9] * 5 + [10] * 5
+    assert (
+        np.nonzero(np.asarray(stored[69_990:, 69_990:]))[0].tolist() == [6] * 5 + [7] * 5 + [8] * 5 + [9] * 5 + [10] * 5
+    )
     assert sum(path.is_file() for path in (tmp_path / "a" / "0").rglob("[0-9]*")) == 1
     smallest = zarr.open_array(tmp_path / "a" / "8", mode="r")
     assert smallest.shape == (274, 274)
@@ -131,7 +135,7 @@ def test_zarr_places_beyond_32_bits_are_right(tmp_path: Path) -> None:
 def test_tiles_that_wait_beyond_4_gb_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = tempfile.TemporaryFile
 
-    def sparse(**options: object) -> object:
+    def sparse(**options: Any) -> Any:
         file = make(**options)
         file.seek(5 << 30)
         return file

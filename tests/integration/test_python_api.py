@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cellfleet.cli import main
 from cellfleet.errors import CellfleetError, ImageError, UsageError
 from cellfleet.evaluation.files import read_labels
 from cellfleet.samples import copy_samples
+from cellfleet.stores.place import open_place
 
 
 @pytest.fixture
@@ -46,6 +48,15 @@ def test_the_table_has_a_row_per_label(samples: Path, tmp_path: Path) -> None:
     assert set(table["image"].to_pylist()) == {"small_nuclei.tif"}
     (path,) = cells.save(tmp_path, ["parquet"])
     assert pyarrow.parquet.read_table(path).column_names == table.column_names
+
+
+def test_results_that_are_kept_keep_no_threads(samples: Path) -> None:
+    before = threading.active_count()
+    image = samples / "small_nuclei.tif"
+    kept = [cellfleet.segment(given, model="otsu") for given in (image, tifffile.imread(image))]
+    assert threading.active_count() == before
+    for cells in kept:
+        assert cells.labels.max() == cells.found.labels.count > 0 and "<img" in cells._repr_html_()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "bool"])
@@ -102,6 +113,19 @@ def test_save_stays_in_its_folder(tmp_path: Path) -> None:
     for name in ("../x", "/x", ""):
         with pytest.raises(UsageError, match="E014"):
             cells.save(tmp_path, name=name)
+
+
+@pytest.mark.slow
+def test_save_writes_to_a_bucket_what_it_writes_to_a_folder(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = cellfleet.segment(np.zeros((8, 8)), model="otsu")
+    saved = cells.save(f"{bucket}/results", formats=("labels-tiff", "ome-zarr"))
+    assert saved == [f"{bucket}/results/array_labels.tif", f"{bucket}/results/array_labels.ome.zarr"]
+    assert list(tmp_path.iterdir()) == [], "an address is no folder of that name"
+    cells.save(tmp_path, formats=("labels-tiff",))
+    assert open_place(bucket).read("results/array_labels.tif") == (tmp_path / "array_labels.tif").read_bytes()
 
 
 def test_one_loaded_model_serves_many_calls(samples: Path) -> None:

@@ -98,6 +98,18 @@ def test_no_result_in_another_format_outlives_what_it_was_made_from(images: Path
     assert not list(out.rglob("*.parquet")) and len(list(out.rglob("*_cells.csv"))) == 3
 
 
+def test_results_beside_the_images_are_not_segmented_themselves(images: Path, tmp_path: Path) -> None:
+    work, link = images / "plate", tmp_path / "link"
+    link.symlink_to(work)
+    assert segment(work / "a.tif", "-o", link) == 0
+    # As the shell expands *.tif, whether the run came to its records or not.
+    assert segment(work / "a.tif", work / "a_labels.tif", "-o", link) == 0
+    assert [image.image for image in run_record(work).images] == ["a.tif"]
+    shutil.rmtree(work / ".cellfleet" / "records")
+    assert segment(work / "a.tif", link / "a_labels.tif", "-o", work) == 0
+    assert [image.image for image in run_record(work).images] == ["a.tif"]
+
+
 def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     segment(images, "-o", out)

@@ -82,3 +82,13 @@ def test_a_failure_is_not_kept() -> None:
     with pytest.raises(OSError, match="once"):
         cache.get("a", fail)
     assert cache.get("a", chunk([], "a")).nbytes == 100
+
+
+def test_files_share_the_room_of_a_cache_but_no_piece() -> None:
+    whole = ChunkCache(most_bytes=3 * 8)
+    one, other = whole.apart(), whole.apart()
+    assert one.get("tile", lambda: np.array([1]))[0] == 1
+    assert other.get("tile", lambda: np.array([2]))[0] == 2
+    for key in range(3):
+        other.get(key, lambda: np.array([3]))
+    assert one.get("tile", lambda: np.array([4]))[0] == 4, "given up for the pieces of the other file"

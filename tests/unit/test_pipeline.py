@@ -18,8 +18,8 @@ from cellfleet.models import LoadedModel, load_model
 from cellfleet.pipeline.block import segment_block
 from cellfleet.pipeline.clock import Clock
 from cellfleet.pipeline.heads import PlaneHeads, TilePool
-from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
 from cellfleet.pipeline.plane import Plane
+from cellfleet.pipeline.preprocess import contrast, resampled, scaled_shape
 from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.spec.model import Tile
 from cellfleet.spec.record import Scale
@@ -53,8 +53,10 @@ def segment_plane(
     found = survey(plane, spec, microns_per_pixel, model.manifest, model.predictor)
     tiles = TilePool(1, 1 << 28)
     try:
-        heads = PlaneHeads(plane, found, model.manifest, tiles, "plane", Clock())
-        block = segment_block(heads, Box.whole(plane.shape), ("",) * plane.channels, microns_per_pixel)
+        heads = PlaneHeads(plane, found, model.manifest, tiles, ("image", 0), Clock())
+        whole = Box.whole(plane.shape)
+        block = segment_block(heads, whole, whole, ("",) * plane.channels, microns_per_pixel)
+        assert block
     finally:
         tiles.close()
     return PlaneResult(block.labels, found.scale, found.notices)
@@ -164,7 +166,7 @@ def heads_of(pixels: NDArray[Any], tile: Tile, model: LoadedModel, threads: int 
     found = Survey(contrast(pixels), Scale(zoom=1, source="unscaled"), model.predictor, Box.whole(plane.shape))
     tiles = TilePool(threads, 1 << 28)
     try:
-        return PlaneHeads(plane, found, manifest, tiles, "plane", Clock()).read(Box.whole(plane.shape))
+        return PlaneHeads(plane, found, manifest, tiles, ("image", 0), Clock()).read(Box.whole(plane.shape))
     finally:
         tiles.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +40,18 @@ def _area(ring: Ring) -> float:
 def test_any_labels_are_refilled_exactly(pixels: np.ndarray) -> None:
     labels = renumbered(pixels)
     np.testing.assert_array_equal(_filled(_all(labelled(labels)), labels.shape), labels)
+
+
+def test_images_that_are_traced_at_the_same_time_say_nothing() -> None:
+    found = labelled(np.eye(64, dtype=np.uint32))
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            # Warnings are errors in tests.
+            assert len({str(outlined) for outlined in pool.map(_all, [found] * 400)}) == 1
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_corners_come_in_a_fixed_order() -> None:

@@ -154,6 +154,14 @@ def documented() -> dict[str, str]:
     return {name.strip("`"): meaning for name, meaning in cells}
 
 
+def test_a_folder_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plate:1").mkdir()
+    write_parquet(Path("plate:1/a.parquet"), "a.tif", ArrayRows({"label": np.array([1], np.uint32)}))
+    with Path("plate:1/a.parquet").open("rb") as file:
+        assert parquet.read_table(file)["label"].to_pylist() == [1]
+
+
 def test_every_measured_column_is_described_and_documented(documented: dict[str, str]) -> None:
     labels = np.eye(6, dtype=np.uint32)
     measured = measure(labels, np.ones((2, 6, 6), np.uint16), ["DAPI", ""], 0.5)

@@ -9,8 +9,8 @@ import pytest
 
 from cellfleet.errors import DeviceError, UsageError
 from cellfleet.inference.threads import usable_threads
-from cellfleet.stores.lock import locked
 from cellfleet.run.resources import MemoryBudget, available_bytes
+from cellfleet.stores.lock import locked
 
 
 def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
@@ -19,6 +19,13 @@ def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
         MemoryBudget(2 * 10**9).hold(8 * 10**9),
     ):
         pass
+
+
+def test_an_image_never_waits_for_what_it_holds_itself() -> None:
+    budget = MemoryBudget(10 * 10**9)
+    with budget.hold(6 * 10**9), pytest.raises(DeviceError) as caught, budget.hold(5 * 10**9, beside=6 * 10**9):
+        pass
+    assert caught.value.code == "E510" and "11.0 GB" in caught.value.what
 
 
 def test_an_image_waits_until_others_have_given_their_memory_back() -> None:

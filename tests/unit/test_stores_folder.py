@@ -44,6 +44,15 @@ def test_what_is_not_there_has_no_content_and_no_size(place: FolderPlace) -> Non
     assert [place.exists(name) for name in ("missing", "file/deeper", "folder", "file")] == [False, False, True, True]
 
 
+def test_a_name_too_long_for_the_disk_is_one_that_is_not_there(place: FolderPlace) -> None:
+    place.write("file", b"")
+    name = "n" * 300
+    assert (place.exists(name), place.read(name), place.size(name)) == (False, None, None)
+    with pytest.raises(OutputError) as caught:
+        place.write(name, b"")
+    assert caught.value.code == "E304"
+
+
 def test_temporary_files_are_not_listed_and_only_those_of_the_dead_are_swept(place: FolderPlace) -> None:
     place.write("a.csv", b"")
     with place.replacing("b.csv") as temporary, place.replacing_tree("c.zarr") as folder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     _prepare_streams()
+    if arguments is None and not sys.warnoptions:
+        # Libraries silence their own warnings thread by thread, which Python does not keep apart.
+        warnings.simplefilter("ignore")
     try:
         code = _call(words)
         sys.stdout.flush()

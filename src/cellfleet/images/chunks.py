@@ -41,6 +41,10 @@ class ChunkCache:
                 mine = self._awaited[key] = Future()
         return future.result() if future else self._decode(key, mine, decode)
 
+    def apart(self) -> ChunkCache:
+        """Return a cache with keys of its own that shares the room of this one: for one of several files."""
+        return _Apart(self)
+
     def _decode(self, key: Hashable, future: Future[Chunk], decode: Callable[[], Chunk]) -> Chunk:
         try:
             chunk = decode()
@@ -58,3 +62,15 @@ class ChunkCache:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         future.set_result(chunk)
         return chunk
+
+
+class _Apart(ChunkCache):
+    """The pieces of one file in a cache of several."""
+
+    def __init__(self, whole: ChunkCache) -> None:
+        # An object of its own, not a number: it is not given out again while pieces of it are kept.
+        self._whole, self._file = whole, object()
+
+    def get(self, key: Hashable, decode: Callable[[], Chunk]) -> Chunk:
+        """Return the piece `key` of this file."""
+        return self._whole.get((self._file, key), decode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -39,6 +40,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 """Pixel types that the library hands out."""
 MICRONS_PER_METRE = 1e6
 MOST_CHANNELS = 1000
+KEPT_BYTES = 64 << 20
+"""Unpacked tiles that the library keeps."""
 MAGIC = b"ZISRAWFILE"
 SEGMENT_BYTES = 32
 """Header of a segment."""
@@ -121,11 +124,12 @@ class _Scene:
 def _open(path: str, name: str) -> CziReader:
     check_local(path, KIND, name)
     try:
-        from pylibCZIrw.czi import CziReader  # noqa: PLC0415 (an extra, and slow to import)
+        from pylibCZIrw.czi import CacheOptions, CziReader  # noqa: PLC0415 (an extra, and slow to import)
     except ImportError as error:
         raise missing_library(KIND, name) from error
     _check_directory(path, name)
-    return CziReader(path)
+    # Without it every region unpacks again the tiles that it touches.
+    return CziReader(path, cache_options=CacheOptions(max_memory_usage=KEPT_BYTES))
 
 
 def _check_directory(path: str, name: str) -> None:
@@ -136,7 +140,7 @@ def _check_directory(path: str, name: str) -> None:
     """
     with Path(path).open("rb") as file:
         start, place = struct.unpack("<10s74xq", file.read(92))
-        if start != MAGIC or place < 0:
+        if start != MAGIC or not 0 <= place < os.fstat(file.fileno()).st_size:
             raise damaged(name, KIND, "its header makes no sense")
         file.seek(place + SEGMENT_BYTES)
         entries, _ = struct.unpack("<i124s", file.read(128))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from cellfleet.errors import CellfleetError
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.source import Source
 from cellfleet.images.stored import Stored
 
@@ -26,7 +27,7 @@ IMAGE_SUFFIXES = (*SUFFIXES, *ZARR_SUFFIXES, *VENDOR_SUFFIXES)
 """All that is looked for in folders."""
 
 ListImages = Callable[[str], list[str]]
-ReadHeader = Callable[[Source, str], Stored]
+ReadHeader = Callable[[Source, str, ChunkCache], Stored]
 
 
 def is_image(name: str) -> bool:
@@ -61,15 +62,15 @@ def list_inside(path: str, name: str) -> list[str]:
         return [""]
 
 
-def read_several_header(source: Source, name: str, file_name: str) -> Stored:
-    """Read the header of one image of a file for which `holds_several`.
+def read_several_header(source: Source, name: str, file_name: str, cache: ChunkCache) -> Stored:
+    """Read the header of one image of a file for which `holds_several`; unpacked pieces are kept in `cache`.
 
     Raises:
         InputError: As its reader does.
         ImageError: As its reader does.
     """
     _, read_header = _reader(file_name)
-    return read_header(source, name)
+    return read_header(source, name, cache)
 
 
 def _reader(name: str) -> tuple[ListImages, ReadHeader]:
@@ -82,11 +83,11 @@ def _reader(name: str) -> tuple[ListImages, ReadHeader]:
     if ending == ".czi":
         from cellfleet.images.czi_file import list_czi_images, read_czi_header  # noqa: PLC0415 (seldom needed)
 
-        return list_czi_images, read_czi_header
+        return list_czi_images, lambda source, name, _: read_czi_header(source, name)  # the library keeps some itself
     if ending == ".lif":
         from cellfleet.images.lif_file import list_lif_images, read_lif_header  # noqa: PLC0415 (seldom needed)
 
-        return list_lif_images, read_lif_header
+        return list_lif_images, lambda source, name, _: read_lif_header(source, name)  # nothing is packed
     from cellfleet.images.ome_zarr import list_ome_zarr_images, read_ome_zarr_header  # noqa: PLC0415 (seldom needed)
 
     return list_ome_zarr_images, read_ome_zarr_header

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import Notice
-from cellfleet.images.border import DAMAGE, decoding
+from cellfleet.images.border import DAMAGE, damaged, decoding
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.pixel_size import PixelSize
 from cellfleet.images.source import Source
@@ -42,15 +42,15 @@ def list_nd2_images(path: str) -> list[str]:
         return numbers(int(file.sizes.get(POSITION, 1)))
 
 
-def read_nd2_header(source: Source, name: str) -> Stored:
-    """Read the metadata of one stage position.
+def read_nd2_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+    """Read the metadata of one stage position; unpacked frames are kept in `cache`.
 
     Raises:
         InputError: E104, E106 to E108, E140, E143, E144.
         ImageError: E204.
     """
     with decoding(source.path, name, KIND, part="header"), _open(source.path, name) as file:
-        frames = _Frames(file, source, name)
+        frames = _Frames(file, source, name, cache)
         names, sizes, notices = _describe(file)
     return Stored(
         axes=frames.axes,
@@ -60,7 +60,7 @@ def read_nd2_header(source: Source, name: str) -> Stored:
         colours=frames.axes.endswith("S"),
         channel_names=names,
         pixel_sizes=sizes,
-        notices=notices,
+        notices=(*frames.notices, *notices),
         unit="planes",
         region_bytes=frames.frame_bytes if frames.packed else 0,
     )
@@ -69,34 +69,41 @@ def read_nd2_header(source: Source, name: str) -> Stored:
 class _Frames:
     """The frames of one stage position. The leading dimensions count frames, the others are those of a frame."""
 
-    def __init__(self, file: ND2File, source: Source, name: str) -> None:
+    def __init__(self, file: ND2File, source: Source, name: str, cache: ChunkCache) -> None:
+        self.notices: tuple[Notice, ...] = ()
         self._name = name
         self._path = source.path
-        self._cache = ChunkCache()
+        self._cache = cache
         self._file = OpenLater(functools.partial(_open, source.path, name))
         attributes = file.attributes
         channels = attributes.channelCount or 1
-        self._frame_shape = (
-            channels,
-            attributes.heightPx,
-            attributes.widthPx or 0,
-            attributes.componentCount // channels,
-        )
+        samples, rest = divmod(attributes.componentCount, channels)
+        if rest or not samples:
+            raise damaged(name, KIND, f"{attributes.componentCount} values a pixel do not make {channels} channels")
+        self._frame_shape = (channels, attributes.heightPx, attributes.widthPx or 0, samples)
         self.dtype = check_dtype(file.dtype, name)
         self.packed = attributes.compressionType is not None or file.is_legacy
         self.frame_bytes = math.prod(self._frame_shape) * file.dtype.itemsize
+        stored_bytes = Path(source.path).stat().st_size
         ratio = (DENSE_RATIO if file.is_legacy else DEFLATE_RATIO) if self.packed else 1
-        check_claim(self.frame_bytes, Path(source.path).stat().st_size, ratio, name)
-        check_piece(self.frame_bytes, name)
-        self._numbers, loops = self._frame_numbers(file, source.inside)
-        samples = self._frame_shape[-1:] if self._frame_shape[-1] > 1 else ()
-        self.axes = loops + "CYX" + "S" * len(samples)
-        self.shape = (*self._numbers.shape, *self._frame_shape[:3], *samples)
+        check_claim(self.frame_bytes, stored_bytes, ratio, name)
+        if self.packed:
+            check_piece(self.frame_bytes, name)
+        self._numbers, loops = self._frame_numbers(file, source.inside, stored_bytes)
+        self.axes = loops + ("CYXS" if samples > 1 else "CYX")
+        self.shape = (*self._numbers.shape, *self._frame_shape[: 4 if samples > 1 else 3])
 
-    def _frame_numbers(self, file: ND2File, inside: str) -> tuple[NDArray[np.intp], str]:
+    def _frame_numbers(self, file: ND2File, inside: str, stored_bytes: int) -> tuple[NDArray[np.intp], str]:
         """Return the frame number for each index of the leading dimensions, and those dimensions' letters."""
         loops = {letter: length for letter, length in file.sizes.items() if letter not in FRAME_LETTERS}
-        numbers = np.arange(math.prod(loops.values()), dtype=np.intp).reshape(tuple(loops.values()))
+        count, there = math.prod(loops.values()), file.attributes.sequenceCount
+        if count > stored_bytes:
+            raise damaged(self._name, KIND, f"it announces {count} frames")
+        if there < count:
+            self.notices = (
+                Notice("W141", f"Its metadata announce {count} frames but {there} are there; the others are read as 0"),
+            )
+        numbers = np.arange(count, dtype=np.intp).reshape(tuple(loops.values()))
         position = int(inside or 0)
         if not 0 <= position < loops.get(POSITION, 1):
             raise no_such_image(KIND, inside, self._name)

@@ -66,8 +66,8 @@ def list_ome_zarr_images(path: str) -> list[str]:
     return found
 
 
-def read_ome_zarr_header(source: Source, name: str) -> Stored:
-    """Read the metadata of one image; its pixels are the largest level.
+def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+    """Read the metadata of one image; its pixels are the largest level, and unpacked ones are kept in `cache`.
 
     Raises:
         InputError: E104, E106, E109, E141, E142 (it claims nonsense), E145 (so does a chunk), E150 to E159.
@@ -89,7 +89,7 @@ def read_ome_zarr_header(source: Source, name: str) -> Stored:
         axes=axes,
         shape=array.shape,
         dtype=check_dtype(array.dtype, name),
-        read=_Reader(array, source.path, name).read,
+        read=_Reader(array, source.path, name, cache).read,
         channel_names=metadata.channel_names(node),
         pixel_sizes=metadata.pixel_sizes(multiscale),
         unit="planes",
@@ -100,11 +100,11 @@ def read_ome_zarr_header(source: Source, name: str) -> Stored:
 class _Reader:
     """Regions of one array; zarr may be called from several threads at once."""
 
-    def __init__(self, array: zarr.Array[Any], path: str, name: str) -> None:
+    def __init__(self, array: zarr.Array[Any], path: str, name: str, cache: ChunkCache) -> None:
         self._array = array
         self._path = path
         self._name = name
-        self._cache = ChunkCache()
+        self._cache = cache
 
     def read(self, fixed: Mapping[int, int | slice]) -> NDArray[np.generic]:
         """Decode the chunks that hold a selection; see `Stored.read`."""

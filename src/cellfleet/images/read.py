@@ -42,7 +42,7 @@ def open_image(
         source: What `find_images` found, or a path.
         name: Printable name for messages and tables; the source's, or the file's own, by default.
         axes: The user's letter per dimension, which replaces what the file declares.
-        cache: Where unpacked strips and tiles are kept; one of its own by default.
+        cache: Where unpacked strips and tiles are kept, together with those of other images; one of its own by default.
 
     Raises:
         InputError: E104 to E159, it cannot be read.
@@ -51,7 +51,7 @@ def open_image(
     if not isinstance(source, Source):
         source = Source(str(source), printable(os.path.basename(source)))
     name = source.name if name is None else name
-    return assemble(_read_header(source, name, cache or ChunkCache()), name, axes)
+    return assemble(_read_header(source, name, (cache or ChunkCache()).apart()), name, axes)
 
 
 def image_from_array(array: Any, *, axes: str | None = None, name: str = "array") -> Image:
@@ -84,7 +84,7 @@ def image_from_array(array: Any, *, axes: str | None = None, name: str = "array"
 def _read_header(source: Source, name: str, cache: ChunkCache) -> Stored:
     file_name = os.path.basename(without_secrets(source.path).rstrip("/"))
     if formats.holds_several(file_name):
-        return formats.read_several_header(source, name, file_name)
+        return formats.read_several_header(source, name, file_name, cache)
     if formats.is_archive(file_name):
         return _read_member_header(source, name, cache)
     if is_url(source.path):

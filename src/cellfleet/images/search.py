@@ -1,8 +1,8 @@
 """Where images are: folders searched to the bottom, patterns, archives, addresses.
 
 Only lists are read: of folders, of archives, and of files that may hold several images. Results of earlier runs and
-hidden files are passed over. What cannot be listed is found all the same, as one image, so that it fails by name when it
-is opened instead of missing silently.
+hidden files are passed over. What cannot be listed is found all the same, as one image, so that it fails by name when
+it is opened instead of missing silently.
 """
 
 from __future__ import annotations

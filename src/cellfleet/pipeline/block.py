@@ -10,7 +10,8 @@ its seed in the plane. Knows no files and no threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import DeviceError
 from cellfleet.pipeline.heads import PlaneHeads, source_box
-from cellfleet.pipeline.measure import Table, first_pixels, measure
+from cellfleet.pipeline.measure import Table, first_pixels, measure, relabelled
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import UNKNOWN, BlockLabels, context_px, deep_watershed_block
 from cellfleet.pipeline.preprocess import resampled_region
+from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.tiling.box import Box
 
 _HALO_PX = 96
@@ -50,27 +52,67 @@ class BlockResult:
     blank: bool = False
     """Whether all that was looked at has one value."""
 
+    @property
+    def surplus(self) -> int:
+        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
+        return int(np.count_nonzero(self.labels)) - int(self.table["area_px"].sum())
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        """Return rows of the labels, counted from the block's first."""
+        return self.labels[y0:y1]
+
+    def columns(self) -> Table:
+        """Return the table."""
+        return self.table
+
+
+def regions(heads: PlaneHeads, box: Box, largest_pixels: float = np.inf) -> Iterator[Box]:
+    """Yield what is read for a block: with its first halo, then with one twice as wide, and so on without end.
+
+    Args:
+        heads: Of the plane.
+        box: What the block writes.
+        largest_pixels: Of a region.
+
+    Raises:
+        DeviceError: E512, the next region would be larger than that.
+    """
+    shape, zoom = heads.plane.shape, heads.survey.scale.zoom
+    halo, context = int(np.ceil(_HALO_PX / zoom)), context_px(_spec(heads))
+    while True:
+        region = box.grown(halo + context, shape)
+        if region != box and region.shape[0] * region.shape[1] > largest_pixels:
+            raise _too_large(box, region)
+        yield region
+        halo *= 2
+
 
 def segment_block(
     heads: PlaneHeads,
     box: Box,
+    region: Box,
     channel_names: tuple[str, ...],
     microns_per_pixel: float | None,
-    largest_pixels: float = np.inf,
-) -> BlockResult:
+) -> BlockResult | None:
     """Find and measure the objects of one block.
 
     Args:
         heads: Of the plane.
         box: What the block writes.
+        region: What is read for it, one of `regions`.
         channel_names: One per channel of the image.
         microns_per_pixel: Pixel size, µm.
-        largest_pixels: Of the region that may be read for it.
 
-    Raises:
-        DeviceError: E512, an object needs a larger region than that.
+    Returns:
+        None where pixels outside the region could change what the block writes: never of the whole plane.
     """
-    region, found, redone = _settled(heads, box, largest_pixels)
+    fields = _fields(heads, region)
+    if not fields[1].any():
+        # The empty glass of a slide: nothing is above any threshold, and nothing needs to be flooded or measured.
+        return replace(blank_block(heads.plane, box, channel_names, microns_per_pixel), blank=False)
+    found = _settled(heads, fields, box, region)
+    if found is None:
+        return None
     width, clock = heads.plane.shape[1], heads.clock
     with clock.stage("postprocess"):
         rows, columns = np.divmod(found.seeds.astype(np.int64), region.shape[1])
@@ -86,9 +128,7 @@ def segment_block(
     with clock.stage("measure"):
         table = measure(own_labels, pixels, channel_names, microns_per_pixel, origin=(bounds.y0, bounds.x0))
         table = {name: values if name == "label" else values[order] for name, values in table.items()}
-    return BlockResult(
-        box, labels, places[met - 1], places[own][order], first[order], table, redone=redone, unusable=unusable
-    )
+    return BlockResult(box, labels, places[met - 1], places[own][order], first[order], table, unusable=unusable)
 
 
 def blank_block(plane: Plane, box: Box, channel_names: tuple[str, ...], microns_per_pixel: float | None) -> BlockResult:
@@ -101,24 +141,18 @@ def blank_block(plane: Plane, box: Box, channel_names: tuple[str, ...], microns_
     return BlockResult(box, labels, nothing, nothing, nothing, table, unusable=plane.unusable(box), blank=True)
 
 
-def _settled(heads: PlaneHeads, box: Box, largest_pixels: float) -> tuple[Box, BlockLabels, int]:
-    """Return the region that was read, its labels, and how often the halo had to grow."""
-    shape = heads.plane.shape
-    zoom = heads.survey.scale.zoom
-    spec = heads.manifest.postprocess
-    spec = spec if zoom == 1 else spec.scaled(1 / zoom)
-    context = context_px(spec)
-    halo, redone = int(np.ceil(_HALO_PX / zoom)), 0
-    while True:
-        region = box.grown(halo + context, shape)
-        if region != box and region.shape[0] * region.shape[1] > largest_pixels:
-            raise _too_large(box, region)
-        fields = _fields(heads, region)
-        with heads.clock.stage("postprocess"):
-            found = deep_watershed_block(*fields, spec, _margins(region, shape, context))
-            if _is_settled(found, box, region):
-                return region, found, redone
-        halo, redone = 2 * halo, redone + 1
+def _settled(heads: PlaneHeads, fields: tuple[NDArray[Any], NDArray[Any]], box: Box, region: Box) -> BlockLabels | None:
+    """Return the labels of a region; None where not all that the block writes is certain, or its objects complete."""
+    spec = _spec(heads)
+    with heads.clock.stage("postprocess"):
+        found = deep_watershed_block(*fields, spec, _margins(region, heads.plane.shape, context_px(spec)))
+        return found if _is_settled(found, box, region) else None
+
+
+def _spec(heads: PlaneHeads) -> DeepWatershed:
+    """Return the model's post-processing at the image's own scale."""
+    spec, zoom = heads.manifest.postprocess, heads.survey.scale.zoom
+    return spec if zoom == 1 else spec.scaled(1 / zoom)
 
 
 def _fields(heads: PlaneHeads, region: Box) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -177,12 +211,12 @@ def _inside(y: NDArray[np.int64], x: NDArray[np.int64], box: Box) -> NDArray[np.
 
 def _compact(labels: NDArray[np.uint32], count: int) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
     """Renumber without gaps; return the labels, and the old number of each new one."""
-    met = np.flatnonzero(np.bincount(labels.ravel(), minlength=count + 1)[1:]) + 1
+    met = np.flatnonzero(first_pixels(labels, count) >= 0) + 1
     if len(met) == count:
         return np.ascontiguousarray(labels), met
     numbers = np.zeros(count + 1, np.uint32)
     numbers[met] = np.arange(1, len(met) + 1)
-    return numbers[labels], met
+    return relabelled(labels, numbers), met
 
 
 def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_], region: Box, box: Box) -> tuple[NDArray[np.uint32], Box]:
@@ -191,9 +225,8 @@ def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_], region: Box, box: 
         return labels, region
     numbers = np.zeros(len(own) + 1, np.uint32)
     numbers[1:][own] = np.arange(1, int(own.sum()) + 1)
-    # What is unknown lies outside the block's own objects.
-    known = np.where(labels == UNKNOWN, 0, labels)
-    return numbers[known], region
+    # What is unknown lies outside the block's own objects, and becomes 0 as they do.
+    return relabelled(labels, numbers), region
 
 
 def _first_places(labels: NDArray[np.uint32], count: int, bounds: Box, width: int) -> NDArray[np.int64]:

@@ -27,6 +27,8 @@ from cellfleet.tiling.grid import Span, spans
 from cellfleet.tiling.resample_span import source_span
 
 Heads = NDArray[np.uint8]
+Key = tuple[Hashable, ...]
+"""Image, plane, and place of a tile."""
 
 
 class TilePool:
@@ -39,38 +41,52 @@ class TilePool:
         """Take the number of tiles that are predicted at once, and the memory for those that are done."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tile")
         self._limit = limit_bytes
-        self._bytes = 0
-        self._tiles: OrderedDict[Hashable, Future[Heads]] = OrderedDict()
+        self._tiles: OrderedDict[Key, Future[Heads]] = OrderedDict()
+        self._done: dict[Key, int] = {}
+        """Bytes of each tile that is remembered and done."""
         self._lock = threading.Lock()
 
-    def ask(self, key: Hashable, predict: Callable[[], Heads]) -> Future[Heads]:
+    def ask(self, key: Key, predict: Callable[[], Heads]) -> Future[Heads]:
         """Return the tile of this name, predicted by `predict` unless it is remembered."""
         with self._lock:
             tile = self._tiles.get(key)
-            if tile is not None:
-                self._tiles.move_to_end(key)
-                return tile
-            tile = self._tiles[key] = self._pool.submit(predict)
-        tile.add_done_callback(lambda done: self._keep(key, done))
-        return tile
+            if tile is None:
+                tile = self._tiles[key] = self._pool.submit(self._predicted, key, predict)
+            self._tiles.move_to_end(key)
+            return tile
 
-    def _keep(self, key: Hashable, tile: Future[Heads]) -> None:
+    def forget(self, image: Hashable) -> None:
+        """Drop the tiles of an image that is done: no other asks for them."""
         with self._lock:
-            if tile.cancelled() or tile.exception() is not None:
+            for key in [key for key in self._done if key[0] == image]:
+                self._drop(key)
+
+    def _predicted(self, key: Key, predict: Callable[[], Heads]) -> Heads:
+        try:
+            heads = predict()
+        except BaseException:
+            with self._lock:
                 # Whoever asks again gets a new try.
-                self._tiles.pop(key, None)
-                return
-            self._bytes += tile.result().nbytes
-            for name, other in list(self._tiles.items()):
-                if self._bytes <= self._limit:
+                self._tiles.pop(key)
+            raise
+        with self._lock:
+            self._done[key] = heads.nbytes
+            excess = sum(self._done.values()) - self._limit
+            for name in [name for name in self._tiles if name in self._done and name != key]:
+                if excess <= 0:
                     break
-                if other.done() and other is not tile:
-                    del self._tiles[name]
-                    self._bytes -= other.result().nbytes
+                excess -= self._drop(name)
+        return heads
+
+    def _drop(self, key: Key) -> int:
+        del self._tiles[key]
+        return self._done.pop(key)
 
     def close(self) -> None:
         """Drop what is waiting and end the threads."""
         self._pool.shutdown(cancel_futures=True)
+        self._tiles.clear()
+        self._done.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +97,8 @@ class PlaneHeads:
     survey: Survey
     manifest: ModelManifest
     tiles: TilePool
-    name: Hashable
-    """Tells the planes of a run apart."""
+    name: tuple[Hashable, int]
+    """Image and plane: tells the planes of a run apart."""
     clock: Clock
 
     @property
@@ -118,7 +134,7 @@ class PlaneHeads:
         return heads
 
     def _ask(self, y: Span, x: Span) -> Future[Heads]:
-        return self.tiles.ask((self.name, y.write_start, x.write_start), lambda: self._predict(y, x))
+        return self.tiles.ask((*self.name, y.write_start, x.write_start), lambda: self._predict(y, x))
 
     def _predict(self, y: Span, x: Span) -> Heads:
         """Return the wanted heads (K, height, width) of a tile's write region."""

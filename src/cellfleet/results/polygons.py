@@ -6,6 +6,7 @@ is traced from its whole bounding box, so that no polygon is ever cut at the bor
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from cellfleet.tiling.box import Box
 
 _SIDE = 1024
 """Objects whose boxes begin in the same square of this side, px, are traced together."""
+
+_one_at_a_time = threading.Lock()
+"""rasterio silences its own warnings of missing geographic coordinates; in two threads at once some of them get out."""
 
 Ring = NDArray[np.int32]
 """(n, 2) corners x, y in px, not closed. Corner (0, 0) is the outer corner of the first pixel, whose centre the table
@@ -90,7 +94,9 @@ def _trace(region: NDArray[np.uint32], wanted: NDArray[np.bool_], box: Box) -> I
     from rasterio.features import shapes  # noqa: PLC0415 (GDAL is loaded by runs that want polygons)
 
     # GDAL knows no uint32 here; the same bits as int32 name the same objects.
-    for shape, value in shapes(np.ascontiguousarray(region).view(np.int32), mask=wanted, connectivity=4):
+    with _one_at_a_time:
+        traced = list(shapes(np.ascontiguousarray(region).view(np.int32), mask=wanted, connectivity=4))
+    for shape, value in traced:
         exterior, *holes = shape["coordinates"]
         inner = sorted((_ring(hole, box, clockwise=False) for hole in holes), key=_first)
         yield int(value) & 0xFFFFFFFF, Part(_ring(exterior, box, clockwise=True), tuple(inner))

@@ -30,8 +30,8 @@ from cellfleet.stores.client import asking
 from cellfleet.stores.remote import is_url, zarr_store
 from cellfleet.tiling.box import Box
 
-LABEL_FORMATS: tuple[Format, ...] = ("ome-zarr", "labels-tiff")
-"""Formats that labels are read back from; the one that is quicker to read by regions first."""
+LABEL_FORMATS: tuple[Format, ...] = ("ome-zarr", "ome-zarr-0.4", "labels-tiff")
+"""Formats that labels are read back from; those that are quicker to read by regions first."""
 TABLE_FORMATS: tuple[Format, ...] = ("parquet", "csv")
 """Formats that tables are read back from; the one that keeps the types first."""
 
@@ -72,9 +72,9 @@ def open_labels(form: Format, address: str, record: ImageRecord) -> FileLabels:
     lengths = {axis: length for axis, length in zip(record.axes, record.shape, strict=True) if axis != "C"}
     axes, shape = "".join(lengths), tuple(lengths.values())
     reader = (
-        _zarr_reader(address, shape, record.image)
-        if form == "ome-zarr"
-        else _tiff_reader(address, lengths, record.image)
+        _tiff_reader(address, lengths, record.image)
+        if form == "labels-tiff"
+        else _zarr_reader(address, shape, record.image)
     )
     return FileLabels(axes, shape, record.objects, reader)
 

@@ -47,7 +47,8 @@ def write_parquet(
     """
     told = {"image": portable_text(image), "model": model, "microns_per_pixel": microns_per_pixel}
     schema = arrow_schema(rows.types).with_metadata({"cellfleet": json.dumps(told)})
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    # A relative path with a colon would be taken for an address.
+    with parquet.ParquetWriter(path.absolute(), schema, compression="zstd") as writer:
         for table in _row_groups(arrow_batches(image, rows, nan_is_missing=False), schema):
             writer.write_table(table, row_group_size=_ROW_GROUP)
 

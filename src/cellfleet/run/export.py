@@ -104,6 +104,7 @@ def export(
     target = source if out is None else open_place(out)
     run, records = _finished(source)
     with target.lock():
+        target.sweep()
         work = _Export(source, target, run, tuple(forms), overwrite, load_records(target))
         if target != source:
             _take_over(work, records)

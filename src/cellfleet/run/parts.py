@@ -33,7 +33,7 @@ _SEAL_BYTES = 16
 
 
 class Part(Protocol):
-    """One block that is done; see `BlockResult`."""
+    """One block that is done, as `BlockResult`, which is one."""
 
     @property
     def met(self) -> NDArray[np.int64]:
@@ -63,6 +63,11 @@ class Part(Protocol):
     @property
     def blank(self) -> bool:
         """Whether there was nothing to see."""
+        ...
+
+    @property
+    def surplus(self) -> int:
+        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
         ...
 
     def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
@@ -95,25 +100,6 @@ class Parts(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """A block in memory."""
-
-    block: BlockResult
-    met: NDArray[np.int64]
-    seeds: NDArray[np.int64]
-    first: NDArray[np.int64]
-    unusable: int
-    redone: int
-    blank: bool
-
-    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
-        return self.block.labels[y0:y1]
-
-    def columns(self) -> Mapping[str, NDArray[Any]]:
-        return self.block.table
-
-
-@dataclass(frozen=True, eq=False)
 class MemoryParts:
     """Blocks in memory: for small images, and for arrays that came from Python."""
 
@@ -133,8 +119,7 @@ class MemoryParts:
 
     def load(self, plane: int, box: Box) -> Part:
         """Return a block that is done."""
-        block = self._blocks[plane, box]
-        return _Held(block, block.met, block.seeds, block.first, block.unusable, block.redone, block.blank)
+        return self._blocks[plane, box]
 
 
 class PlaceParts:
@@ -223,6 +208,10 @@ class _Stored:
     def blank(self) -> bool:
         return bool(self._array("counts")[2])
 
+    @property
+    def surplus(self) -> int:
+        return int(self._array("counts")[3])
+
     def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
         first, last = y0 // BAND, (y1 - 1) // BAND
         bands = [self._band(number) for number in range(first, last + 1)]
@@ -249,7 +238,7 @@ def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
         "met": block.met,
         "seeds": block.seeds,
         "first": block.first,
-        "counts": np.array([block.unusable, block.redone, block.blank], np.int64),
+        "counts": np.array([block.unusable, block.redone, block.blank, block.surplus], np.int64),
     }
     for number, y in enumerate(range(0, block.labels.shape[0], BAND)):
         band = block.labels[y : y + BAND].tobytes()

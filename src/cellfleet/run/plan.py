@@ -5,7 +5,8 @@ Asks the disk, writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -130,13 +131,32 @@ def _without_results(
     """Leave out files that this folder's earlier runs made (`find_images` does so only inside folders)."""
     if not isinstance(out, FolderPlace):
         return list(sources)
-    own = {out.local(name).resolve() for record in known.values() for name in recorded_files(record.outputs)}
+    files = {source: os.path.realpath(source.path) for source in sources if not is_url(source.path)}
+    own = _files_among(set(files.values()), out, _own_results(sources, known, ours=ours))
+    return [source for source in sources if files.get(source) not in own]
+
+
+def _own_results(sources: Sequence[Source], known: dict[str, ImageRecord], *, ours: bool) -> Iterator[str]:
+    for record in known.values():
+        yield from recorded_files(record.outputs)
     if ours:
-        stems = output_stems([source.name for source in sources])
         # A run that was killed may have left results that no record tells of yet.
-        every = get_args(Format)
-        own |= {out.local(name).resolve() for stem in stems for name in recorded_files(output_names(stem, every))}
-    return [source for source in sources if is_url(source.path) or Path(source.path).resolve() not in own]
+        for stem in output_stems([source.name for source in sources]):
+            yield from recorded_files(output_names(stem, get_args(Format)))
+
+
+def _files_among(paths: Set[str], out: FolderPlace, names: Iterable[str]) -> set[str]:
+    """Return those of `paths` (absolute, without links) that `names` in `out` stand for."""
+    found, folders = set(), dict[str, str]()
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder not in folders:
+            # Asked of the disk once per folder: there are more than ten names for each image.
+            folders[folder] = os.path.realpath(out.local(folder))
+        path = os.path.join(folders[folder], file)
+        if path in paths:
+            found.add(path)
+    return found
 
 
 def _refuse_inputs(tasks: Sequence[Task], out: Place) -> None:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Self, TypeVar
 
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.inference.batching import LARGEST_BATCH
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.heads import TilePool
@@ -42,6 +43,7 @@ class Pools:
         # A GPU takes batches: one is read and resampled while the other is on the device.
         at_once = self.plan.tiles_at_once if model.device == "cpu" else max(threads, 2 * LARGEST_BATCH)
         self.tiles = TilePool(at_once, self.plan.tile_cache_bytes)
+        self.chunks = ChunkCache(self.plan.chunk_cache_bytes)
         self.budget = MemoryBudget(self.plan.block_bytes)
         self._blocks = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._large = threading.Lock()
@@ -70,11 +72,14 @@ def in_parallel(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     at_once: int,
+    *,
     look_up: Callable[[], None] = lambda: None,
+    give_up: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Yield the results of `work` in any order, with `at_once` items handed to the pool at a time.
 
-    `look_up` is called in the thread that waits, several times a second.
+    `look_up` is called in the thread that waits, several times a second; `give_up` after an error or Ctrl-C, before
+    what is under way is waited for.
     """
     waiting = iter(items)
     pending: set[Future[Result]] = {pool.submit(work, item) for item in islice(waiting, at_once)}
@@ -83,9 +88,13 @@ def in_parallel(
             # Woken up regularly, so that Windows can deliver Ctrl-C.
             finished, pending = wait(pending, timeout=_WAKE_SECONDS, return_when=FIRST_COMPLETED)
             look_up()
+            # Before anything new is begun: one of them may have failed.
+            results = [future.result() for future in finished]
             pending |= {pool.submit(work, item) for item in islice(waiting, len(finished))}
-            for future in finished:
-                yield future.result()
+            yield from results
+    except BaseException:
+        give_up()
+        raise
     finally:
         for future in pending:
             future.cancel()

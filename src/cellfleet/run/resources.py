@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,14 +20,18 @@ if sys.platform != "win32":
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_OF_AVAILABLE = 0.6
 """What a run takes of the memory that is free, unless it is told: others use the machine, too."""
-PROCESS_BYTES = 350 << 20
-"""Python, the libraries, the model and decoded chunks of images. Measured: 200 MB, and 128 MiB of chunks."""
-NETWORK_BYTES_PER_PIXEL = 220
-"""Working memory of the bundled network per pixel of a tile with its halo. Measured: 196…205 at 640…2176 px."""
-BLOCK_BYTES_PER_PIXEL = 48
-"""Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels."""
+PROCESS_BYTES = 220 << 20
+"""Python, the libraries and the model. Measured: 200 MB."""
+NETWORK_BYTES_PER_PIXEL = 125
+"""Working memory of the bundled network per pixel of a tile with its halo. Measured: 92…121 at 640…2176 px."""
+BLOCK_BYTES_PER_PIXEL = 40
+"""Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels.
+Measured: under 32."""
 _USUAL_HALO_PX = 128
-_LARGEST_CACHE_BYTES = 1 << 30
+_LARGEST_CACHE_BYTES = 512 << 20
+"""For tiles: what a row of blocks needs of a plane 130 000 px wide. Full caches are no gain, so that is enough."""
+_CHUNK_CACHE_BYTES = (64 << 20, 256 << 20)
+"""Least and most for decoded chunks of images: strips 46 000 px wide, which ImageJ opens, serve a row of blocks."""
 
 
 def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -50,6 +55,8 @@ class MemoryPlan:
     """Tiles that may be predicted at the same time."""
     tile_cache_bytes: int
     """For heads of tiles that are done."""
+    chunk_cache_bytes: int
+    """For decoded pieces of image files."""
     block_bytes: int | None
     """For blocks in flight; None: no limit."""
 
@@ -61,22 +68,26 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
         DeviceError: E515, not even one tile and one block fit.
     """
     if total_bytes is None:
-        return MemoryPlan(threads, _LARGEST_CACHE_BYTES, None)
+        return MemoryPlan(threads, _LARGEST_CACHE_BYTES, _CHUNK_CACHE_BYTES[1], None)
     tile = model.manifest.tile
     one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
     one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
-    free = total_bytes - PROCESS_BYTES
-    if free < one_tile + one_block:
+    least, most = _CHUNK_CACHE_BYTES
+    needed = PROCESS_BYTES + least + one_tile + one_block
+    if total_bytes < needed:
         raise DeviceError(
             "E515",
-            f"{_gb(total_bytes)} GB of memory are too little for {model.manifest.name}: it needs "
-            f"{_gb(PROCESS_BYTES + one_tile + one_block)} GB",
+            f"{total_bytes / 1e9:.2f} GB of memory are too little for {model.manifest.name}: it needs "
+            # Rounded up: what is named has to be enough.
+            f"{math.ceil(needed / 1e7) / 100:.2f} GB",
             where="--memory",
             action="Give it more, or close other programs",
         )
+    chunks = min(most, max(least, total_bytes // 16), least + total_bytes - needed)
+    free = total_bytes - PROCESS_BYTES - chunks
     cache = min(_LARGEST_CACHE_BYTES, (free - one_tile - one_block) // 4)
     tiles = int(min(threads, max(1, (free - cache - one_block) // (one_tile + one_block))))
-    return MemoryPlan(tiles, cache, free - cache - tiles * one_tile)
+    return MemoryPlan(tiles, cache, chunks, free - cache - tiles * one_tile)
 
 
 class MemoryBudget:
@@ -89,8 +100,12 @@ class MemoryBudget:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def hold(self, needed_bytes: int) -> Iterator[None]:
+    def hold(self, needed_bytes: int, *, beside: int = 0) -> Iterator[None]:
         """Wait until `needed_bytes` are free beside the other images, and hold them while the block runs.
+
+        Args:
+            needed_bytes: What is asked for.
+            beside: What the same image holds already, and will not give back before.
 
         Raises:
             DeviceError: E510, when even alone the image would not fit.
@@ -98,8 +113,9 @@ class MemoryBudget:
         if self.total_bytes is None:
             yield
             return
-        if needed_bytes > self.total_bytes:
-            raise not_enough_memory(f"needs about {_gb(needed_bytes)} GB, {_gb(self.total_bytes)} GB are free")
+        if needed_bytes + beside > self.total_bytes:
+            needed, free = _gb(needed_bytes + beside), _gb(self.total_bytes)
+            raise not_enough_memory(f"needs about {needed} GB, {free} GB are free")
         with self._changed:
             self._changed.wait_for(lambda: self._used + needed_bytes <= (self.total_bytes or 0))
             self._used += needed_bytes

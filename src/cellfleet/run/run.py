@@ -207,10 +207,6 @@ def _in_parallel(tasks: Sequence[Task], work: Work, look_up: Callable[[], None])
     # One image more than there are threads, so that none waits for this thread to wake up.
     at_once = min(work.pools.threads, max(1, len(tasks)))
     with ThreadPoolExecutor(at_once, thread_name_prefix="image") as pool:
-        try:
-            for result in in_parallel(pool, attempt, tasks, at_once + 1, look_up):
-                if result is not None:
-                    yield result
-        except BaseException:
-            work.stop.set()
-            raise
+        for result in in_parallel(pool, attempt, tasks, at_once + 1, look_up=look_up, give_up=work.stop.set):
+            if result is not None:
+                yield result

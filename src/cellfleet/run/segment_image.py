@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from cellfleet.errors import Notice
 from cellfleet.images.channels import choice_notices, choose_channels
 from cellfleet.images.image import Image
 from cellfleet.models import LoadedModel
-from cellfleet.pipeline.block import BlockResult, blank_block, segment_block
+from cellfleet.pipeline.block import BlockResult, blank_block, regions, segment_block
 from cellfleet.pipeline.clock import Clock
 from cellfleet.pipeline.heads import PlaneHeads
 from cellfleet.pipeline.plane import Plane, lowest_finite
@@ -118,10 +118,12 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
     if len(jobs) == 1:
         with how.pools.budget.hold(image.region_bytes + work.bytes_of(jobs[0][1])):
             work.look()
-            block = work.do(jobs[0])
+            block = work.do_alone(jobs[0])
         return work.ended(_alone(block, work.layout), _rows_alone(block, work.layout), [block])
     parts = how.parts()
     with how.pools.one_large_image(), how.pools.budget.hold(image.region_bytes):
+        # It may have been a long wait.
+        how.checkpoint()
         work.look()
         work.agree(parts)
         mine = how.share(jobs)
@@ -208,37 +210,52 @@ class _Work:
                 self._blank[index] = all(bool(role.min() == role.max()) for role in pixels)
         return self._blank[index]
 
-    def bytes_of(self, box: Box) -> int:
-        """Estimate what a block takes, with a usual halo."""
-        region = box.grown(128, self.layout.plane_shape)
-        return region.shape[0] * region.shape[1] * (BLOCK_BYTES_PER_PIXEL + self._pixel_bytes())
+    def bytes_of(self, region: Box) -> int:
+        """Estimate what a block takes that reads `region`."""
+        return region.shape[0] * region.shape[1] * self._bytes_per_pixel
 
-    def _pixel_bytes(self) -> int:
-        return self.image.channels * self.image.dtype.itemsize
+    @property
+    def _bytes_per_pixel(self) -> int:
+        return BLOCK_BYTES_PER_PIXEL + self.image.channels * self.image.dtype.itemsize
+
+    def do_alone(self, job: Job) -> BlockResult:
+        """Do the only block of an image."""
+        self.how.checkpoint()
+        block = self._attempt(job, job[1])
+        assert block, "nothing lies outside"
+        return block
 
     def do_and_keep(self, job: Job, parts: Parts) -> None:
-        """Do a block and keep it."""
-        self.how.checkpoint()
-        with self.how.pools.budget.hold(self.bytes_of(job[1])):
-            block = self.do(job)
-            with self.clock.stage("write"):
-                parts.save(job[0], block)
+        """Do a block and keep it. Memory is given back before more is asked for: so nobody waits in a ring."""
+        for redone, region in enumerate(self._regions(job)):
+            self.how.checkpoint()
+            with self.how.pools.budget.hold(self.bytes_of(region), beside=self.image.region_bytes):
+                self.how.checkpoint()
+                block = self._attempt(job, region)
+                if block:
+                    with self.clock.stage("write"):
+                        parts.save(job[0], replace(block, redone=redone))
+                    return
 
-    def do(self, job: Job) -> BlockResult:
-        """Do a block."""
+    def _regions(self, job: Job) -> Iterator[Box]:
+        total = self.how.pools.budget.total_bytes
+        largest = np.inf if total is None else (total - self.image.region_bytes) / self._bytes_per_pixel
+        return regions(self._heads(job[0]), job[1], largest)
+
+    def _attempt(self, job: Job, region: Box) -> BlockResult | None:
+        """Do a block from what can be seen in a region; None where that is not enough."""
         index, box = job
-        plane = self.plane(index)
-        self.how.checkpoint()
-        if box.shape == plane.shape and self.is_blank(index):
-            return blank_block(plane, box, self.image.channel_names, self.size)
+        if self.is_blank(index):
+            return blank_block(self.plane(index), box, self.image.channel_names, self.size)
+        return segment_block(self._heads(index), box, region, self.image.channel_names, self.size)
+
+    def _heads(self, index: int) -> PlaneHeads:
         name, tiles = (self._name, index), self.how.pools.tiles
-        heads = PlaneHeads(plane, self.survey, self.model.manifest, tiles, name, self.clock)
-        limit = self.how.pools.budget.total_bytes
-        largest = np.inf if limit is None else limit / (BLOCK_BYTES_PER_PIXEL + self._pixel_bytes())
-        return segment_block(heads, box, self.image.channel_names, self.size, largest)
+        return PlaneHeads(self.plane(index), self.survey, self.model.manifest, tiles, name, self.clock)
 
     def ended(self, labels: LabelImage, rows: Rows, blocks: Iterable[Any]) -> Segmented:
         """Put together what was found."""
+        self.how.pools.tiles.forget(self._name)
         counts = Counter[str]()
         for block in blocks:
             counts.update(blocks=1, unusable=block.unusable, blank=int(block.blank), redone=int(block.redone > 0))
@@ -247,7 +264,7 @@ class _Work:
             *choice_notices(self.image, self.spec.channels, self.roles),
             *self.survey.notices,
             *self._told_of_unusable(counts["unusable"]),
-            *_told_of_blank(counts["blank"], self.layout.planes),
+            *_told_of_blank(counts["blank"] // len(self.layout.boxes), self.layout.planes),
         )
         plane, shown = self.plane(self.shown), self.survey.shown
         return Segmented(

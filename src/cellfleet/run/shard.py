@@ -62,14 +62,14 @@ def shard_of_array_job(environment: Mapping[str, str] = os.environ) -> Shard:
         UsageError: E038, this is no array job, or the system does not say how many tasks it has.
     """
     for system, index, count in _ARRAYS:
-        if index not in environment:
+        if not environment.get(index):
             continue
         # Only SLURM's arrays may begin and step anywhere.
-        first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0)) if system == "SLURM" else 0
-        step = int(environment.get("SLURM_ARRAY_TASK_STEP", 1)) if system == "SLURM" else 1
-        number = (int(environment[index]) - first) // step + 1
-        if number <= int(environment.get(count, 0)):
-            return Shard(number=number, count=int(environment[count]))
+        first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0) if system == "SLURM" else 0
+        step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1) if system == "SLURM" else 1
+        number = (_number(environment, index, -1) - first) // max(step, 1) + 1
+        if 1 <= number <= _number(environment, count, 0):
+            return Shard(number=number, count=_number(environment, count, 0))
         raise UsageError(
             "E038",
             f"{system} tells the index of this task ({index}={environment[index]}), but {count} does not fit it",
@@ -82,3 +82,8 @@ def shard_of_array_job(environment: Mapping[str, str] = os.environ) -> Shard:
         where="--shard auto",
         action="Write --shard i/n, for example --shard 2/8",
     )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    return int(text) if text.isdecimal() else default

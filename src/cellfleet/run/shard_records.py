@@ -22,8 +22,9 @@ def begin_shard(out: Place, record: RunRecord, shard: Shard) -> None:
         UsageError: E032, E036 or E039, the shards that are there belong to another run.
     """
     for other in load_shards(out):
-        refuse_other_settings(other, out, record.key)
-        _refuse_other_division(other, shard, out)
+        # --overwrite is no way out here: the others may be at work just now.
+        refuse_other_settings(other, out, record.key, action=_ELSEWHERE)
+        _refuse_other_division(other, record, out)
     write_run_record(out, record, _name(str(shard)))
 
 
@@ -43,7 +44,7 @@ def finished_shards(out: Place) -> list[RunRecord]:
     """Return the records of all shards.
 
     Raises:
-        UsageError: E045, there are none, or some have not finished.
+        UsageError: E039, they are not of one run; E045, there are none, or some have not finished.
     """
     records = load_shards(out)
     if not records:
@@ -53,6 +54,8 @@ def finished_shards(out: Place) -> list[RunRecord]:
             where=out.url,
             action="Give the folder that `cellfleet segment --shard` wrote to",
         )
+    for other in records[1:]:
+        _refuse_other_division(records[0], other, out)
     count = _shard(records[0]).count
     ended = {_shard(record).number for record in records if record.status in {"done", "done-with-failures"}}
     missing = [number for number in range(1, count + 1) if number not in ended]
@@ -67,9 +70,17 @@ def finished_shards(out: Place) -> list[RunRecord]:
     return records
 
 
-def refuse_other_settings(run: RunRecord, out: Place, key: str) -> None:
+_ELSEWHERE = f"Choose another folder with -o; or, when no shard is running any more, remove {_SHARDS} in this one"
+
+
+def refuse_other_settings(
+    run: RunRecord,
+    out: Place,
+    key: str,
+    *,
+    action: str = "Choose another folder with -o, or replace them with --overwrite",
+) -> None:
     """Raise UsageError E032 or E036 where `out` holds results of other settings or of another version."""
-    action = "Choose another folder with -o, or replace them with --overwrite"
     if run.cellfleet != __version__:
         what = f"holds results of cellfleet {run.cellfleet}; those of {__version__} could differ"
         raise UsageError("E036", what, where=out.url, action=action)
@@ -78,14 +89,28 @@ def refuse_other_settings(run: RunRecord, out: Place, key: str) -> None:
         raise UsageError("E032", what, where=out.url, action=action)
 
 
-def _refuse_other_division(other: RunRecord, shard: Shard, out: Place) -> None:
-    if _shard(other).count != shard.count:
+def _refuse_other_division(one: RunRecord, other: RunRecord, out: Place) -> None:
+    """Raise UsageError E039 where two shards do not divide the same images into the same parts."""
+    first, second = _shard(one).count, _shard(other).count
+    if first != second:
         raise UsageError(
             "E039",
-            f"the run was divided into {_shard(other).count} shards, not {shard.count}",
+            f"the run was divided into {first} shards, not {second}",
             where=out.url,
-            action=f"Use --shard i/{_shard(other).count}, or another folder with -o",
+            action=f"Use --shard i/{first}, or another folder with -o",
         )
+    if set(one.inputs) != set(other.inputs):
+        raise UsageError(
+            "E039",
+            f"shards were given different images: {_shown(one)}, and {_shown(other)}",
+            where=out.url,
+            action="Give all shards the same inputs, or another folder with -o",
+        )
+
+
+def _shown(record: RunRecord) -> str:
+    inputs = " ".join(record.inputs)
+    return f"{record.shard} {inputs[:200]}{' …' * (len(inputs) > 200)}"
 
 
 def _shard(record: RunRecord) -> Shard:

@@ -120,13 +120,15 @@ class Stitched:
         return labels
 
     def _first_pixels(self, plane: int) -> NDArray[np.int64]:
-        parts = [self._parts.load(plane, box).first for box in self.layout.boxes]
-        found = np.concatenate(parts)
-        if len(parts) > 1:
-            found.sort()
-            if (found[1:] == found[:-1]).any():
-                # Two blocks claim the same pixel for objects of their own.
-                raise _disagreement()
+        parts, surplus = [], 0
+        for box in self.layout.boxes:
+            part = self._parts.load(plane, box)
+            parts.append(part.first)
+            surplus += part.surplus
+        found = np.sort(np.concatenate(parts))
+        if surplus or (found[1:] == found[:-1]).any():
+            # An object is in the labels and not in the table, or twice in it.
+            raise _disagreement()
         return found
 
     def _meeting(self, box: Box) -> Iterator[Box]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,7 +30,7 @@ from cellfleet.results.record import parts_folder, record_name, thumbnail_name, 
 from cellfleet.results.tables import portable_text
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.parts import PlaceParts
-from cellfleet.run.plan import Task, recorded_files
+from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
 from cellfleet.run.resources import not_enough_memory
 from cellfleet.run.segment_image import How, Segmented, segment_image
@@ -79,7 +79,7 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
         OutputError: E301, the disk is full: no other image would fare better.
     """
     work.checkpoint()
-    if work.shard is None:
+    if work.shard is None or owns(task.index, work.shard):
         _remove(work.out, task.stale)
         work.out.remove(record_name(task.name))
     record = _attempt(task, work)
@@ -90,7 +90,7 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
         return Clock()
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
-        _remove(work.out, recorded_files(task.outputs))
+        _remove(work.out, _earlier_results(task, work.out))
     write_image_record(work.out, record)
     if record.error is None or record.error.code == PARTS_DISAGREE:
         # After other failures the next run goes on from the blocks that are done.
@@ -98,11 +98,18 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
     return record
 
 
+def _earlier_results(task: Task, out: Place) -> Iterator[str]:
+    """Yield the files and folders that results of the task have; a folder in the place of a file is not ours."""
+    for form, first in task.outputs.items():
+        yield from (name for name in all_files(form, first) if is_tree(form) or out.size(name) is not None)
+
+
 def _remove(out: Place, names: Iterable[str]) -> None:
-    for name in names:
-        # What cannot be removed is a file that Excel holds open, or a folder in the place of a file.
-        with contextlib.suppress(OutputError):
-            out.remove(name)
+    # What cannot be asked for or removed is a file that Excel holds open, or behind a network that fails.
+    with contextlib.suppress(OutputError):
+        for name in names:
+            with contextlib.suppress(OutputError):
+                out.remove(name)
 
 
 def _attempt(task: Task, work: Work) -> ImageRecord | Clock:
@@ -129,7 +136,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
     reading = Clock()
     with reading.stage("read"):
         source = identify(task.source)
-        image = open_image(task.source, axes=work.spec.axes)
+        image = open_image(task.source, axes=work.spec.axes, cache=work.pools.chunks)
         formats.require_size(task.outputs, [image.length(axis) for axis in "TZYX"])
     found = segment_image(image, work.spec, work.model, _how(task, source, work))
     if isinstance(found, Clock):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,20 +35,20 @@ class FolderPlace:
 
     def exists(self, name: str) -> bool:
         """Say whether there is a file or folder of this name."""
-        with _reading(self.local(name)):
-            return self.local(name).exists()
+        return _status(self.local(name)) is not None
 
     def size(self, name: str) -> int | None:
         """Return the size of a file, bytes; None if there is none."""
-        path = self.local(name)
-        with _reading(path):
-            return path.stat().st_size if path.is_file() else None
+        status = _status(self.local(name))
+        return status.st_size if status and stat.S_ISREG(status.st_mode) else None
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None if there is none."""
         path = self.local(name)
+        if self.size(name) is None:
+            return None
         with _reading(path):
-            return path.read_bytes() if path.is_file() else None
+            return path.read_bytes()
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the files in the folder `prefix` and below, without temporary ones."""
@@ -82,6 +84,20 @@ class FolderPlace:
     def lock(self) -> AbstractContextManager[None]:
         """Keep other processes from writing here while the block runs. Raises `UsageError` E030 if one does."""
         return locked(self.path)
+
+
+_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what the system says of a file or folder; None where there is none, be its name too long for one."""
+    with _reading(path):
+        try:
+            return path.stat()
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return None
+            raise
 
 
 @contextlib.contextmanager

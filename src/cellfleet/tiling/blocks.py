@@ -11,16 +11,19 @@ from cellfleet.tiling.box import Box
 BLOCK = 2048
 """Side of a block, px: with its halo about 5 megapixels of working memory, a thousand tasks per 4 gigapixels."""
 
+_WIDE = 4
+"""From this ratio of width to height on, a plane is worked off column by column."""
+
 
 def blocks(shape: tuple[int, int], side: int = BLOCK) -> list[Box]:
     """Partition a plane (Y, X) into blocks of `side` px, the last of an axis between half and one and a half as long.
 
-    They come in the order of work: along the shorter axis first, so that few tiles lie between those that are done and
-    those that are not.
+    They come in the order of work: row by row, as most files are stored; of a plane that is much wider than high
+    column by column, so that few tiles lie between the blocks that are done and those that are not.
     """
     height, width = shape
     rows, columns = _cuts(height, side), _cuts(width, side)
-    if width <= height:
+    if width <= _WIDE * height:
         return [Box(y0, x0, y1, x1) for y0, y1 in rows for x0, x1 in columns]
     return [Box(y0, x0, y1, x1) for x0, x1 in columns for y0, y1 in rows]
 
