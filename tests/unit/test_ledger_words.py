@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ def test_the_reference_shows_the_tables() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     keys = [f"| `{key.template}` | {key.type} | {key.life} | {key.meaning} |" for key in KEYS]
     assert _rows(text, "## Keys") == keys
-    tables = {"job": NEXT_JOB_STATES, "task": NEXT_TASK_STATES}
+    tables: dict[str, Mapping[Any, Any]] = {"job": NEXT_JOB_STATES, "task": NEXT_TASK_STATES}
     states = [
         f"| {what} | {state} | {', '.join(s for s in table if s in after) or '–'} |"
         for what, table in tables.items()
