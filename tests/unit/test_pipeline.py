@@ -187,6 +187,25 @@ def test_threads_do_not_change_a_byte(model: LoadedModel) -> None:
     np.testing.assert_array_equal(heads_of(pixels, tile, model, threads=4), heads_of(pixels, tile, model))
 
 
+def test_wide_planes_keep_their_tiles_in_less_memory_with_the_same_heads(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, _ = draw((300, 400), 24)
+    tile = Tile(multiple=16, halo=64, largest=160)
+    expected, kept = heads_of(pixels, tile, model), []
+    monkeypatch.setattr("cellfleet.pipeline.heads._PACKED_FROM_PX", 200)
+    ask = TilePool.ask
+
+    def watched(pool: TilePool, key: Any, predict: Any) -> Any:
+        kept.append(ask(pool, key, predict))
+        return kept[-1]
+
+    monkeypatch.setattr(TilePool, "ask", watched)
+
+    np.testing.assert_array_equal(heads_of(pixels, tile, model), expected)
+    assert sum(packed.result().nbytes for packed in kept) < expected.nbytes / 2
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     height=st.integers(1, 60),
