@@ -16,6 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__"}),
     frozenset({"api"}),
     frozenset({"training"}),
+    frozenset({"jobs"}),
     frozenset({"run"}),
     frozenset({"results", "samples"}),
     frozenset({"pipeline"}),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the system parts are there: `system_setup.sh PYTHON build` what building the package needs (venv, a C
-# compiler, Python's headers), `… test` what the tests need besides (a JDK and ImageJ, which read our results back).
+# compiler, headers), `… test` what the tests need besides (a JDK and ImageJ, which read our results back; Redis).
 # As root on Debian or Ubuntu missing parts are installed; otherwise they are named, and the exit code is 1.
 set -euo pipefail
 python=$1
@@ -24,6 +24,7 @@ build)
 test)
     need default-jdk-headless javac -version
     need libij-java test -e "${CELLFLEET_IJ_JAR:-/usr/share/java/ij.jar}"
+    need redis-server redis-server --version
     ;;
 *)
     echo "system_setup.sh: unknown purpose $purpose" >&2

@@ -7,7 +7,9 @@
     ├── OutputError    E3xx   results cannot be written                 exit 3, or 6 when the disk is full
     ├── ModelError     E4xx   a model package                           exit 4
     ├── DeviceError    E5xx   the device asked for is not there         exit 6
-    └── TrainingError  E6xx   training data or a training run           exit 4
+    ├── TrainingError  E6xx   training data or a training run           exit 4
+    ├── LedgerError    E80x   the ledger of jobs does not work          exit 6
+    └── JobError       E81x   a job is not there or not in that state   exit 2
 
 A message says what happened, which file or value, what to do, and the code, in that order. Warnings
 (`Notice`) follow the same rule with W codes. This module knows no image, model or command.
@@ -84,6 +86,18 @@ class TrainingError(CellfleetError):
     """Training data or a training run is not usable."""
 
     exit_code = 4
+
+
+class LedgerError(CellfleetError):
+    """The ledger of jobs cannot be started, reached or written."""
+
+    exit_code = 6
+
+
+class JobError(CellfleetError):
+    """There is no such job, or its state does not allow what was asked."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
