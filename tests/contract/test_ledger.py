@@ -136,7 +136,8 @@ def test_a_task_that_fails_is_tried_again_later_and_in_the_end_is_dead_with_its_
     assert (progress.state, counts(progress)) == ("failed", {"done": 1, "dead": 1})
     (dead,) = ledger.dead(job.id)
     assert (dead.task, dead.attempts, dead.worker, dead.code, dead.reason) == (poison.task, 3, "w3", "E102", "boom")
-    assert dead.at_ms == progress.finished_ms
+    # The clock may tick between the two in one script.
+    assert 0 <= progress.finished_ms - dead.at_ms < 100
 
 
 def test_a_task_whose_workers_vanish_is_dead_in_the_end(ledger: Ledger) -> None:
