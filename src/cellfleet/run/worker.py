@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -90,7 +90,7 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
         return Clock()
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
-        _remove(work.out, _earlier_results(task, work.out))
+        _remove_results(task, work.out)
     write_image_record(work.out, record)
     if record.error is None or record.error.code == PARTS_DISAGREE:
         # After other failures the next run goes on from the blocks that are done.
@@ -98,18 +98,21 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
     return record
 
 
-def _earlier_results(task: Task, out: Place) -> Iterator[str]:
-    """Yield the files and folders that results of the task have; a folder in the place of a file is not ours."""
+def _remove_results(task: Task, out: Place) -> None:
+    """Remove what results of the task have left; a folder in the place of a file is not ours."""
     for form, first in task.outputs.items():
-        yield from (name for name in all_files(form, first) if is_tree(form) or out.size(name) is not None)
+        for name in all_files(form, first):
+            # What cannot be asked for or removed stays: it may be open in Excel, or behind a network that fails.
+            with contextlib.suppress(OutputError):
+                if is_tree(form) or out.size(name) is not None:
+                    out.remove(name)
 
 
 def _remove(out: Place, names: Iterable[str]) -> None:
-    # What cannot be asked for or removed is a file that Excel holds open, or behind a network that fails.
-    with contextlib.suppress(OutputError):
-        for name in names:
-            with contextlib.suppress(OutputError):
-                out.remove(name)
+    for name in names:
+        # What cannot be removed is a file that Excel holds open.
+        with contextlib.suppress(OutputError):
+            out.remove(name)
 
 
 def _attempt(task: Task, work: Work) -> ImageRecord | Clock:
