@@ -209,9 +209,11 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_later(
     kept = stopped_here(image, out, monkeypatch, writes=40, code=6)
     assert "[E301]" in capsys.readouterr().err
     assert len(kept) > 20
-    times = {path: path.stat().st_mtime_ns for path in kept}
+    # A block's table is written before its labels: one that stands alone is of a block that is not done.
+    done = [path for path in kept if path.with_name(path.name.replace(".table.", ".labels.")) in kept]
+    times = {path: path.stat().st_mtime_ns for path in done}
     further = stopped_here(image, out, monkeypatch, writes=40, code=6)
-    assert len(further) > len(kept) and {path: path.stat().st_mtime_ns for path in kept} == times
+    assert len(further) > len(kept) and {path: path.stat().st_mtime_ns for path in done} == times
     assert segment(image, "-o", out, *FORMATS) == 0
     assert results(out) == undisturbed(image)[0]
 
