@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"__init__"}),
     frozenset({"api"}),
-    frozenset({"training"}),
+    frozenset({"service", "worker", "client", "training"}),
     frozenset({"jobs"}),
     frozenset({"run"}),
     frozenset({"results", "samples"}),

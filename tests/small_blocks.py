@@ -13,7 +13,7 @@ import sys
 
 from cellfleet.cli import main
 from cellfleet.pipeline.block import BlockResult
-from cellfleet.run import worker
+from cellfleet.run import process
 from cellfleet.run.parts import PlaceParts
 
 SIDE = 256
@@ -31,6 +31,6 @@ class Told(PlaceParts):
 
 
 if __name__ == "__main__":
-    worker.How = functools.partial(worker.How, block=SIDE)  # type: ignore[misc,assignment]
-    worker.PlaceParts = Told  # type: ignore[misc]
+    process.How = functools.partial(process.How, block=SIDE)  # type: ignore[misc,assignment]
+    process.PlaceParts = Told  # type: ignore[misc]
     sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Our side of the pair: everything that `cellfleet segment` does for one image, in one thread of one warm process.
 
 Answers ``{"image", "out", "diameter"}`` with seconds. The steps inside a stage are timed by wrapping the functions that
-`cellfleet.run.worker` calls, so that what our command does beyond the peer (hash, thumbnail, record) can be told apart.
+`cellfleet.run.process` calls, so that what we do beyond the peer (hash, thumbnail, record) can be told apart.
 Run by `benchmarks.end_to_end.run`.
 """
 
@@ -24,7 +24,7 @@ from cellfleet import __version__
 from cellfleet.images.source import Source
 from cellfleet.models import load_model
 from cellfleet.results import formats
-from cellfleet.run import worker
+from cellfleet.run import process
 from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
 from cellfleet.spec.segment import SegmentSpec
@@ -79,7 +79,7 @@ def main() -> None:
     model = load_model(sys.argv[1], device="cpu")
     model = dataclasses.replace(model, predictor=TimedPredictor(model.predictor, watch))
     for step in STEPS:
-        setattr(worker, step, watch.timed(step, getattr(worker, step)))
+        setattr(process, step, watch.timed(step, getattr(process, step)))
     formats.write = watch.timed(None, formats.write)
     pools = Pools(1, model)
     about = {"cellfleet": __version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
@@ -89,13 +89,13 @@ def main() -> None:
         request = json.loads(line)
         image, out = Path(request["image"]), Path(request["out"])
         spec = SegmentSpec(model=sys.argv[1], diameter_px=request["diameter"])
-        work = worker.Work(FolderPlace(out), spec, "benchmark", model, pools)
+        work = process.Work(FolderPlace(out), spec, "benchmark", model, pools)
         outputs = {"labels-tiff": f"{image.stem}_labels.tif", "csv": f"{image.stem}_cells.csv"}
         task = Task(Source(str(image), image.name), 0, outputs)
         watch.cpu.clear()
         watch.wall.clear()
         wall, cpu = time.perf_counter(), time.process_time()
-        record = worker.process(task, work)
+        record = process.process(task, work)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         assert record and record.status == "done" and record.scale, record
         beyond = sum(watch.cpu[step] for step in BEYOND_THE_PEER), sum(watch.wall[step] for step in BEYOND_THE_PEER)

@@ -29,10 +29,10 @@ from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.pools import Pools
+from cellfleet.run.process import write_results
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice, require_threads
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
-from cellfleet.run.worker import write_results
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, open_place

@@ -9,7 +9,8 @@
     ├── DeviceError    E5xx   the device asked for is not there         exit 6
     ├── TrainingError  E6xx   training data or a training run           exit 4
     ├── LedgerError    E80x   the ledger of jobs does not work          exit 6
-    └── JobError       E81x   a job is not there or not in that state   exit 2
+    ├── JobError       E81x   a job is not there or not in that state   exit 2
+    └── ServiceError   E9xx   the service refuses, or is not reached    exit 5
 
 A message says what happened, which file or value, what to do, and the code, in that order. Warnings
 (`Notice`) follow the same rule with W codes. This module knows no image, model or command.
@@ -98,6 +99,17 @@ class JobError(CellfleetError):
     """There is no such job, or its state does not allow what was asked."""
 
     exit_code = 2
+
+
+class ServiceError(CellfleetError):
+    """The service refuses a request, or cannot be reached."""
+
+    exit_code = 5
+
+    def __init__(self, code: str, what: str, *, status: int, where: str = "", action: str = "") -> None:
+        """Describe one failure; `status` is the HTTP status that says it."""
+        super().__init__(code, what, where=where, action=action)
+        self.status = status
 
 
 @dataclass(frozen=True)

@@ -66,15 +66,15 @@ def test_wrong_channel_name_fails_with_the_names_there_are(tmp_path: Path) -> No
 
 
 def test_an_unforeseen_fault_fails_one_image_and_saves_its_traceback(images: Path, tmp_path: Path, monkeypatch) -> None:
-    from cellfleet.run import worker
+    from cellfleet.run import process
 
     def faulty(source: Source, **options: object) -> object:
         if source.name == "plate/b.png":
             raise ZeroDivisionError("as a test")
         return original(source, **options)
 
-    original = worker.open_image
-    monkeypatch.setattr(worker, "open_image", faulty)
+    original = process.open_image
+    monkeypatch.setattr(process, "open_image", faulty)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     assert segment(images, "-o", tmp_path / "out") == 3

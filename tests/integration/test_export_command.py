@@ -279,7 +279,7 @@ def test_an_image_too_large_for_a_format_is_refused_before_it_is_segmented(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setattr("cellfleet.results.cellpose._MOST_PIXELS", 64 * 80)
-    monkeypatch.setattr("cellfleet.run.worker.segment_image", _not_for_time_series)
+    monkeypatch.setattr("cellfleet.run.process.segment_image", _not_for_time_series)
     assert segment(images, "-o", tmp_path / "out", "--format", "cellpose", "--format", "csv") == 3
     assert "time.tif: the image has 15360 pixels; --format cellpose" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").rglob("*.npy")} == {"a_seg.npy", "nothing_seg.npy"}

@@ -23,7 +23,7 @@ from tests import small_blocks
 from tests.support import results, run_record, segment
 
 import cellfleet
-from cellfleet.run import worker
+from cellfleet.run import process
 
 pytestmark = pytest.mark.slow
 SHAPE = (2200, 1900)
@@ -183,7 +183,7 @@ def test_blocks_of_other_settings_or_pixels_are_never_used(image: Path, tmp_path
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks in this process."""
-    monkeypatch.setattr(worker, "How", functools.partial(worker.How, block=small_blocks.SIDE))
+    monkeypatch.setattr(process, "How", functools.partial(process.How, block=small_blocks.SIDE))
 
 
 def stopped_here(image: Path, out: Path, monkeypatch: pytest.MonkeyPatch, writes: int, code: int) -> list[Path]:
@@ -223,7 +223,7 @@ def test_blocks_of_another_version_are_never_used(
 ) -> None:
     out = tmp_path / "out"
     before = stopped_here(image, out, monkeypatch, writes=40, code=6)
-    monkeypatch.setattr(worker, "__version__", f"{cellfleet.__version__}.1")
+    monkeypatch.setattr(process, "__version__", f"{cellfleet.__version__}.1")
     after = stopped_here(image, out, monkeypatch, writes=40, code=6)
     assert len({path.parent for path in before}) == 1 and len({path.parent for path in after}) == 2
 

@@ -19,7 +19,7 @@ from tests import small_blocks
 from tests.support import discs, results, rows, run_record, segment
 
 from cellfleet.cli import main
-from cellfleet.run import worker
+from cellfleet.run import process
 from cellfleet.run.shard_records import load_shards
 from cellfleet.stores.folder import FolderPlace
 
@@ -30,7 +30,7 @@ TIMES = {"seconds", "cpu_seconds", "waiting_seconds"}
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 256 px in this process."""
-    monkeypatch.setattr(worker, "How", functools.partial(worker.How, block=small_blocks.SIDE))
+    monkeypatch.setattr(process, "How", functools.partial(process.How, block=small_blocks.SIDE))
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_shards_at_the_same_time_give_what_one_machine_gives(tmp_path: Path) -> 
     write_images(images, random.Random(1), 3, large=1)
     assert segment(images, "-o", tmp_path / "whole", *FORMATS) == 0
     running = [start(images, out, f"{number}/3") for number in (1, 2, 3)]
-    for process in running:
-        assert process.wait(timeout=120) == 0
+    for machine in running:
+        assert machine.wait(timeout=120) == 0
     assert main(["merge", str(out)]) == 0
     assert_like_one_machine(out, tmp_path / "whole")
 

@@ -25,7 +25,7 @@ from cellfleet.pipeline.heads import PlaneHeads, TilePool
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.survey import survey
 from cellfleet.results.labelled import all_columns
-from cellfleet.run import worker
+from cellfleet.run import process
 from cellfleet.run.parts import MemoryParts
 from cellfleet.run.stitch import Layout, Stitched, StitchedRows
 from cellfleet.spec.segment import SegmentSpec
@@ -153,7 +153,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> tupl
     image, out = tmp_path / "a.tif", tmp_path / "out"
     # Rolled, so that discs lie on the borders of blocks.
     tifffile.imwrite(image, np.roll(np.tile(discs(), (12, 10)), 15, axis=(0, 1)))
-    monkeypatch.setattr(worker, "How", functools.partial(worker.How, block=small_blocks.SIDE))
+    monkeypatch.setattr(process, "How", functools.partial(process.How, block=small_blocks.SIDE))
     assert segment(image, "-o", out, "--shard", "1/2") == 0
     original = PlaneHeads.read
     with monkeypatch.context() as other_machine:

@@ -23,7 +23,7 @@ from cellfleet.run import summary
 from cellfleet.run.events import ImageFinished, Tell
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.plan import recorded_files
-from cellfleet.run.worker import DISK_FULL, write_format
+from cellfleet.run.process import DISK_FULL, write_format
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, RunRecord, Told
 from cellfleet.stores.place import FolderPlace, Place, open_place

@@ -25,10 +25,10 @@ from cellfleet.run import summary
 from cellfleet.run.events import BlockFinished, ImageFinished, RunFinished, RunStarted, Tell
 from cellfleet.run.plan import Plan, Task, make_plan
 from cellfleet.run.pools import Pools, in_parallel
+from cellfleet.run.process import StoppedError, Work, process
 from cellfleet.run.resources import fair_share
 from cellfleet.run.shard import by_images, share_of_images
 from cellfleet.run.shard_records import begin_shard, end_shard
-from cellfleet.run.worker import StoppedError, Work, process
 from cellfleet.spec.record import ImageRecord, RunRecord
 from cellfleet.spec.segment import RunOptions, SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place, open_place

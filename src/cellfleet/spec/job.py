@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from cellfleet.spec.choices import Format
-from cellfleet.spec.segment import SegmentSpec
+from cellfleet.spec.segment import SegmentSpec, Shard
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 """`done`: every task is done. `failed`: nothing is left to do, and some tasks are dead; the others' results stand."""
@@ -46,6 +46,8 @@ FINAL_JOB_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z-]{0,62}$")]
 """Part of keys and file names."""
+UserName = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z._@-]{0,62}$")]
+"""Part of keys and file names."""
 
 
 class _Message(BaseModel):
@@ -67,15 +69,15 @@ class JobSpec(_Message):
     id: JobId
     name: str = ""
     """As the user calls it."""
-    owner: str = ""
+    owner: UserName = "local"
     priority: Priority = "normal"
     inputs: tuple[str, ...] = ()
-    """As given: uploads, paths, addresses."""
+    """Sets of uploads (``set:ID``, ``set:ID/plate/a.tif``), addresses, paths of the server's machine."""
     model: PinnedModel
     segment: SegmentSpec
     formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
     results: str
-    """Where results go: a folder of the store, or an address."""
+    """Where results go: an address, or a folder of the store, relative to it."""
     max_attempts: PositiveInt = 5
     """A task that was begun so often without an end is dead."""
 
@@ -84,26 +86,36 @@ class ImageRef(_Message):
     """One image of a task: the fields of an `images.source.Source`."""
 
     path: str
+    """An address, a path, or ``store:`` and a name in the store, which every worker reaches in its own way."""
     name: str
     inside: str = ""
+    stem: str
+    """Of its result files; the extension is kept where two images of the job would share one."""
 
 
 class Task(_Message):
-    """One block of one image, or a bundle of small images: what is leased and tried again as a whole."""
+    """A share of the blocks of one image, or a bundle of small images: what is leased and tried again as a whole."""
 
     format_version: Literal[1] = 1
     job: JobId
     number: NonNegativeInt
     """Place in the job's manifest, from 0 without gaps."""
+    first_image: NonNegativeInt
+    """Place of its first image among all images of the job, from 0."""
     images: tuple[ImageRef, ...] = Field(min_length=1)
-    block: NonNegativeInt | None = None
-    """Which block of the image; None: all of every image."""
+    share: Shard | None = None
+    """Which share of the blocks of the image; None: all of every image."""
 
     @model_validator(mode="after")
-    def _one_image_has_blocks(self) -> Self:
-        if self.block is not None and len(self.images) > 1:
-            raise ValueError("a block is of one image")
+    def _one_image_is_shared(self) -> Self:
+        if self.share is not None and len(self.images) > 1:
+            raise ValueError("the blocks of one image are shared, not those of several")
         return self
+
+    @property
+    def new_images(self) -> int:
+        """Images that no task before this one has: a shared image counts with its first share."""
+        return len(self.images) if self.share is None or self.share.number == 1 else 0
 
 
 class Tally(_Message):
@@ -125,12 +137,16 @@ class Done(_Message):
 
 
 class Failed(_Message):
-    """The attempt ended without results; another may do better."""
+    """The attempt ended without all results."""
 
     kind: Literal["failed"] = "failed"
     code: str = ""
     """Of docs/reference/errors.md."""
     reason: str
+    final: bool = False
+    """Whether another attempt would do no better: an image of it cannot be read, say. The task is dead at once."""
+    tally: Tally = Tally()
+    """What stands all the same. It counts when the task is dead, and no more when it is tried again."""
 
 
 Outcome = Done | Failed
@@ -145,6 +161,8 @@ class DeadTask(_Message):
     """Who tried last."""
     code: str
     reason: str
+    tally: Tally = Tally()
+    """What stands of it."""
     at_ms: NonNegativeInt
     """Milliseconds since 1970, by the ledger's clock."""
 
@@ -163,6 +181,8 @@ class Progress(_Message):
     dead: NonNegativeInt
     dropped: NonNegativeInt
     """Tasks of a cancelled job that were not run."""
+    images: NonNegativeInt
+    """Images of the tasks that the ledger knows."""
     tally: Tally
     submitted_ms: NonNegativeInt
     """Milliseconds since 1970, by the ledger's clock; so are the next two."""

@@ -1,0 +1,389 @@
+"""Bodies of requests and answers of the HTTP API, for the service and for its client. Knows neither of them.
+
+Requests refuse fields that they do not know; answers may gain fields, so clients ignore those that they do not know.
+Times are milliseconds since 1970; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from cellfleet.spec.choices import Format
+from cellfleet.spec.job import DeadTask, JobId, JobState, PinnedModel, Priority, UserName
+from cellfleet.spec.record import ImageRecord, Told
+from cellfleet.spec.segment import SegmentSpec
+
+Role = Literal["admin", "user", "viewer"]
+"""`viewer`: sees what the user of this name has, changes nothing. `admin`: sees and does everything."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(_Answer):
+    """Every answer with a status of 400 or above: what happened, to what, what to do, and the code."""
+
+    code: str
+    what: str
+    where: str = ""
+    action: str = ""
+    message: str
+    """All of it as one text."""
+
+
+class Quota(BaseModel):
+    """What a user may have; None: no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: NonNegativeInt | None = None
+    """Of uploads."""
+    running_jobs: NonNegativeInt | None = None
+
+
+class About(_Answer):
+    """Who answers, and who asks."""
+
+    cellfleet: str
+    user: UserName
+    role: Role
+    login: bool
+    """Whether a token is needed."""
+    quota: Quota
+    used_bytes: NonNegativeInt
+    running_jobs: NonNegativeInt
+    direct_uploads: bool
+    """Whether files go straight to the bucket."""
+
+
+# --- uploads ---------------------------------------------------------------------------------------------------------
+
+
+class NewSet(_Request):
+    """A folder for uploads that belong together."""
+
+    name: str = Field(default="", max_length=200)
+
+
+class UploadSet(_Answer):
+    """A folder of uploads; ``set:ID`` as the input of a job means all images in it."""
+
+    id: JobId
+    name: str
+    owner: UserName
+    created_ms: NonNegativeInt
+
+
+class SetFile(_Answer):
+    """One file of a set, whole."""
+
+    path: str
+    """Relative, with ``/``."""
+    size: NonNegativeInt
+
+
+class SetFiles(_Answer):
+    """A page of the files of a set, by name."""
+
+    files: tuple[SetFile, ...]
+    after: str | None
+    """Where the next page begins; None: this was the last."""
+
+
+class NewDirectUpload(_Request):
+    """A file that the client will send to the bucket itself, in parts."""
+
+    path: str = Field(max_length=1000)
+    size: NonNegativeInt
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class DirectUpload(_Answer):
+    """An upload straight to the bucket: send part n, counted from 1, by PUT to its address."""
+
+    id: JobId
+    part_bytes: PositiveInt
+    """Size of all parts but the last."""
+    parts: PositiveInt
+
+
+class PartNumbers(_Request):
+    """Parts that the client wants to send now."""
+
+    numbers: tuple[PositiveInt, ...] = Field(min_length=1, max_length=100)
+
+
+class PartAddresses(_Answer):
+    """Where to put parts; valid for an hour."""
+
+    urls: dict[int, str]
+
+
+class SentPart(_Request):
+    """A part that has arrived."""
+
+    number: PositiveInt
+    etag: str = Field(max_length=200)
+    """As the bucket answered."""
+
+
+class SentParts(_Request):
+    """All parts of an upload."""
+
+    parts: tuple[SentPart, ...] = Field(min_length=1, max_length=10_000)
+
+
+# --- looking at inputs -----------------------------------------------------------------------------------------------
+
+
+class Region(BaseModel):
+    """A rectangle of an image, px."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    y: NonNegativeInt
+    x: NonNegativeInt
+    height: PositiveInt
+    width: PositiveInt
+
+
+class InspectRequest(_Request):
+    """Which image to look at."""
+
+    input: str = Field(max_length=2000)
+    """As an input of a job."""
+    image: str | None = None
+    """Name of one image where the input has several; None: the first."""
+    axes: str | None = None
+
+
+class Inspected(_Answer):
+    """What a file says of itself."""
+
+    images: tuple[str, ...]
+    """Names of the images in the input, at most 100."""
+    more_images: bool
+    image: str
+    """The one that is described below."""
+    axes: str
+    shape: tuple[int, ...]
+    dtype: str
+    channel_names: tuple[str, ...]
+    microns_per_pixel: float | None
+    microns_per_pixel_source: str
+    notices: tuple[Told, ...]
+    thumbnail: str
+    """JPEG of the middle plane, at most 512 px, as a data address."""
+
+
+class PreviewRequest(_Request):
+    """What to segment of an image, at once."""
+
+    input: str = Field(max_length=2000)
+    image: str | None = None
+    region: Region | None = None
+    """At most 1024 × 1024 px; None: 512 × 512 px in the middle."""
+    t: NonNegativeInt = 0
+    z: NonNegativeInt | None = None
+    segment: SegmentSpec = SegmentSpec()
+
+
+class Preview(_Answer):
+    """The region with its objects."""
+
+    image: str
+    region: Region
+    objects: NonNegativeInt
+    median_diameter_px: float | None
+    contrast: tuple[tuple[float, float], ...]
+    notices: tuple[Told, ...]
+    picture: str
+    """JPEG of the region as the model saw it, as a data address."""
+    labels: str
+    """PNG of the labels, 16 bits, as a data address."""
+    seconds: float
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class JobRequest(_Request):
+    """What to segment."""
+
+    name: str = Field(default="", max_length=200)
+    inputs: tuple[str, ...] = Field(min_length=1, max_length=10_000)
+    """Sets of uploads (``set:ID``, ``set:ID/plate/a.tif``), addresses, where allowed paths of the server."""
+    segment: SegmentSpec = SegmentSpec()
+    formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
+    priority: Priority = "normal"
+    out: str | None = Field(default=None, max_length=2000)
+    """Address for the results; None: in the service's store."""
+
+
+class JobProgress(_Answer):
+    """How far a job is."""
+
+    images: NonNegativeInt
+    """Found so far; all of them once `listed`."""
+    listed: bool
+    images_done: NonNegativeInt
+    images_failed: NonNegativeInt
+    objects: NonNegativeInt
+    pixels: NonNegativeInt
+    tasks: NonNegativeInt
+    tasks_done: NonNegativeInt
+    tasks_running: NonNegativeInt
+    tasks_dead: NonNegativeInt
+    submitted_ms: NonNegativeInt
+    started_ms: NonNegativeInt | None
+    finished_ms: NonNegativeInt | None
+    seconds_left: float | None
+    """Estimate; None while there is nothing to base it on."""
+
+
+class Job(_Answer):
+    """A job as its owner sees it."""
+
+    id: JobId
+    name: str
+    owner: UserName
+    state: JobState
+    """`failed`: nothing is left to do, and some images failed; the results of the others stand."""
+    priority: Priority
+    inputs: tuple[str, ...]
+    segment: SegmentSpec
+    model: PinnedModel
+    formats: tuple[Format, ...]
+    out: str | None
+    """Address of the results; None: in the service's store."""
+    progress: JobProgress
+    problem: Told | None = None
+    """Why there is nothing to do."""
+    summarised: bool = False
+    """Whether run.json and report.html are written, after the last image."""
+
+
+class JobList(_Answer):
+    """A page of jobs, newest first."""
+
+    jobs: tuple[Job, ...]
+    after: str | None
+    """Where the next page begins; None: this was the last."""
+
+
+class JobImage(_Answer):
+    """One image of a job."""
+
+    number: NonNegativeInt
+    """From 0, in the order of the job."""
+    image: str
+    status: Literal["waiting", "done", "failed"]
+    record: ImageRecord | None = None
+    """What became of it, as in run.json."""
+
+
+class JobImages(_Answer):
+    """A page of the images of a job."""
+
+    images: tuple[JobImage, ...]
+    after: int | None
+    """Number of the last image of this page; None: there are no more."""
+
+
+class DeadTasks(_Answer):
+    """Tasks of a job that were given up."""
+
+    tasks: tuple[DeadTask, ...]
+    more: bool
+
+
+class NewLink(_Request):
+    """A link that works without login until it expires."""
+
+    what: Literal["zip", "files"] = "zip"
+    formats: tuple[Format, ...] = ()
+    """Of a zip; empty: all."""
+    seconds: int = Field(default=3600, ge=60, le=30 * 86400)
+
+
+class Link(_Answer):
+    """A signed address."""
+
+    url: str
+    expires_ms: NonNegativeInt
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+class ModelInfo(_Answer):
+    """A model that jobs can use."""
+
+    name: str
+    version: str
+    sha256: str
+    bundled: bool
+    description: str
+    roles: tuple[str, ...]
+    microns_per_pixel: float | None
+    licence: str
+    size_bytes: NonNegativeInt
+
+
+class ModelList(_Answer):
+    """All models, by name; of each the newest version first."""
+
+    models: tuple[ModelInfo, ...]
+
+
+class NewModel(_Request):
+    """A model package to take into the service: a bioimage.io folder, or a zip of one, that was uploaded."""
+
+    input: str = Field(max_length=2000)
+    """``set:ID`` or ``set:ID/package.zip``."""
+
+
+# --- who may do what -------------------------------------------------------------------------------------------------
+
+
+class NewToken(_Request):
+    """A token for a user, who is made where there is none."""
+
+    user: UserName
+    role: Role = "user"
+    quota: Quota = Quota()
+    note: str = Field(default="", max_length=200)
+    days: PositiveInt | None = None
+    """Until it expires."""
+
+
+class TokenInfo(_Answer):
+    """A token, without its secret."""
+
+    id: str
+    user: UserName
+    role: Role
+    quota: Quota
+    note: str
+    created_ms: NonNegativeInt
+    expires_ms: NonNegativeInt | None
+
+
+class TokenMade(_Answer):
+    """A new token; its secret is told only here."""
+
+    token: str
+    info: TokenInfo
+
+
+class TokenList(_Answer):
+    """All tokens."""
+
+    tokens: tuple[TokenInfo, ...]
