@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,6 +90,10 @@ class Parts(Protocol):
         """Say whether a block is done."""
         ...
 
+    def stand(self, blocks: Iterable[tuple[int, Box]]) -> bool:
+        """Say whether all of these were kept when this was opened; what is in them is not looked at."""
+        ...
+
     def save(self, plane: int, block: BlockResult) -> None:
         """Keep a block; it is done from now on."""
         ...
@@ -112,6 +116,10 @@ class MemoryParts:
     def has(self, plane: int, box: Box) -> bool:
         """Say whether a block is done."""
         return (plane, box) in self._blocks
+
+    def stand(self, blocks: Iterable[tuple[int, Box]]) -> bool:
+        """Say whether all of these are done."""
+        return all(block in self._blocks for block in blocks)
 
     def save(self, plane: int, block: BlockResult) -> None:
         """Keep a block."""
@@ -146,6 +154,10 @@ class PlaceParts:
         return f"{name}{_LABELS}" in self._done and all(
             _opened(self._place.read(f"{self._folder}/{name}{ending}")) is not None for ending in (_TABLE, _LABELS)
         )
+
+    def stand(self, blocks: Iterable[tuple[int, Box]]) -> bool:
+        """Say whether the files of all of these were there when the folder was listed."""
+        return all(f"{_name(plane, box)}{_LABELS}" in self._done for plane, box in blocks)
 
     def save(self, plane: int, block: BlockResult) -> None:
         """Write the table, then the labels: their file says that the block is done."""

@@ -7,10 +7,10 @@ writing of different blocks and images go on at once. What is in flight is bound
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Self, TypeVar
 
@@ -57,9 +57,19 @@ class Pools:
         self._blocks.shutdown(cancel_futures=True)
         self.tiles.close()
 
-    def one_large_image(self) -> AbstractContextManager[object]:
-        """Wait until no other image is being done in blocks: two would drive each other's tiles out of memory."""
-        return self._large
+    @contextlib.contextmanager
+    def one_large_image(self, checkpoint: Callable[[], None]) -> Iterator[None]:
+        """Wait until no other image is being done in blocks: two would drive each other's tiles out of memory.
+
+        It may be a long wait: `checkpoint` is called meanwhile, and what it raises ends it.
+        """
+        while not self._large.acquire(timeout=_WAKE_SECONDS):
+            checkpoint()
+        try:
+            checkpoint()
+            yield
+        finally:
+            self._large.release()
 
     def over_blocks(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield the results of `work`, in any order; after an error nothing new is begun."""

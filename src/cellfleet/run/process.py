@@ -1,4 +1,4 @@
-"""One image of a run from its file to its record. The record is written last: it makes the image done.
+"""One image from its file to its record. The record is written last: it makes the image done.
 
 Whatever goes wrong with one image ends in its record, so that the others go on; only a full disk and a stop end the
 run. The one broad catch of a run is here.
@@ -61,11 +61,16 @@ class Work:
     tell: Callable[[str, int, int], None] = lambda image, done, total: None
     """Called from any thread with the blocks that are done of a large image."""
     shard: Shard | None = None
+    stitches: Callable[[str], bool] = lambda image: False
+    """Asked when all blocks of a shared image are done: whether it is put together here."""
+    alive: Callable[[], None] = lambda: None
+    """Called from any thread now and then, while an image goes on."""
 
     def checkpoint(self) -> None:
-        """Raise `StoppedError` once a stop was asked for."""
+        """Show life. Raises `StoppedError` once a stop was asked for."""
         if self.stop.is_set():
             raise StoppedError
+        self.alive()
 
 
 def process(task: Task, work: Work) -> ImageRecord | Clock:
@@ -82,12 +87,18 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
     if work.shard is None or owns(task.index, work.shard):
         _remove(work.out, task.stale)
         work.out.remove(record_name(task.name))
-    record = _attempt(task, work)
+    record = attempt(task, work)
     if isinstance(record, Clock):
         return record
     if record.status == "failed" and work.shard and not owns(task.index, work.shard):
         # Of a shared image one machine tells the failure; what this one could not do is tried again by the merge.
         return Clock()
+    keep(record, task, work)
+    return record
+
+
+def keep(record: ImageRecord, task: Task, work: Work) -> None:
+    """Write the record of an image, and remove what it has no more use for. Raises `OutputError`."""
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
         _remove_results(task, work.out)
@@ -95,7 +106,6 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
     if record.error is None or record.error.code == PARTS_DISAGREE:
         # After other failures the next run goes on from the blocks that are done.
         work.out.remove(parts_folder(task.name))
-    return record
 
 
 def _remove_results(task: Task, out: Place) -> None:
@@ -115,7 +125,12 @@ def _remove(out: Place, names: Iterable[str]) -> None:
             out.remove(name)
 
 
-def _attempt(task: Task, work: Work) -> ImageRecord | Clock:
+def attempt(task: Task, work: Work) -> ImageRecord | Clock:
+    """Segment one image and write its results; return what there is to record, of a failure, too.
+
+    Raises:
+        StoppedError, OutputError: As `process`.
+    """
     try:
         return _segment_and_write(task, work)
     except StoppedError:
@@ -191,6 +206,7 @@ def _how(task: Task, source: InputFile, work: Work) -> How:
         pools=work.pools,
         parts=lambda: PlaceParts(work.out, folder),
         share=lambda jobs: share_of_blocks(jobs, work.shard, task.index),
+        stitches=lambda: work.stitches(task.name),
         checkpoint=work.checkpoint,
         tell=lambda done, total: work.tell(task.name, done, total),
     )

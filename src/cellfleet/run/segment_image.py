@@ -92,8 +92,10 @@ class How:
     """Opens what keeps the blocks of an image of several; those that are there are not done again."""
     share: Callable[[Sequence[Job]], Sequence[Job]] = lambda jobs: jobs
     """Chooses what is done here, where several machines share an image."""
+    stitches: Callable[[], bool] = lambda: False
+    """Asked when all blocks of a shared image are done: whether the image is put together here."""
     checkpoint: Callable[[], None] = lambda: None
-    """Called between blocks; what it raises stops the work."""
+    """Called between blocks, and while others are waited for; what it raises stops the work."""
     tell: Callable[[int, int], None] = lambda done, total: None
     """Called with the number of blocks that are done, and of all."""
     block: int = BLOCK
@@ -121,9 +123,7 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
             block = work.do_alone(jobs[0])
         return work.ended(_alone(block, work.layout), _rows_alone(block, work.layout), [block])
     parts = how.parts()
-    with how.pools.one_large_image(), how.pools.budget.hold(image.region_bytes):
-        # It may have been a long wait.
-        how.checkpoint()
+    with how.pools.one_large_image(how.checkpoint), how.pools.budget.hold(image.region_bytes):
         work.look()
         work.agree(parts)
         mine = how.share(jobs)
@@ -134,8 +134,7 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
         how.tell(done, len(mine))
         for count, _ in enumerate(how.pools.over_blocks(lambda job: work.do_and_keep(job, parts), to_do), start=1):
             how.tell(done + count, len(mine))
-    if len(mine) < len(jobs):
-        # Stitching is for one machine to do, when all have finished.
+    if len(mine) < len(jobs) and not (how.parts().stand(jobs) and how.stitches()):
         return work.clock
     labels = Stitched(work.layout, parts)
     return work.ended(labels, StitchedRows(labels), (parts.load(*job) for job in jobs))
