@@ -24,6 +24,8 @@ from cellfleet.stores.url import without_secrets
 
 MAGIC = re.compile(r"[*?\[]")
 """What makes a path a pattern."""
+_MARKS = ("run.json", ".cellfleet")
+"""What a folder of results holds."""
 
 
 class Found(NamedTuple):
@@ -33,6 +35,8 @@ class Found(NamedTuple):
     name: str
     """Relative to the folder of its root, with ``/``."""
     inside: str = ""
+    size: int | None = None
+    """Of the file, bytes, where the listing tells."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ class Root:
 
 def search_folder(given: str) -> Root:
     """Find the images of a folder, sorted by name."""
-    found = sorted(_walk(given, "", set()), key=lambda item: item.name)
+    found = sorted(walk_folder(given), key=lambda item: item.name)
     return Root(_parts(given), tuple(found))
+
+
+def walk_folder(given: str) -> Iterator[Found]:
+    """Yield the images of a folder in any order, holding none of them."""
+    return _walk(given, "", set())
 
 
 def search_file(given: str) -> Root:
@@ -92,20 +101,24 @@ def search_address(given: str) -> Root:
         return Root((*parts[:-1], name[: -len(formats.ARCHIVE_SUFFIX)]), tuple(_members(given, name)))
     if formats.is_image(name):
         return Root(parts[:-1], tuple(_images_of(given, name)))
-    files = {file.url.removeprefix(f"{shown}/"): file.url for file in list_files(given, closed=formats.is_zarr)}
-    results = _result_folders(files)
-    found = [
-        image
-        for name in sorted(files)
-        if formats.is_image(name.rstrip("/")) and not _is_hidden(name) and not _is_below(name, results)
-        for image in _images_of(files[name].rstrip("/"), name.rstrip("/"))
-    ]
-    return Root(parts, tuple(found))
+    return Root(parts, tuple(sorted(walk_address(given), key=lambda image: image.name)))
+
+
+def walk_address(given: str) -> Iterator[Found]:
+    """Yield the images below an address in any order, holding none of them: it is listed twice. Raises InputError."""
+    above = f"{without_secrets(given).rstrip('/')}/"
+    listed = (file.url.removeprefix(above) for file in list_files(given, closed=formats.is_zarr))
+    results = _result_folders(listed)
+    for file in list_files(given, closed=formats.is_zarr):
+        name = file.url.removeprefix(above)
+        if formats.is_image(name.rstrip("/")) and not _is_hidden(name) and not _is_below(name, results):
+            for image in _images_of(file.url.rstrip("/"), name.rstrip("/")):
+                yield image._replace(size=file.size)
 
 
 def is_result_folder(names: Collection[str]) -> bool:
     """Tell from the names in a folder whether it holds results of cellfleet."""
-    return "run.json" in names and ".cellfleet" in names
+    return all(name in names for name in _MARKS)
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -117,21 +130,21 @@ def _walk(folder: str, prefix: str, above: set[str]) -> Iterator[Found]:
     real = os.path.realpath(folder)
     if real in above:
         return
+    if all(os.path.lexists(os.path.join(folder, name)) for name in _MARKS):
+        return
     try:
-        with os.scandir(folder) as scan:
-            entries = {entry.name: entry for entry in scan}
+        scan = os.scandir(folder)
     except OSError:
         yield Found(folder, prefix.rstrip("/") or os.path.basename(real))
         return
-    if is_result_folder(entries):
-        return
-    for name, entry in entries.items():
-        if name.startswith("."):
-            continue
-        if _is_folder(entry) and not formats.is_zarr(name):
-            yield from _walk(entry.path, f"{prefix}{name}/", above | {real})
-        elif formats.is_image(name):
-            yield from _images_of(entry.path, prefix + name)
+    with scan:
+        for entry in scan:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry) and not formats.is_zarr(entry.name):
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {real})
+            elif formats.is_image(entry.name):
+                yield from _images_of(entry.path, prefix + entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
