@@ -53,6 +53,22 @@ def test_what_is_written_is_found_read_listed_and_removed(place: Place) -> None:
     assert list(place.names()) == []
 
 
+def test_a_part_of_an_object_comes_with_its_size_and_version(place: Place) -> None:
+    place.write("plate/ä b.csv", b"0123456789")
+    place.write("empty", b"")
+    whole = place.read_range("plate/ä b.csv", 0, 100)
+    assert whole is not None and (whole.content, whole.size) == (b"0123456789", 10)
+    cases = [((2, 5), b"234"), ((8, 100), b"89"), ((10, 12), b""), ((50, 60), b""), ((0, 0), b""), ((4, 4), b"")]
+    for (start, stop), content in cases:
+        assert place.read_range("plate/ä b.csv", start, stop, version=whole.version) == (content, 10, whole.version)
+    empty = place.read_range("empty", 0, 10)
+    assert empty is not None and (empty.content, empty.size) == (b"", 0)
+    assert [place.read_range(name, 0, 10) for name in ("missing", "plate")] == [None, None]
+    place.write("plate/ä b.csv", b"abcdefghij")
+    with pytest.raises(OutputError, match="E325"):
+        place.read_range("plate/ä b.csv", 5, 10, version=whole.version)
+
+
 def test_a_tree_is_whole_or_not_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for fill in (1, 2):
         with place.replacing_tree("a.ome.zarr") as folder:

@@ -57,8 +57,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         (tmp_path / letter).mkdir()
         for image in range(800):
             (tmp_path / letter / f"{number:04}-{image:06}-{'x' * 100}.tif").touch()
-    assert peak_of(tmp_path / "a", 800)
-    assert peak_of(tmp_path, 26 * 800) < 1.5 * peak_of(tmp_path / "a", 800)
+    peak_of(tmp_path / "a", 800)  # what is imported then counts no more
+    assert peak_of(tmp_path, 26 * 800) < 3_000_000
 
 
 def peak_of(folder: Path, images: int) -> int:

@@ -162,3 +162,36 @@ def test_one_process_at_a_time(place: FolderPlace) -> None:
 def test_a_path_or_a_file_address_is_a_folder(tmp_path: Path) -> None:
     assert open_place(tmp_path) == open_place(str(tmp_path)) == open_place(tmp_path.as_uri()) == FolderPlace(tmp_path)
     assert open_place(tmp_path).url == str(tmp_path)
+
+
+def test_a_part_of_a_file_comes_with_its_size_and_version(place: FolderPlace) -> None:
+    place.write("plate/ä b.csv", b"0123456789")
+    whole = place.read_range("plate/ä b.csv", 0, 100)
+    assert whole is not None and (whole.content, whole.size) == (b"0123456789", 10)
+    cases = [((2, 5), b"234"), ((8, 100), b"89"), ((10, 12), b""), ((50, 60), b""), ((0, 0), b""), ((4, 4), b"")]
+    for (start, stop), content in cases:
+        assert place.read_range("plate/ä b.csv", start, stop, version=whole.version) == (content, 10, whole.version)
+
+
+def test_of_a_file_that_was_replaced_no_further_part_is_read(place: FolderPlace) -> None:
+    place.write("a.csv", b"one")
+    first = place.read_range("a.csv", 0, 1)
+    place.write("a.csv", b"two")
+    assert first is not None
+    with pytest.raises(OutputError) as caught:
+        place.read_range("a.csv", 1, 3, version=first.version)
+    assert (caught.value.code, caught.value.where) == ("E325", str(place.path / "a.csv"))
+
+
+def test_only_a_file_in_the_folder_has_parts(place: FolderPlace, tmp_path: Path) -> None:
+    place.write("folder/file", b"inside")
+    (tmp_path / "secret").write_bytes(b"outside")
+    (place.path / "out").symlink_to(tmp_path / "secret")
+    (place.path / "above").symlink_to(tmp_path)
+    (place.path / "itself").symlink_to("itself")
+    (place.path / "in").symlink_to(Path("folder", "file"))
+    os.mkfifo(place.path / "pipe")
+    for name in ("missing", "folder", "folder/file/deeper", "n" * 300, "out", "above/secret", "itself", "pipe"):
+        assert place.read_range(name, 0, 10) is None, name
+    inside = place.read_range("in", 0, 10)
+    assert inside is not None and inside.content == b"inside"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cellfleet.errors import InputError, OutputError
 from cellfleet.stores import atomic
 from cellfleet.stores.client import asking, connect, no_such_bucket
+from cellfleet.stores.part import Part, replaced
 from cellfleet.stores.url import Address, child, split_url, without_secrets
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class BucketPlace:
     def read(self, name: str) -> bytes | None:
         """Return the content of an object; None if there is none."""
         return self._found(name, lambda key: bytes(self._store.get(key).bytes()))
+
+    def read_range(self, name: str, start: int, stop: int, *, version: str = "") -> Part | None:
+        """Return a part of an object with its size and version, in one request; None if there is none."""
+        part = self._found(name, lambda key: self._part(key, start, stop))
+        if part is not None and version not in {"", part.version}:
+            raise replaced(child(self.url, name))
+        return part
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the objects below `prefix`, page by page."""
@@ -159,6 +167,20 @@ class BucketPlace:
                 if no_such_bucket(error):
                     raise
                 return None
+
+    def _part(self, key: str, start: int, stop: int) -> Part:
+        from obstore.exceptions import GenericError  # noqa: PLC0415 (only for buckets)
+
+        if start < stop:
+            try:
+                answer = self._store.get(key, options={"range": (start, stop)})
+                return Part(bytes(answer.bytes()), answer.meta["size"], answer.meta["e_tag"] or "")
+            except GenericError as error:
+                # Status 416: the object ends before `start`.
+                if "status code: 416" not in str(error):
+                    raise
+        meta = self._store.head(key)
+        return Part(b"", meta["size"], meta["e_tag"] or "")
 
     def _asking(self, name: str) -> AbstractContextManager[None]:
         return asking(child(self.url, name), writing=True)

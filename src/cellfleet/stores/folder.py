@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from cellfleet.errors import OutputError
 from cellfleet.stores import atomic
 from cellfleet.stores.lock import locked
+from cellfleet.stores.part import Part, replaced
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,27 @@ class FolderPlace:
             return None
         with _reading(path):
             return path.read_bytes()
+
+    def read_range(self, name: str, start: int, stop: int, *, version: str = "") -> Part | None:
+        """Return a part of a file with its size and version; None if there is none."""
+        path = self.local(name)
+        with _reading(path), contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
+                real = path.resolve()
+                status, stands = os.fstat(file.fileno()), real.stat()
+            except OSError as error:
+                if error.errno in _NO_FILE:
+                    return None
+                raise
+            if not real.is_relative_to(self.path.resolve()) or not stat.S_ISREG(status.st_mode):
+                return None
+            found = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+            # Looked at after it was opened: so a link that somebody changes meanwhile leads nowhere else.
+            if not os.path.samestat(status, stands) or version not in {"", found}:
+                raise replaced(str(path))
+            file.seek(start)
+            return Part(file.read(max(0, stop - start)), status.st_size, found)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the files in the folder `prefix` and below, without temporary ones."""
@@ -87,6 +109,13 @@ class FolderPlace:
 
 
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+_NO_FILE = {*_NOTHING_THERE, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+"""Nothing, or a folder, a link to itself, or a socket."""
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file. Does not wait, if it is a pipe, for somebody to write to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _status(path: Path) -> os.stat_result | None:

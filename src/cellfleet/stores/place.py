@@ -13,9 +13,10 @@ from typing import Protocol
 
 from cellfleet.stores.bucket import BucketPlace
 from cellfleet.stores.folder import FolderPlace
+from cellfleet.stores.part import Part
 from cellfleet.stores.url import is_url, local_path
 
-__all__ = ["BucketPlace", "FolderPlace", "Place", "open_place"]
+__all__ = ["BucketPlace", "FolderPlace", "Part", "Place", "open_place"]
 
 
 class Place(Protocol):
@@ -40,6 +41,16 @@ class Place(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a small file; None if there is none."""
+        ...
+
+    def read_range(self, name: str, start: int, stop: int, *, version: str = "") -> Part | None:
+        """Return the bytes `start` … `stop` − 1 of a file, fewer where it ends before; None if there is none.
+
+        An empty range asks for size and version alone. A link that leads out of the place is no file of it.
+
+        Raises:
+            OutputError: E325, the file is not of this `version` any more.
+        """
         ...
 
     def names(self, prefix: str = "") -> Iterator[str]:
