@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cellfleet.errors import CellfleetError
 from cellfleet.images import formats
@@ -20,7 +20,7 @@ from cellfleet.images.find import find_images
 from cellfleet.images.names import printable
 from cellfleet.images.search import Found, walk_address, walk_folder
 from cellfleet.images.source import Source
-from cellfleet.run.names import folded
+from cellfleet.run.names import folded, without_suffix
 from cellfleet.stores.remote import stat_remote
 from cellfleet.stores.url import is_url
 
@@ -107,7 +107,7 @@ class _Spool:
 
     def in_order(self) -> Iterator[Listed]:
         """Yield the images with their stems: see `cellfleet.run.names.output_stems`, whose rules these are."""
-        self._base.create_function("short", 1, _without_suffix, deterministic=True)
+        self._base.create_function("short", 1, without_suffix, deterministic=True)
         self._base.executescript(_STEMS)
         rows = self._base.execute("SELECT path, name, inside, size, stem, twin FROM image ORDER BY folded(stem), name")
         while page := rows.fetchmany(_BATCH):
@@ -143,10 +143,6 @@ def _numbered(name: str, number: int) -> str:
         return name
     stem, dot, suffix = name.rpartition(".")
     return f"{stem}~{number}{dot}{suffix}"
-
-
-def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix else name
 
 
 def _size(source: Source, listed: int | None) -> int | None:

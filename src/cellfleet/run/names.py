@@ -10,7 +10,6 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import cast, get_args
 
 from cellfleet.results.formats import outputs_of
@@ -23,7 +22,7 @@ def output_stems(names: Sequence[str]) -> list[str]:
     Args:
         names: Names relative to the input folder, with ``/``; each only once.
     """
-    short = [_without_suffix(name) for name in names]
+    short = [without_suffix(name) for name in names]
     taken = Counter(map(folded, short))
     stems = [stem if taken[folded(stem)] == 1 else name for stem, name in zip(short, names, strict=True)]
     # "a.tif" (kept because of a.png) can meet the stem of "a.tif.png"; full names can only meet in their case.
@@ -57,8 +56,10 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix else name
+def without_suffix(name: str) -> str:
+    """Return the path without its last extension, as `pathlib` sees it."""
+    start, dot = name.rfind("/") + 1, name.rfind(".")
+    return name[:dot] if start < dot < len(name) - 1 else name
 
 
 def _numbered(stems: list[str]) -> list[str]:

@@ -1,0 +1,107 @@
+"""Images → tasks: small ones in bundles, the blocks of a large one in shares. Reads headers of large files only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cellfleet.errors import CellfleetError
+from cellfleet.images.read import open_image
+from cellfleet.images.source import Source
+from cellfleet.jobs.listing import Listed
+from cellfleet.spec.job import ImageRef, Task
+from cellfleet.spec.segment import Shard
+from cellfleet.stores.place import FolderPlace, Place
+from cellfleet.stores.url import child
+from cellfleet.tiling.blocks import blocks
+
+SHARE_BLOCKS = 64
+"""Blocks per share: a square of 8 × 8, of whose tiles a quarter belongs to neighbours as well. About a minute."""
+LARGE_BYTES = 64 << 20
+"""From this size of a file on its header is read, to see in how many blocks it is."""
+BUNDLE_BYTES = 64 << 20
+BUNDLE_IMAGES = 64
+_UNBUNDLED = 32
+"""So many tasks have one image before the next have two, and so on: small jobs are spread, large ones bundled."""
+_IN_STORE = "store:"
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """An image of a job, or one of the shares of it."""
+
+    image: ImageRef
+    size: int
+    shares: int = 1
+
+
+def split(job: str, images: Iterable[Listed], store: Place, *, axes: str | None = None) -> Iterator[Task]:
+    """Yield the tasks of a job, numbered from 0; holds one task at a time.
+
+    Args:
+        job: Its id.
+        images: In order.
+        store: Paths in it become names that every process can follow.
+        axes: As asked for, where the files' own are not believed.
+    """
+    number = first = 0
+    for bundle in _bundles(_Piece(_ref(image, store), image.size or 0, _shares(image, axes)) for image in images):
+        shares = bundle[0].shares
+        refs = tuple(piece.image for piece in bundle)
+        for share in range(1, shares + 1):
+            part = Shard(number=share, count=shares) if shares > 1 else None
+            yield Task(job=job, number=number, first_image=first, images=refs, share=part)
+            number += 1
+        first += len(refs)
+
+
+def _bundles(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    bundle: list[_Piece] = []
+    passed = 0
+    for piece in pieces:
+        limit = min(1 + passed // _UNBUNDLED, BUNDLE_IMAGES)
+        full = len(bundle) >= limit or sum(one.size for one in bundle) + piece.size > BUNDLE_BYTES
+        if bundle and (full or piece.shares > 1 or bundle[0].shares > 1):
+            yield bundle
+            passed += len(bundle)
+            bundle = []
+        bundle.append(piece)
+    if bundle:
+        yield bundle
+
+
+def _shares(image: Listed, axes: str | None) -> int:
+    """Return in how many shares an image is done; 1 where it cannot be read: its task says why."""
+    if image.size is not None and image.size < LARGE_BYTES:
+        return 1
+    try:
+        opened = open_image(image.source, axes=axes)
+    except (OSError, CellfleetError):
+        return 1
+    planes = len(opened.planes())
+    count = planes * len(blocks((opened.length("Y"), opened.length("X"))))
+    return -(-count // SHARE_BLOCKS)
+
+
+def _ref(image: Listed, store: Place) -> ImageRef:
+    source = image.source
+    return ImageRef(path=path_for_all(source.path, store), name=source.name, inside=source.inside, stem=image.stem)
+
+
+def path_for_all(path: str, store: Place) -> str:
+    """Return a path or address as every process that has the store can follow it."""
+    root = str(store.path.absolute()) if isinstance(store, FolderPlace) else store.url
+    return _IN_STORE + path.removeprefix(child(root, "") + "/") if path.startswith(child(root, "") + "/") else path
+
+
+def path_here(path: str, store: Place) -> str:
+    """Return the path or address that `path_for_all` gave, as this process reaches it."""
+    if not path.startswith(_IN_STORE):
+        return path
+    name = path.removeprefix(_IN_STORE)
+    return str(store.local(name).absolute()) if isinstance(store, FolderPlace) else child(store.url, name)
+
+
+def source_here(image: ImageRef, store: Place) -> Source:
+    """Return an image of a task as this process can open it."""
+    return Source(path_here(image.path, store), image.name, image.inside)
