@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 import cellfleet
+from cellfleet.service.errors import CatchAll, answer_errors
+from cellfleet.service.routes import about, health
 from cellfleet.service.state import Service
+from cellfleet.spec.http import Problem
+
+_ROUTERS = (about.router, health.router)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "The request is refused, or what it names is not there."},
+    "5XX": {"model": Problem, "description": "The service cannot answer now, or has a bug."},
+}
 
 
 def make_app(service: Service) -> FastAPI:
     """Return the application for one service. Starts nothing."""
-    app = FastAPI(title="cellfleet", version=cellfleet.__version__)
+    app = FastAPI(
+        title="cellfleet",
+        version=cellfleet.__version__,
+        description="Finds cells in microscopy images. What the routes do: docs/reference/service.md.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # Swagger and ReDoc load themselves from other people's servers
+        redoc_url=None,
+        redirect_slashes=False,  # a redirected POST loses its body
+        generate_unique_id_function=_operation_id,
+        responses=_ERRORS,
+    )
     app.state.service = service
+    for router in _ROUTERS:
+        app.include_router(router)
+    answer_errors(app)
+    app.add_middleware(CatchAll)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.models.repository import Repository
-from cellfleet.service.access import Access
+from cellfleet.service.access import UNLIMITED, Access
 from cellfleet.spec.http import Quota
 from cellfleet.stores.place import Place
 
@@ -24,9 +26,13 @@ class Settings:
     """Addresses and paths below which jobs may read and write with the server's own rights; admins too."""
     kiosk_user: str | None = None
     """Who owns what comes through the kiosk's routes, which know no login; None: they are closed."""
-    default_quota: Quota = Quota()
+    default_quota: Quota = UNLIMITED
     largest_upload: int = 1 << 40
     """Bytes."""
+    user_header: str | None = None
+    """Name of the header in which an authenticating proxy says who asks; None: nobody is believed."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses from which that header is believed."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +45,19 @@ class Service:
     models: Repository
     access: Access
     settings: Settings = field(default_factory=Settings)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is about to end: whoever streams without end (events) ends then."""
+
+
+def open_service(store: Place, ledger: Ledger, settings: Settings, *, cache: Path) -> Service:
+    """Put a service together; nothing is started and nothing read.
+
+    Args:
+        store: Uploads, jobs, results, models, tokens.
+        ledger: Who works on what.
+        settings: How it behaves.
+        cache: Local folder for models that were fetched from the store.
+    """
+    models = Repository(store, cache)
+    access = Access(store, settings.default_quota)
+    return Service(store, ledger, Desk(store, ledger, models), models, access, settings)

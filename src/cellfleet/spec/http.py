@@ -48,6 +48,12 @@ class Quota(BaseModel):
     running_jobs: NonNegativeInt | None = None
 
 
+class Health(_Answer):
+    """The service can do what was asked about; where it cannot, the answer is a `Problem`."""
+
+    status: Literal["ok"]
+
+
 class About(_Answer):
     """Who answers, and who asks."""
 
@@ -387,3 +393,18 @@ class TokenList(_Answer):
     """All tokens."""
 
     tokens: tuple[TokenInfo, ...]
+
+
+class UserInfo(_Answer):
+    """A user, and what is used."""
+
+    name: UserName
+    quota: Quota
+    used_bytes: NonNegativeInt
+    running_jobs: NonNegativeInt
+
+
+class UserList(_Answer):
+    """All users who have, or had, a token, by name."""
+
+    users: tuple[UserInfo, ...]

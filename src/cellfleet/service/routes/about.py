@@ -1,0 +1,26 @@
+"""Who answers, and who asks."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+import cellfleet
+from cellfleet.service.context import Asking, Shared
+from cellfleet.spec.http import About
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/api/v1/about")
+def about(service: Shared, user: Asking) -> About:
+    """Tell the version, who asks, and what they may use and do use."""
+    return About(
+        cellfleet=cellfleet.__version__,
+        user=user.name,
+        role=user.role,
+        login=service.settings.login,
+        quota=user.quota,
+        used_bytes=0,
+        running_jobs=0,
+        direct_uploads=False,
+    )
