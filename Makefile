@@ -10,6 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+KIOSK_VENV ?= .venv-kiosk
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -52,6 +53,13 @@ $(VENV)/.java: $(VENV)/.made scripts/system_setup.sh
 	bash scripts/system_setup.sh $(PYTHON) test
 	touch $@
 
+# The original's client, unchanged, with libraries that nothing of ours may meet. It comes as source only.
+$(KIOSK_VENV)/.made: $(VENV)/.made requirements/build.txt requirements/kiosk.txt
+	$(PYTHON) -m venv $(KIOSK_VENV)
+	$(KIOSK_VENV)/bin/$(PIP) install $(HASHED) -r requirements/build.txt
+	$(KIOSK_VENV)/bin/$(PIP) install $(HASHED) --no-build-isolation --no-binary kiosk-client -r requirements/kiosk.txt
+	touch $@
+
 # --- for users ---------------------------------------------------------------------------------------------------
 
 demo:
@@ -69,8 +77,8 @@ types: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 
-test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made
+	CELLFLEET_KIOSK_CLIENT=$(KIOSK_VENV)/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
@@ -102,3 +110,4 @@ requirements:
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.txt -c requirements/build.txt -o requirements/dev.txt
 	$(COMPILE) --no-deps requirements/nodeps.in -o requirements/nodeps.txt
+	$(COMPILE) requirements/kiosk.in -o requirements/kiosk.txt
