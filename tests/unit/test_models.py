@@ -76,7 +76,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_changed_weights_are_refused(package: Path) -> None:
     weights = package / "nuclei.onnx"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(ModelError, match=r"nuclei\.onnx: the weights are not those.*E403"):
+    with pytest.raises(ModelError, match=r"nuclei\.onnx: the file is not the one that.*E403"):
         load_model(package, device="cpu")
 
 

@@ -1,24 +1,23 @@
-"""A name or a path → a verified, loaded model."""
+"""A name or a path → a verified, loaded model. Knows no store; see `repository` for the models of a service."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from cellfleet.errors import DeviceError, ModelError
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, File, Package, broken, read_package
 from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ModelManifest
 
-_BUNDLED = Path(__file__).parent / "bundled"
-_LARGEST_RDF_BYTES = 1 << 20
+BUNDLED = Path(__file__).parent / "bundled"
+"""Holds one package per folder, which has the model's name."""
+_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::([A-Za-z0-9][A-Za-z0-9._+-]{0,62}))?")
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,21 @@ class LoadedModel:
 
 
 def bundled_names() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(p.parent.name for p in _BUNDLED.glob("*/rdf.yaml"))
+    """Names of the models inside cellfleet."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{RDF}"))
+
+
+def split_name(model: str) -> tuple[str, str | None] | None:
+    """Return name and version of ``name`` or ``name:version``; None where the text can be neither."""
+    match = _NAME.fullmatch(model)
+    return (match[1], match[2]) if match else None
 
 
 def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
     """Load a model and move it to a device.
 
     Args:
-        model: Bundled name, or path of a package folder.
+        model: Name of a bundled model, with or without ``:version``, or path of a package folder.
         device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
 
     Raises:
@@ -50,82 +55,84 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
         DeviceError: E501 the device is not there.
     """
     folder = _find(str(model))
-    manifest, weights = _read(folder)
-    if weights is None:
-        if device == "cuda":
-            raise DeviceError(
-                "E502", f"{manifest.name} runs on the CPU only", where="--device", action="Use --device auto or cpu"
-            )
-        return LoadedModel(manifest, _digest(manifest, None), OtsuPredictor(), "cpu")
-    path, expected = weights
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ModelError(
-            "E403",
-            "the weights are not those that rdf.yaml describes (SHA-256 differs)",
-            where=str(path),
-            action="Copy the package again",
-        )
-    predictor = OnnxPredictor(content, str(path), manifest.tile.multiple, device=device)
-    declared = (len(manifest.roles), len(manifest.heads))
-    if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
-        found = " roles and ".join(map(str, predictor.channels))
-        raise _broken(
-            folder / "rdf.yaml", f"it declares {declared[0]} roles and {declared[1]} heads, the graph has {found}"
-        )
-    return LoadedModel(manifest, _digest(manifest, expected), predictor, predictor.device)
+    package, content = _read(folder), b""
+    if package.graph is not None:
+        weights = folder / package.graph.source
+        if not weights.is_file():
+            raise broken(str(folder / RDF), f"weights {package.graph.source!r} are not a file beside it")
+        content = weights.read_bytes()
+        require_content(package.graph, content, str(folder))
+    return start_model(package, content, str(folder), device=device)
 
 
 def read_manifest(model: str | Path) -> ModelManifest:
     """Read what a model declares, without loading it."""
-    return _read(_find(str(model)))[0]
+    return _read(_find(str(model))).manifest
+
+
+def start_model(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedModel:
+    """Load a package whose weights were read and checked.
+
+    Args:
+        package: What is said of it.
+        weights: Content of its graph; empty where it has none.
+        where: Its folder, for messages.
+        device: As in `load_model`.
+
+    Raises:
+        ModelError: E402 graph and description differ, E404.
+        DeviceError: E501, E502.
+    """
+    manifest, graph = package.manifest, package.graph
+    if graph is None:
+        if device == "cuda":
+            raise DeviceError(
+                "E502", f"{manifest.name} runs on the CPU only", where="--device", action="Use --device auto or cpu"
+            )
+        return LoadedModel(manifest, package.sha256, OtsuPredictor(), "cpu")
+    predictor = OnnxPredictor(weights, f"{where}/{graph.source}", manifest.tile.multiple, device=device)
+    declared = (len(manifest.roles), len(manifest.heads))
+    if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
+        found = " roles and ".join(map(str, predictor.channels))
+        raise broken(
+            f"{where}/{RDF}", f"it declares {declared[0]} roles and {declared[1]} heads, the graph has {found}"
+        )
+    return LoadedModel(manifest, package.sha256, predictor, predictor.device)
+
+
+def require_content(file: File, content: bytes, where: str) -> None:
+    """Raise `ModelError` E403 unless this is the content that the description of the package in `where` promises."""
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ModelError(
+            "E403",
+            f"the file is not the one that {RDF} describes (SHA-256 differs)",
+            where=f"{where}/{file.source}",
+            action="Copy the package again",
+        )
 
 
 def _find(model: str) -> Path:
-    if model in bundled_names():
-        return _BUNDLED / model
+    named = split_name(model)
+    if named and named[0] in bundled_names():
+        folder = BUNDLED / named[0]
+        if named[1] in {None, _read(folder).manifest.version}:
+            return folder
     folder = Path(model)
-    if (folder / "rdf.yaml").is_file():
+    if (folder / RDF).is_file():
         return folder
     raise ModelError(
         "E401",
-        "is neither a bundled model nor a folder with an rdf.yaml",
+        f"is neither a bundled model nor a folder with an {RDF}",
         where=model,
         action=f"Choose {', '.join(bundled_names())}, or give the path of a model package",
     )
 
 
-def _read(folder: Path) -> tuple[ModelManifest, tuple[Path, str] | None]:
-    """Return the manifest, and path and SHA-256 of the weights where the model has any."""
-    rdf = folder / "rdf.yaml"
+def _read(folder: Path) -> Package:
+    rdf = folder / RDF
     try:
-        if rdf.stat().st_size > _LARGEST_RDF_BYTES:
-            raise _broken(rdf, "it is larger than 1 MiB")
-        content: Any = yaml.safe_load(rdf.read_text(encoding="utf-8"))
-        manifest = ModelManifest.model_validate(content["config"]["cellfleet"])
-        if manifest.predictor == "otsu":
-            return manifest, None
-        entry = content["weights"]["onnx"]
-        source, sha256 = str(entry["source"]), str(entry["sha256"])
-    except (KeyError, TypeError) as error:
-        raise _broken(rdf, f"{error} is missing") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _broken(rdf, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        # ValueError: bytes that are no UTF-8, and dates that do not exist.
-        raise _broken(rdf, str(error)) from error
-    weights = folder / source
-    if Path(source).name != source or not weights.is_file():
-        raise _broken(rdf, f"weights {source!r} are not a file beside it")
-    return manifest, (weights, sha256)
-
-
-def _broken(rdf: Path, why: str) -> ModelError:
-    reason = " ".join(why.split())
-    return ModelError("E402", f"is not a cellfleet model package: {reason}", where=str(rdf), action="Export it again")
-
-
-def _digest(manifest: ModelManifest, weights_sha256: str | None) -> str:
-    described = manifest.model_dump_json(exclude={"training", "scores"})
-    return hashlib.sha256((described + str(weights_sha256)).encode()).hexdigest()
+        with rdf.open("rb") as file:
+            content = file.read(LARGEST_RDF_BYTES + 1)
+    except OSError as error:
+        raise broken(str(rdf), str(error)) from error
+    return read_package(content, str(rdf))

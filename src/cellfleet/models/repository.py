@@ -1,46 +1,194 @@
 """Models that a service offers: the bundled ones, and packages under ``models/`` of its store.
 
 ``models/<any folder>/`` is a package (rdf.yaml and weights). ``name:version`` means one content for ever: the first
-that is seen is remembered under ``models/.pins/``.
+that is used is remembered under ``models/.pins/``. What was fetched is kept by its hash, and checked whenever it is
+read. docs/reference/models.md tells operators of it. Knows no HTTP and no job.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import builtins
+import itertools
+import re
+import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellfleet.models.load import LoadedModel
+from cellfleet.errors import ModelError
+from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages, newness
+from cellfleet.models.load import BUNDLED, LoadedModel, require_content, split_name, start_model
+from cellfleet.models.package import RDF, Package, broken, read_package
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
+from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.place import Place
+
+FOLDER = "models"
+"""Of the store; each folder in it is a package."""
+PINS = f"{FOLDER}/.pins"
+MOST_FILES = 10_000
+"""Under ``models/``: with more, something else is kept there."""
+LISTING_SECONDS = 3.0
+"""For so long a listing of the store counts as new."""
+
+
+@dataclass
+class _Listing:
+    """The latest look at the store; guarded by its lock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    until: float = 0.0
+    """`time.monotonic` from which on it is old."""
+    entries: tuple[Entry, ...] = ()
+    """The bundled ones first, then by folder."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Every method may be called from any thread."""
+    """Every method may be called from any thread, and raises `OutputError` (E32x) when the store does not answer."""
 
     store: Place
     cache: Path
-    """Local folder for packages that were fetched from the store, by hash."""
+    """Local folder for what was fetched from the store, by hash. Several processes may share it."""
+    _listing: _Listing = field(default_factory=_Listing, init=False, repr=False, compare=False)
 
-    def list(self) -> list[ModelInfo]:
-        """Return all models, by name, of each the newest version first. Broken packages are left out."""
-        raise NotImplementedError
+    def list(self) -> builtins.list[ModelInfo]:
+        """Return all models, by name, of each the newest version first.
+
+        Left out are broken packages, and those whose name and version stand for another content.
+        """
+        usable: dict[tuple[str, str], Entry] = {}
+        for entry in self._look():
+            if self._pin(entry) in {None, entry.package.sha256}:
+                usable.setdefault((entry.name, entry.version), entry)
+        newest_first = sorted(usable.values(), key=lambda entry: newness(entry.version), reverse=True)
+        return [entry.info for entry in sorted(newest_first, key=lambda entry: entry.name)]
 
     def resolve(self, model: str) -> PinnedModel:
         """Return what ``name`` (its newest version) or ``name:version`` means. Raises `ModelError` E401, E405."""
-        raise NotImplementedError
+        name, version = split_name(model) or (None, None)
+        entries: tuple[Entry, ...] = ()
+        for fresh in (False, True):
+            entries = self._look(fresh=fresh)
+            named = [entry for entry in entries if entry.name == name and version in {None, entry.version}]
+            if named:
+                newest = max((entry.version for entry in named), key=newness)
+                return self._pinned([entry for entry in named if entry.version == newest])
+        known = ", ".join(sorted({entry.name for entry in entries})[:20])
+        raise ModelError("E401", "there is no such model", where=model[:200], action=f"Choose one of {known}")
 
     def load(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel:
         """Load exactly the pinned content, from the cache where it is there.
 
         Raises:
-            ModelError: E401–E406, it is gone, broken, or not what was pinned.
+            ModelError: E402–E404 it is broken, E406 it is gone, or not what was pinned.
             DeviceError: E5xx.
         """
-        raise NotImplementedError
+        package, weights = self._kept(model) or self._fetched(model)
+        return start_model(package, weights, f"{model.name}:{model.version}", device=device)
 
-    def add(self, package: Path) -> ModelInfo:
-        """Check a package (folder or zip), run its test tensors, and take it in. Raises `ModelError`."""
-        raise NotImplementedError
+    def _look(self, *, fresh: bool = False) -> tuple[Entry, ...]:
+        """Return all packages; those of the store as they were a few seconds ago, unless `fresh`."""
+        with self._listing.lock:
+            if fresh or time.monotonic() >= self._listing.until:
+                bundled, own = FolderPlace(BUNDLED), self._files()
+                self._listing.entries = (
+                    *find_packages(bundled, bundled.names(), bundled=True),
+                    *find_packages(self.store, own),
+                )
+                self._listing.until = time.monotonic() + LISTING_SECONDS
+            return self._listing.entries
+
+    def _files(self) -> builtins.list[str]:
+        """Return the files in the folders of ``models/`` that can be packages."""
+        names = builtins.list(itertools.islice(self.store.names(FOLDER), MOST_FILES + 1))
+        if len(names) > MOST_FILES:
+            raise ModelError(
+                "E408",
+                f"more than {MOST_FILES} files are in the folder of models",
+                where=f"{self.store.url}/{FOLDER}",
+                action="Keep there only model packages, each in a folder of its own",
+            )
+        return [name for name in names if re.fullmatch(f"{FOLDER}/[^./][^/]*/[^/]+", name)]
+
+    def _pinned(self, entries: builtins.list[Entry]) -> PinnedModel:
+        """Return which of several packages of one name and version is meant: the one that was first."""
+        first = entries[0]
+        pinned = self._pin(first) or self._new_pin(first)
+        if pinned not in {entry.package.sha256 for entry in entries}:
+            raise ModelError(
+                "E405",
+                f"is not the {first.name}:{first.version} that was used before (SHA-256 {pinned[:12]}…)",
+                where=first.where,
+                action=f"Give the changed model a new version in its {RDF}, or put the former content back",
+            )
+        return PinnedModel(name=first.name, version=first.version, sha256=pinned)
+
+    def _pin(self, entry: Entry) -> str | None:
+        """Return the hash that name and version of an entry stand for; None while they were not used."""
+        content = self.store.read(f"{PINS}/{entry.name}/{entry.version}")
+        return None if content is None else content.decode("ascii", "replace")
+
+    def _new_pin(self, entry: Entry) -> str:
+        """Let name and version of an entry stand for its content, unless somebody was faster; return for which."""
+        self.store.create(f"{PINS}/{entry.name}/{entry.version}", entry.package.sha256.encode())
+        return self._pin(entry) or entry.package.sha256
+
+    def _kept(self, model: PinnedModel) -> tuple[Package, bytes] | None:
+        """Return description and weights from the cache; None where they are not there, or damaged."""
+        # The hash came in a message; it becomes a name of a file.
+        named = re.fullmatch("[0-9a-f]{64}", model.sha256)
+        content = self._cached.read(f"{model.sha256}.yaml") if named else None
+        if content is None:
+            return None
+        try:
+            package = read_package(content, model.name)
+            weights = self._cached.read(package.graph.sha256) if package.graph else b""
+            if weights is None or package.sha256 != model.sha256:
+                return None
+            if package.graph:
+                require_content(package.graph, weights, self._cached.url)
+        except ModelError:
+            return None
+        return package, weights
+
+    def _fetched(self, model: PinnedModel) -> tuple[Package, bytes]:
+        """Return description and weights from where they were found, and keep what the store had."""
+        entry = self._entry(model)
+        weights = _weights(entry)
+        if not entry.bundled:
+            if entry.package.graph:
+                self._cached.write(entry.package.graph.sha256, weights)
+            self._cached.write(f"{model.sha256}.yaml", entry.content)
+        return entry.package, weights
+
+    def _entry(self, model: PinnedModel) -> Entry:
+        for fresh in (False, True):
+            for entry in self._look(fresh=fresh):
+                if entry.package.sha256 == model.sha256:
+                    return entry
+        raise ModelError(
+            "E406",
+            f"its content with SHA-256 {model.sha256[:12]}… is not there any more",
+            where=f"{model.name}:{model.version}",
+            action=f"Put it back under {FOLDER}/ of the store, or submit the job again; for a bundled model, run the "
+            "same version of cellfleet on all machines",
+        )
+
+    @property
+    def _cached(self) -> FolderPlace:
+        return FolderPlace(self.cache)
+
+
+def _weights(entry: Entry) -> bytes:
+    """Return the weights of a package, checked; empty where it needs none. Raises `ModelError` E402, E403."""
+    graph = entry.package.graph
+    if graph is None:
+        return b""
+    if entry.size_bytes > LARGEST_WEIGHTS_BYTES:
+        raise broken(entry.where, f"its weights have {entry.size_bytes / 1e9:.1f} GB, and ONNX ends at 2 GiB")
+    content = entry.place.read(f"{entry.folder}/{graph.source}") or b""
+    require_content(graph, content, entry.where)
+    return content

@@ -1,0 +1,124 @@
+"""Model packages in a folder or bucket, as they are found there. Loads none, and knows no names that users give."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cellfleet.errors import ModelError
+from cellfleet.models.load import split_name
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package
+from cellfleet.spec.http import ModelInfo
+from cellfleet.stores.place import Place
+
+LARGEST_WEIGHTS_BYTES = 2 << 30
+"""No ONNX file can be larger."""
+_LONGEST_TEXT = 2000
+"""Letters that users are told of what a package says in free words."""
+_READ_AT_ONCE = 8
+_KEPT_PACKAGES = 256
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A package that was found; its files are all there, whatever is in them."""
+
+    place: Place
+    folder: str
+    """In the place."""
+    content: bytes
+    """Of its ``rdf.yaml``."""
+    package: Package
+    size_bytes: int
+    """Of its weights."""
+    bundled: bool
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.package.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+        return self.package.manifest.version
+
+    @property
+    def where(self) -> str:
+        """Its folder, for messages."""
+        return f"{self.place.url}/{self.folder}"
+
+    @property
+    def info(self) -> ModelInfo:
+        """What users are told of it."""
+        manifest = self.package.manifest
+        return ModelInfo(
+            name=self.name,
+            version=self.version,
+            sha256=self.package.sha256,
+            bundled=self.bundled,
+            description=self.package.description[:_LONGEST_TEXT],
+            roles=manifest.roles,
+            microns_per_pixel=manifest.microns_per_pixel,
+            licence=self.package.license[:_LONGEST_TEXT],
+            size_bytes=self.size_bytes,
+        )
+
+
+def find_packages(place: Place, names: Iterable[str], *, bundled: bool = False) -> list[Entry]:
+    """Return the packages among the files `names` of a place, by folder. Broken ones are told to the log, once."""
+    rdfs = sorted(name for name in names if name.endswith(f"/{RDF}"))
+    with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="models") as pool:
+        found = pool.map(lambda rdf: _entry(place, rdf.removesuffix(f"/{RDF}"), bundled), rdfs)
+        return [entry for entry in found if entry]
+
+
+def read_named_package(content: bytes, where: str) -> Package:
+    """Read an ``rdf.yaml`` whose name and version can be asked for as ``name:version``. Raises `ModelError` E402."""
+    package = read_package(content, where)
+    name, version = package.manifest.name, package.manifest.version
+    if split_name(f"{name}:{version}") != (name, version):
+        what = (
+            f"its name {name[:80]!r} or version {version[:80]!r} is empty, long, or has more than letters, digits, ._-+"
+        )
+        raise broken(where, what)
+    return package
+
+
+def newness(version: str) -> tuple[object, ...]:
+    """Return a key that sorts versions by their numbers; ``1.0-rc1`` is older than ``1.0``, as in SemVer."""
+    final, _, candidate = version.partition("-")
+    return _natural(final), not candidate, _natural(candidate)
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+
+
+def _entry(place: Place, folder: str, bundled: bool) -> Entry | None:
+    rdf = f"{folder}/{RDF}"
+    if (place.size(rdf) or 0) > LARGEST_RDF_BYTES:
+        return None
+    content = place.read(rdf)
+    package = _parsed(content, f"{place.url}/{rdf}") if content is not None else None
+    if content is None or package is None:
+        return None
+    size = place.size(f"{folder}/{package.graph.source}") if package.graph else 0
+    # Not there: somebody is copying it just now.
+    return None if size is None else Entry(place, folder, content, package, size, bundled)
+
+
+@functools.lru_cache(_KEPT_PACKAGES)
+def _parsed(content: bytes, where: str) -> Package | None:
+    try:
+        return read_named_package(content, where)
+    except ModelError as error:
+        _log.warning("%s", error)
+        return None

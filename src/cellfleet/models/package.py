@@ -1,0 +1,114 @@
+"""``rdf.yaml`` → what cellfleet reads of it. Knows no folder, store or runtime, and opens no file that it names."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from cellfleet.errors import ModelError
+from cellfleet.spec.model import ModelManifest
+
+RDF = "rdf.yaml"
+LARGEST_RDF_BYTES = 1 << 20
+
+
+def _is_beside(name: str) -> str:
+    if name in {"", ".", ".."} or {PurePosixPath(name).name, PureWindowsPath(name).name} != {name}:
+        raise ValueError(f"{name!r} is not the name of a file beside it")
+    if len(name) > 200 or not name.isprintable():
+        raise ValueError("is no usable name of a file")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_is_beside)]
+"""A file in the folder of its ``rdf.yaml``; never a path."""
+
+
+class _Part(BaseModel):
+    # The description has many more fields, which are for others.
+    model_config = ConfigDict(frozen=True)
+
+
+class File(_Part):
+    """A file of the package, and what it must contain."""
+
+    source: FileName
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class _Tensor(_Part):
+    id: str = ""
+    test_tensor: File | None = None
+
+
+class _Weights(_Part):
+    onnx: File | None = None
+
+
+class _Config(_Part):
+    cellfleet: ModelManifest
+
+
+class Package(_Part):
+    """A model package as its ``rdf.yaml`` describes it, in the words of bioimage.io."""
+
+    description: str = ""
+    license: str = ""
+    inputs: tuple[_Tensor, ...] = ()
+    outputs: tuple[_Tensor, ...] = ()
+    weights: _Weights = _Weights()
+    config: _Config
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the pipeline must know."""
+        return self.config.cellfleet
+
+    @property
+    def graph(self) -> File | None:
+        """The ONNX file; None where the model needs no weights."""
+        return None if self.manifest.predictor == "otsu" else self.weights.onnx
+
+    @property
+    def test_tensors(self) -> dict[str, File]:
+        """Tensor → the file that holds an example of it."""
+        return {tensor.id: tensor.test_tensor for tensor in (*self.inputs, *self.outputs) if tensor.test_tensor}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the weights and of everything that the manifest states and that changes a result.
+
+        What it does not state is not in the hash, so that a field that a later version adds changes no model's.
+        """
+        stated = self.manifest.model_dump_json(exclude={"training", "scores"}, exclude_unset=True)
+        return hashlib.sha256((stated + (self.graph.sha256 if self.graph else "")).encode()).hexdigest()
+
+
+def read_package(content: bytes, where: str) -> Package:
+    """Read the content of an ``rdf.yaml``; `where` is its place, for messages. Raises `ModelError` E402."""
+    try:
+        if len(content) > LARGEST_RDF_BYTES:
+            raise broken(where, "it is larger than 1 MiB")
+        described: Any = yaml.safe_load(content.decode("utf-8"))
+        package = Package.model_validate(described)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        raise broken(where, f"{place}: {first['msg']}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: bytes that are no UTF-8, and dates that do not exist.
+        raise broken(where, str(error)) from error
+    if package.manifest.predictor == "onnx" and package.graph is None:
+        raise broken(where, "weights.onnx is missing")
+    return package
+
+
+def broken(where: str, why: str) -> ModelError:
+    """Return the error of a package that cannot be used as it is."""
+    reason = " ".join(why.split())[:500]
+    return ModelError("E402", f"is not a cellfleet model package: {reason}", where=where, action="Export it again")
