@@ -46,6 +46,14 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment slides/ -o results --shard 2/2
   cellfleet merge results""",
     ),
+    "worker": Help(
+        "Work off jobs of a service.\n\n"
+        "Takes tasks from the ledger, segments their images and writes the results to the store, until it is stopped. "
+        "SIGTERM lets it finish what is begun, or give it back after --grace seconds. 'cellfleet serve' starts one by "
+        "itself; more may run anywhere that reaches ledger and store.",
+        """Example, as a task of a batch system that ends when there is no more to do:
+  cellfleet worker --ledger redis://ledger:6379/0 --store s3://lab/cellfleet --idle-timeout 60""",
+    ),
     "train": Help(
         "Train a model on your own labelled images.\n\n"
         "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "

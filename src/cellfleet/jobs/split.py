@@ -7,23 +7,22 @@ from dataclasses import dataclass
 
 from cellfleet.errors import CellfleetError
 from cellfleet.images.read import open_image
-from cellfleet.images.source import Source
 from cellfleet.jobs.listing import Listed
+from cellfleet.jobs.places import path_for_all
+from cellfleet.run.shard import SQUARE
 from cellfleet.spec.job import ImageRef, Task
 from cellfleet.spec.segment import Shard
-from cellfleet.stores.place import FolderPlace, Place
-from cellfleet.stores.url import child
+from cellfleet.stores.place import Place
 from cellfleet.tiling.blocks import blocks
 
-SHARE_BLOCKS = 64
-"""Blocks per share: a square of 8 × 8, of whose tiles a quarter belongs to neighbours as well. About a minute."""
+SHARE_BLOCKS = SQUARE**2
+"""Blocks per share: about a minute, and a quarter of its tiles lies on its edge and is done by a neighbour as well."""
 LARGE_BYTES = 64 << 20
 """From this size of a file on its header is read, to see in how many blocks it is."""
 BUNDLE_BYTES = 64 << 20
 BUNDLE_IMAGES = 64
 _UNBUNDLED = 32
 """So many tasks have one image before the next have two, and so on: small jobs are spread, large ones bundled."""
-_IN_STORE = "store:"
 
 
 @dataclass(frozen=True)
@@ -86,22 +85,3 @@ def _shares(image: Listed, axes: str | None) -> int:
 def _ref(image: Listed, store: Place) -> ImageRef:
     source = image.source
     return ImageRef(path=path_for_all(source.path, store), name=source.name, inside=source.inside, stem=image.stem)
-
-
-def path_for_all(path: str, store: Place) -> str:
-    """Return a path or address as every process that has the store can follow it."""
-    root = str(store.path.absolute()) if isinstance(store, FolderPlace) else store.url
-    return _IN_STORE + path.removeprefix(child(root, "") + "/") if path.startswith(child(root, "") + "/") else path
-
-
-def path_here(path: str, store: Place) -> str:
-    """Return the path or address that `path_for_all` gave, as this process reaches it."""
-    if not path.startswith(_IN_STORE):
-        return path
-    name = path.removeprefix(_IN_STORE)
-    return str(store.local(name).absolute()) if isinstance(store, FolderPlace) else child(store.url, name)
-
-
-def source_here(image: ImageRef, store: Place) -> Source:
-    """Return an image of a task as this process can open it."""
-    return Source(path_here(image.path, store), image.name, image.inside)

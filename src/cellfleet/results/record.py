@@ -37,6 +37,31 @@ def parts_folder(image: str) -> str:
     return f"{FOLDER}/parts/{hashed(image)}"
 
 
+def failure_name(image: str) -> str:
+    """Return where a job's worker says that the image of this name has failed: a name of its own, so that nobody who
+    comes too late takes the place of a result.
+    """
+    return f"{FOLDER}/failed/{hashed(image)}.json"
+
+
+def stitching_name(image: str) -> str:
+    """Return where stands which task puts a shared image together."""
+    return f"{FOLDER}/stitching/{hashed(image)}"
+
+
+def trial_name(image: str) -> str:
+    """Return where a worker says that it is about to try an image at which it may end."""
+    return f"{FOLDER}/trials/{hashed(image)}"
+
+
+def load_record(out: Place, image: str) -> ImageRecord | None:
+    """Return the record of one image of a job: of its result, else of its failure; None where there is neither."""
+    for name in (record_name(image), failure_name(image)):
+        with contextlib.suppress(ValidationError):
+            return ImageRecord.model_validate_json(out.read(name) or b"")
+    return None
+
+
 def write_image_record(out: Place, record: ImageRecord) -> None:
     """Write the record of one image, last of all its files: it says that they are there. Raises `OutputError`."""
     out.write(record_name(record.image), as_json(record))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,8 +33,8 @@ from cellfleet.run.parts import PlaceParts
 from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
 from cellfleet.run.resources import not_enough_memory
-from cellfleet.run.segment_image import How, Segmented, segment_image
-from cellfleet.run.shard import owns, share_of_blocks
+from cellfleet.run.segment_image import How, Job, Segmented, segment_image
+from cellfleet.run.shard import owns
 from cellfleet.run.stitch import PARTS_DISAGREE
 from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, InputFile, Told
@@ -61,6 +61,8 @@ class Work:
     tell: Callable[[str, int, int], None] = lambda image, done, total: None
     """Called from any thread with the blocks that are done of a large image."""
     shard: Shard | None = None
+    share: Callable[[Sequence[Job], int], Sequence[Job]] = lambda jobs, image: jobs
+    """Of the blocks of the image with this number, those to be done here."""
     stitches: Callable[[str], bool] = lambda image: False
     """Asked when all blocks of a shared image are done: whether it is put together here."""
     alive: Callable[[], None] = lambda: None
@@ -205,7 +207,7 @@ def _how(task: Task, source: InputFile, work: Work) -> How:
     return How(
         pools=work.pools,
         parts=lambda: PlaceParts(work.out, folder),
-        share=lambda jobs: share_of_blocks(jobs, work.shard, task.index),
+        share=lambda jobs: work.share(jobs, task.index),
         stitches=lambda: work.stitches(task.name),
         checkpoint=work.checkpoint,
         tell=lambda done, total: work.tell(task.name, done, total),

@@ -27,7 +27,7 @@ from cellfleet.run.plan import Plan, Task, make_plan
 from cellfleet.run.pools import Pools, in_parallel
 from cellfleet.run.process import StoppedError, Work, process
 from cellfleet.run.resources import fair_share
-from cellfleet.run.shard import by_images, share_of_images
+from cellfleet.run.shard import by_images, share_of_blocks, share_of_images
 from cellfleet.run.shard_records import begin_shard, end_shard
 from cellfleet.spec.record import ImageRecord, RunRecord
 from cellfleet.spec.segment import RunOptions, SegmentSpec, Shard
@@ -91,8 +91,17 @@ def run(
             place.sweep()
             write_run_record(place, record)
         flow = _Flow(tell, len(plan.to_do))
+        shard = _of_blocks(plan, options)
         work = Work(
-            place, spec, key, model, pools, stop or threading.Event(), flow.block_finished, _of_blocks(plan, options)
+            place,
+            spec,
+            key,
+            model,
+            pools,
+            stop=stop or threading.Event(),
+            tell=flow.block_finished,
+            shard=shard,
+            share=lambda jobs, image: share_of_blocks(jobs, shard, image),
         )
         record = _work_off(plan, work, record, flow)
     tell(RunFinished(record, already_done=len(plan.done)))

@@ -12,11 +12,16 @@ from typing import TypeVar
 
 from cellfleet.errors import UsageError
 from cellfleet.spec.segment import Shard
+from cellfleet.tiling.blocks import BLOCK
+from cellfleet.tiling.box import Box
 
 Item = TypeVar("Item")
 
 IMAGES_PER_SHARD = 4
 """With at least so many images for each machine, whole images are dealt out."""
+
+SQUARE = 8
+"""Blocks along the side of what `share_by_squares` keeps together."""
 
 _ARRAYS = (
     ("SLURM", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
@@ -48,6 +53,13 @@ def share_of_blocks(jobs: Sequence[Item], shard: Shard | None, image: int) -> Se
         return jobs if owns(image, shard) else []
     start, stop = (len(jobs) * part // shard.count for part in (shard.number - 1, shard.number))
     return jobs[start:stop]
+
+
+def share_by_squares(jobs: Sequence[tuple[int, Box]], shard: Shard) -> Sequence[tuple[int, Box]]:
+    """Return a run of blocks of squares of 8 × 8 of them: few tiles of a small share lie on its edge."""
+    side = SQUARE * BLOCK
+    ordered = sorted(jobs, key=lambda job: (job[0], job[1].y0 // side, job[1].x0 // side, job[1].y0, job[1].x0))
+    return share_of_blocks(ordered, shard, 0)
 
 
 def owns(image: int, shard: Shard) -> bool:

@@ -178,8 +178,8 @@ def _exact(number: float) -> str:
 
 
 def _anywhere(model: str) -> str:
-    """Return a model's name, or the path of its folder as seen from anywhere."""
-    return model if model in bundled_names() else absolute(model)
+    """Return a model's name (``mine:2.0`` may be one that only a service has), or its folder as seen from anywhere."""
+    return absolute(model) if model not in bundled_names() and Path(model, "rdf.yaml").is_file() else model
 
 
 def _channel_text(choice: ChannelChoice) -> str:

@@ -1,0 +1,181 @@
+"""One task of the ledger: its images through the pipeline, into the job's results. Knows no ledger and no lease.
+
+A task may come twice, even to two workers at once. So what stands is not done again, everything is written whole under
+a name that follows from the image, and a failure never takes the place of a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from cellfleet.errors import OutputError
+from cellfleet.jobs.places import results_of, source_here
+from cellfleet.pipeline.clock import Clock
+from cellfleet.results.record import (
+    as_json,
+    failure_name,
+    load_record,
+    parts_folder,
+    record_name,
+    stitching_name,
+    write_image_record,
+)
+from cellfleet.run.names import output_names
+from cellfleet.run.plan import Task as ImageTask
+from cellfleet.run.process import Work, attempt
+from cellfleet.run.shard import share_by_squares
+from cellfleet.run.stitch import PARTS_DISAGREE
+from cellfleet.spec.job import Done, Failed, ImageRef, JobSpec, Outcome, Tally, Task
+from cellfleet.spec.record import ImageRecord, Told
+from cellfleet.stores.place import Place
+from cellfleet.worker.bench import Bench
+from cellfleet.worker.trials import MOST, suspects_last, trial
+
+_T = TypeVar("_T")
+Alive = Callable[[], None]
+"""Shows that the task goes on; raises when nobody wants it any more."""
+
+_PASSING = {"E301", "E323"}
+"""The disk is full, or the bucket does not answer: no image would fare better, and all of it may pass."""
+_LONGEST_PAUSE = 30.0
+_MAY_PASS = {"E152", "E153", "E157", "E158", "E159"}
+"""Faults of a server that images come from."""
+_ENDED_WORKER = Told(
+    code="E820",
+    what="the worker ended at every attempt at this image",
+    action="It may need more memory than the worker has, or meet a fault of a library: try it with `cellfleet segment`",
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs tasks; may be called from several threads at once."""
+
+    store: Place
+    job: Callable[[str], JobSpec]
+    """Returns what was submitted."""
+    bench: Bench
+
+    def __call__(self, task: Task, tries: int, alive: Alive) -> Outcome:
+        """Do what is not done of a task, for the `tries`-th time; see `cellfleet.jobs.work.Run`.
+
+        Raises:
+            ModelError, DeviceError: The model cannot be used here.
+            OutputError: Results cannot be written.
+        """
+        spec = self.job(task.job)
+        with self.bench.use(spec.model, alive) as (model, pools):
+            out = results_of(spec, self.store)
+            work = Work(
+                out,
+                spec.segment,
+                spec.segment.digest(model.sha256),
+                model,
+                pools,
+                alive=alive,
+                share=lambda jobs, image: share_by_squares(jobs, task.share) if task.share else jobs,
+                stitches=partial(_is_mine, out, task),
+            )
+            return _outcome(task, list(_one_by_one(self.store, spec, task, tries, work)))
+
+
+def _one_by_one(store: Place, spec: JobSpec, task: Task, tries: int, work: Work) -> Iterator[ImageRecord | None]:
+    """Yield what became of each image; None for a shared one that others have to end."""
+    suspicious = tries > 1 and len(task.images) > 1
+    ordered = suspects_last(work.out, task.images) if suspicious else [(image, 0) for image in task.images]
+    for image, trials in ordered:
+        work.checkpoint()
+        wanted = ImageTask(source_here(image, store), task.first_image, output_names(image.stem, spec.formats))
+        mine = partial(_is_mine, work.out, task, image.name)
+        do = partial(_patiently, partial(_done, wanted, work, mine), work.checkpoint)
+        if trials >= MOST:
+            yield _failed(work, ImageRecord(image=image.name, status="failed", key=work.key, error=_ENDED_WORKER))
+        elif suspicious:
+            with trial(work.out, image, trials):
+                yield do()
+        else:
+            yield do()
+
+
+def _done(task: ImageTask, work: Work, mine: Callable[[], bool]) -> ImageRecord | None:
+    stands = load_record(work.out, task.name)
+    if stands is not None and stands.status == "done" and stands.key == work.key:
+        return stands if mine() else None
+    record = attempt(task, work)
+    if isinstance(record, Clock):
+        return None
+    if record.status == "failed":
+        return _failed(work, record)
+    write_image_record(work.out, record)
+    work.out.remove(parts_folder(task.name))
+    work.out.remove(failure_name(task.name))
+    return record
+
+
+def _failed(work: Work, record: ImageRecord) -> ImageRecord:
+    assert record.error is not None
+    work.out.write(failure_name(record.image), as_json(record))
+    if record.error.code == PARTS_DISAGREE:
+        work.out.remove(parts_folder(record.image))
+    return record
+
+
+def _is_mine(out: Place, task: Task, image: str) -> bool:
+    """Say whether this task puts an image together: of a shared one that which asked first does, whenever it comes."""
+    if task.share is None:
+        return True
+    number = str(task.number).encode()
+    return out.create(stitching_name(image), number) or out.read(stitching_name(image)) == number
+
+
+def _patiently(do: Callable[[], _T], alive: Alive) -> _T:
+    """Do something as soon as the store lets us; the lease holds as long as life is shown."""
+    pause = 1.0
+    while True:
+        try:
+            return do()
+        except OutputError as error:
+            if error.code not in _PASSING:
+                raise
+            _log.warning("waiting: %s", error)
+        until = time.monotonic() + pause
+        while time.monotonic() < until:
+            alive()
+            time.sleep(min(pause, 0.5))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _outcome(task: Task, records: Sequence[ImageRecord | None]) -> Outcome:
+    """Sum up. A shared image counts where it was put together, and as failed with its first share."""
+    done = [record for record in records if record is not None and record.status == "done"]
+    errors = [(record.image, record.error) for record in records if record is not None and record.error is not None]
+    tally = Tally(
+        images=len(done),
+        failed_images=len(errors) if task.share is None or task.share.number == 1 else 0,
+        pixels=sum(_pixels(record) for record in done),
+        objects=sum(record.objects for record in done),
+    )
+    if not errors:
+        return Done(tally=tally)
+    image, first = errors[0]
+    more = f"; {len(errors) - 1} more of {len(records)} images failed" if len(errors) > 1 else ""
+    final = all(_is_final(error.code) for _, error in errors)
+    return Failed(code=first.code, reason=f"{image}: {first.what}{more}", final=final, tally=tally)
+
+
+def _is_final(code: str) -> bool:
+    """Say whether an image would fail again: it is the image's own fault, or that of what was asked for."""
+    return code == _ENDED_WORKER.code or (code[:2] in {"E1", "E2", "E4"} and code not in _MAY_PASS)
+
+
+def _pixels(record: ImageRecord) -> int:
+    """Pixels of all planes; channels are not counted."""
+    return math.prod(length for axis, length in zip(record.axes, record.shape, strict=True) if axis not in "CS")
