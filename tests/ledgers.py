@@ -91,19 +91,29 @@ def keys(ledger: Ledger) -> list[str]:
     return sorted(redis_of(ledger).keys())
 
 
-def a_job(name: str = "job", *, priority: Priority = "normal", max_attempts: int = 3) -> JobSpec:
+def a_job(name: str = "job", *, priority: Priority = "normal", max_attempts: int = 3, owner: str = "local") -> JobSpec:
     """Return a job."""
-    model = PinnedModel(name="nuclei", version="1", sha256="0" * 64)
-    spec = SegmentSpec(model="nuclei")
-    where = f"results/{name}"
-    return JobSpec(id=name, model=model, segment=spec, results=where, priority=priority, max_attempts=max_attempts)
+    return JobSpec(
+        id=name,
+        owner=owner,
+        priority=priority,
+        model=PinnedModel(name="nuclei", version="1", sha256="0" * 64),
+        segment=SegmentSpec(model="nuclei"),
+        results=f"results/{name}",
+        max_attempts=max_attempts,
+    )
 
 
 def tasks_of(job: JobSpec, count: int) -> Iterator[Task]:
     """Yield tasks of one image each, with names that are hard on separators and encodings."""
     for number in range(count):
-        image = ImageRef(path=f"in/{number}.png", name=f"well A1, field µ {number} 🦠.png")
-        yield Task(job=job.id, number=number, images=(image,))
+        yield a_task(job, number)
+
+
+def a_task(job: JobSpec, number: int, path: str = "in") -> Task:
+    """Return a task of one image, the only one of its number."""
+    image = ImageRef(path=f"{path}/{number}.png", name=f"well A1, field µ {number} 🦠.png", stem=f"field_{number}")
+    return Task(job=job.id, number=number, first_image=number, images=(image,))
 
 
 def submitted(ledger: Ledger, job: JobSpec, count: int) -> JobSpec:

@@ -129,8 +129,8 @@ def a_job(name: str = "job") -> JobSpec:
 def tasks(count: int, job: str = "job") -> Iterator[Task]:
     """Yield tasks of one image each."""
     for number in range(count):
-        image = ImageRef(path=f"uploads/plate/{number}.tif", name=f"plate/{number}.tif")
-        yield Task(job=job, number=number, images=(image,))
+        image = ImageRef(path=f"store:uploads/plate/{number}.tif", name=f"plate/{number}.tif", stem=f"plate/{number}")
+        yield Task(job=job, number=number, first_image=number, images=(image,))
 
 
 if __name__ == "__main__":

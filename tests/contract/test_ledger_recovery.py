@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.ledgers import a_job, counts, each_program, redis_of, tasks_of, wipe
+from tests.ledgers import a_job, a_task, counts, each_program, redis_of, tasks_of, wipe
 
 from cellfleet.errors import JobError
 from cellfleet.jobs.ledger import Ledger
@@ -22,7 +22,7 @@ from cellfleet.jobs.manifest import (
     write_manifest,
 )
 from cellfleet.jobs.server import private_server, start_server
-from cellfleet.spec.job import Done, ImageRef, JobSpec, Task
+from cellfleet.spec.job import Done, JobSpec
 from cellfleet.stores.place import FolderPlace, Place, open_place
 
 
@@ -81,9 +81,8 @@ def test_a_job_whose_writing_was_cut_short_was_never_submitted(place: FolderPlac
 
 def test_a_million_tasks_would_fit_into_little_memory(place: FolderPlace) -> None:
     job = a_job()
-    image = (ImageRef(path="x" * 1000, name="x"),)
     tracemalloc.start()
-    manifest = write_manifest(place, job, (Task(job=job.id, number=number, images=image) for number in range(20_000)))
+    manifest = write_manifest(place, job, (a_task(job, number, "x" * 1000) for number in range(20_000)))
     assert sum(1 for _ in read_tasks(place, manifest)) == 20_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -21,7 +21,7 @@ from cellfleet.spec.job import (
     Task,
     TaskState,
 )
-from cellfleet.spec.segment import SegmentSpec
+from cellfleet.spec.segment import SegmentSpec, Shard
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "ledger.md"
 MODEL = PinnedModel(name="nuclei", version="1", sha256="0")
@@ -58,6 +58,7 @@ def test_every_state_has_a_row_and_every_way_leads_to_an_end() -> None:
 
 def test_keys_outside_the_table_are_found() -> None:
     names = ["cellfleet:about", "cellfleet:job:a-1", "cellfleet:job:a-1:dead", "cellfleet:tasks:batch"]
+    names += [f"cellfleet:user:{user}:running" for user in ("local", "a.b_c-d@example.org")]
     assert stray(names) == []
     assert stray(["cellfleet:job:a-1:old", "cellfleet:x", "cellfleet:job:a:b:dead"]) != []
 
@@ -71,10 +72,10 @@ def test_an_id_is_fit_for_keys_and_files(name: str) -> None:
 def test_a_message_is_read_as_it_was_written_and_refuses_what_it_does_not_know() -> None:
     job = JobSpec(id="a-1", name="µ, 🦠", model=MODEL, segment=SegmentSpec(channels=()), results="r")
     assert JobSpec.model_validate_json(job.model_dump_json()) == job
-    image = ImageRef(path="p", name="n")
-    with pytest.raises(ValidationError, match="a block is of one image"):
-        Task(job="a-1", number=0, images=(image, image), block=3)
-    task = Task(job="a-1", number=0, images=(image,), block=3)
+    image, share = ImageRef(path="p", name="n", stem="n"), Shard(number=2, count=3)
+    with pytest.raises(ValidationError, match="the blocks of one image are shared"):
+        Task(job="a-1", number=0, first_image=0, images=(image, image), share=share)
+    task = Task(job="a-1", number=0, first_image=0, images=(image,), share=share)
     assert Task.model_validate_json(task.model_dump_json()) == task
     with pytest.raises(ValidationError):
         Task.model_validate({**task.model_dump(), "colour": "red"})

@@ -23,20 +23,20 @@ class Key:
     """One kind of key."""
 
     template: str
-    """Name, with ``{priority}`` or ``{job}`` where one stands for many."""
-    type: Literal["hash", "list", "stream", "string", "zset"]
+    """Name, with ``{priority}``, ``{job}`` or ``{owner}`` where one stands for many."""
+    type: Literal["hash", "list", "set", "stream", "string", "zset"]
     """As the command TYPE names it."""
     life: str
     """When it goes away."""
     meaning: str
 
-    def __call__(self, *, priority: str = "", job: str = "") -> str:
+    def __call__(self, *, priority: str = "", job: str = "", owner: str = "") -> str:
         """Return the name of one key."""
-        return self.template.format(priority=priority, job=job)
+        return self.template.format(priority=priority, job=job, owner=owner)
 
     def matches(self, name: str) -> bool:
         """Say whether `name` is a key of this kind."""
-        return re.fullmatch(re.sub(r"\\{\w+\\}", "[0-9a-z-]+", re.escape(self.template)), name) is not None
+        return re.fullmatch(re.sub(r"\\{\w+\\}", "[0-9a-z._@-]+", re.escape(self.template)), name) is not None
 
 
 ABOUT = Key(
@@ -55,7 +55,31 @@ JOBS = Key(
     "cellfleet:jobs",
     "zset",
     "for ever",
-    "The ids of all jobs by time of submission, ms.",
+    "The ids of all jobs by time of submission, ms. No two have the same time.",
+)
+JOBS_OF = Key(
+    "cellfleet:user:{owner}:jobs",
+    "zset",
+    "until the user's last job is forgotten",
+    "The same of one user.",
+)
+RUNNING = Key(
+    "cellfleet:user:{owner}:running",
+    "set",
+    "until the user's last job ends",
+    "The ids of the user's jobs that have not ended. Their number is what a quota limits.",
+)
+USED = Key(
+    "cellfleet:used",
+    "hash",
+    "for ever",
+    "User → bytes that are stored; no field for none.",
+)
+ENDED = Key(
+    "cellfleet:ended",
+    "zset",
+    "until all are summarised, retried or forgotten",
+    "The ids of the jobs that ended and are not summarised yet, by that time, ms.",
 )
 STREAM = Key(
     "cellfleet:tasks:{priority}",
@@ -70,15 +94,16 @@ JOB = Key(
     "cellfleet:job:{job}",
     "hash",
     "until the job is forgotten",
-    "`spec` as JSON, `priority`, `max_attempts`, `state`; counters of tasks: `told`, `queued`, `leased`, `done`, "
-    "`dead`, `dropped`, and `total` when all are told; `submitted_ms`, `started_ms`, `finished_ms`; the sums `images`, "
-    "`failed_images`, `pixels`, `objects`.",
+    "`spec` as JSON, `owner`, `priority`, `max_attempts`, `state`; counters of tasks: `told`, `queued`, `leased`, "
+    "`done`, `dead`, `dropped`, and `total` when all are told; `told_images`: images of the tasks that are told; "
+    "`submitted_ms`, `started_ms`, `finished_ms`; the sums `images`, `failed_images`, `pixels`, `objects`.",
 )
 DEAD = Key(
     "cellfleet:job:{job}:dead",
     "hash",
     "until its tasks are retried or the job is forgotten",
-    "The dead list: number of the task → JSON of the task, attempts, worker, code, reason, time.",
+    "The dead list: number of the task → JSON of the task, attempts, worker, code, reason, time, and of what it did "
+    "all the same: that is in the job's sums as long as the task is here.",
 )
 PARKED = Key(
     "cellfleet:job:{job}:parked",
@@ -86,7 +111,7 @@ PARKED = Key(
     "until the job is resumed or forgotten",
     "Tasks of a paused job that a claim met, as JSON. They count as queued.",
 )
-KEYS: Final = (ABOUT, SWEPT, JOBS, STREAM, JOB, DEAD, PARKED)
+KEYS: Final = (ABOUT, SWEPT, JOBS, JOBS_OF, RUNNING, USED, ENDED, STREAM, JOB, DEAD, PARKED)
 
 
 def stray(names: list[str]) -> list[str]:

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, cast
 
-import redis
-
 from cellfleet.errors import JobError, LedgerError
-from cellfleet.jobs.connection import ask, asking, connect, shown
-from cellfleet.jobs.keys import ABOUT, DEAD, GROUP, JOB, JOBS, PRIORITIES, STREAM
-from cellfleet.jobs.scripts import Scripts
+from cellfleet.jobs.keys import DEAD, ENDED, JOB, PRIORITIES, STREAM
+from cellfleet.jobs.users import Users, no_such_job
 from cellfleet.spec.job import DeadTask, Done, JobSpec, JobState, Outcome, Priority, Progress, Tally, Task
 
-FORMAT_VERSION = 1
-"""Of keys and entries."""
 _BATCH = 500
 """Tasks per script: its run is a few milliseconds, in which nobody else is served."""
 _PASS_BY = 200
@@ -33,6 +28,8 @@ _WAIT_MS = 1000
 _VANISHED = ("E814", "the worker ended, hung or was cut off, at every attempt")
 _IDLE_CONSUMER_MS = 3_600_000
 _COUNTERS = ("told", "queued", "leased", "done", "dead", "dropped")
+_PLAIN = ("state", "total", *_COUNTERS, "submitted_ms", "started_ms", "finished_ms")
+"""Fields of a job's hash that `Progress` has under the same name."""
 _SUMS = tuple(Tally.model_fields)
 
 
@@ -50,40 +47,26 @@ class Lease:
     """Grows with every lease of this entry, and so tells them apart."""
 
 
-class Ledger:
+class Ledger(Users):
     """All operations on jobs and tasks. May be used from several threads; every method may raise `LedgerError`.
 
     E801 means that the server does not answer *now*: what was asked may have happened or not. Every method may then be
     called again; a claim whose answer was lost costs its task one attempt.
     """
 
-    def __init__(self, url: str, *, lease_seconds: float = 60.0) -> None:
-        """Connect.
+    # --- jobs ----------------------------------------------------------------------------------------------------
+
+    def announce(self, job: JobSpec, *, most_running: int | None = None) -> None:
+        """Make a job known before its tasks are; nothing happens when it is known.
 
         Args:
-            url: ``redis://``, ``rediss://`` or ``unix://``.
-            lease_seconds: How long a lease holds without renewal. The first process to connect decides for all.
+            job: What was submitted.
+            most_running: How many jobs of its owner may be under way, this one among them; None: any number.
 
         Raises:
-            LedgerError: E801, E802 as `connect`; E802 too when another version of cellfleet wrote the ledger.
+            JobError: E811, when another job has this id; E816, when that many jobs of the owner are under way.
         """
-        self.url = url
-        self._client = connect(url)
-        self._scripts = Scripts(self._client)
-        self._lease_ms = round(lease_seconds * 1000)
-        with asking(url):
-            self._prepare()
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long a lease holds without renewal."""
-        return self._lease_ms / 1000
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    # --- jobs ----------------------------------------------------------------------------------------------------
+        self._begin(job, most_running)
 
     def submit(self, job: JobSpec, tasks: Iterable[Task], *, stands: Callable[[Task], bool] = lambda _: False) -> int:
         """Tell the ledger of a job; return how many tasks are told. Holds 500 tasks at a time.
@@ -99,13 +82,12 @@ class Ledger:
             JobError: E811, when another job has this id.
             LedgerError: E808, when the ledger forgot the job meanwhile.
         """
-        spec = job.model_dump_json()
-        known, told, total = self._call("begin", job.id, spec, job.priority, job.max_attempts)
-        if known != spec:
-            raise JobError("E811", "another job has this id", where=job.id, action="Choose another id")
+        told, total, state = self._begin(job, None)
         if total is not None:
             return int(total)
-        number = int(told)
+        if (state, told) == ("failed", 0):
+            self.reopen(job.id)
+        number = told
         remaining = (task for task in tasks if task.number >= number)
         while batch := list(islice(remaining, _BATCH)):
             number = self._tell(job.id, batch, stands)
@@ -118,13 +100,6 @@ class Ledger:
         told = self._ask("HGET", JOB(job=job), "told")
         return None if told is None else int(told)
 
-    def jobs(self, *, newest_first: bool = True) -> Iterator[str]:
-        """Yield the ids of all jobs by time of submission, page by page."""
-        command, start = ("ZREVRANGE" if newest_first else "ZRANGE"), 0
-        while page := self._ask(command, JOBS(), start, start + _BATCH - 1):
-            yield from page
-            start += len(page)
-
     def spec(self, job: str) -> JobSpec:
         """Return what was submitted. Raises `JobError` E810."""
         text = self._ask("HGET", JOB(job=job), "spec")
@@ -132,19 +107,19 @@ class Ledger:
 
     def progress(self, job: str) -> Progress:
         """Return how far a job is, from counters. Raises `JobError` E810."""
-        times = ("submitted_ms", "started_ms", "finished_ms")
-        values = self._ask("HMGET", JOB(job=job), "state", "total", *_COUNTERS, *times, *_SUMS)
-        found = dict(zip(("state", "total", *_COUNTERS, *times), values, strict=False))
+        values = self._ask("HMGET", JOB(job=job), *_PLAIN, "told_images", *_SUMS)
+        found = dict(zip(_PLAIN, values, strict=False))
         self._existing(job, found["state"])
-        sums = zip(_SUMS, values[-len(_SUMS) :], strict=True)
-        tally = Tally(**{name: int(value or 0) for name, value in sums})
-        return Progress.model_validate({**found, "tally": tally})
+        images, *sums = (int(value or 0) for value in values[len(_PLAIN) :])
+        tally = Tally(**dict(zip(_SUMS, sums, strict=True)))
+        return Progress.model_validate({**found, "images": images, "tally": tally})
 
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the dead list of a job, in no order, page by page."""
         for _, text in self._dead(job):
             found = json.loads(text)
-            yield DeadTask(**{**found, "task": Task.model_validate_json(found["task"])})
+            task, tally = Task.model_validate_json(found["task"]), Tally.model_validate_json(found["tally"])
+            yield DeadTask(**{**found, "task": task, "tally": tally})
 
     def pause(self, job: str) -> None:
         """Start no more tasks of a job; leased ones end as usual. Raises `JobError` E810, E812."""
@@ -161,6 +136,14 @@ class Ledger:
         """Run no more of a job; workers on it are told when they renew their lease. Raises `JobError` E810, E812."""
         self._control("cancel", job, "cancelled")
 
+    def fail(self, job: str) -> None:
+        """End a job for which there is nothing to do. Raises `JobError` E810; E812, also when a task is told."""
+        self._control("fail", job, "failed")
+
+    def reopen(self, job: str) -> None:
+        """Take `fail` back: tasks may be told after all. Raises `JobError` E810; E812, also when a task is told."""
+        self._control("fail", job, "queued")
+
     def retry_failed(self, job: str) -> int:
         """Queue the dead tasks of a job again with fresh attempts; return how many. Raises `JobError` E810, E812."""
         state = self.progress(job).state
@@ -174,6 +157,17 @@ class Ledger:
         if state != 1:
             raise _not_in_state(job, state, "be forgotten")
 
+    def ended(self) -> list[str]:
+        """Return the jobs that have ended and are not summarised, in the order of that.
+
+        A cancelled job enters this list at once, and once more when the last of its tasks that were running has ended.
+        """
+        return list(self._ask("ZRANGE", ENDED(), 0, -1))
+
+    def summarised(self, job: str) -> None:
+        """Take a job off that list; it comes back when it ends again."""
+        self._ask("ZREM", ENDED(), job)
+
     # --- tasks ---------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, priorities: Sequence[Priority] = PRIORITIES, *, block_ms: int = 0) -> Lease | None:
@@ -184,7 +178,7 @@ class Ledger:
             priorities: Which to take, most urgent first.
             block_ms: How long to wait when there is none; None is returned then.
         """
-        streams = [STREAM(priority=priority) for priority in priorities]
+        streams = _streams(priorities)
         until = time.monotonic() + block_ms / 1000
         while True:
             kind, *found = self._call("claim", worker, self._lease_ms, _PASS_BY, *_VANISHED, keys=streams)
@@ -206,25 +200,41 @@ class Ledger:
     def acknowledge(self, lease: Lease, outcome: Outcome) -> bool:
         """Say how an attempt ended, after its results stand; return False, and change nothing, if the lease is lost.
 
-        A task that failed is tried again after 1, 2, 4… seconds, at most the time of a lease; the last attempt puts it
-        on the dead list.
+        A task that failed is tried again after 1, 2, 4… seconds, at most the time of a lease; the last attempt, or one
+        that says that it is final, puts it on the dead list.
         """
+        tally = outcome.tally.model_dump_json(exclude_defaults=True)
         if isinstance(outcome, Done):
-            sums = [part for name, value in outcome.tally.model_dump().items() if value for part in (name, value)]
-            answer = self._call("done", lease.entry, lease.worker, lease.deliveries, *sums, keys=[lease.stream])
-            return bool(answer)
+            words = (lease.entry, lease.worker, lease.deliveries, tally)
+            return bool(self._call("done", *words, keys=[lease.stream]))
         pause_ms = min(1000 << min(lease.attempt - 1, 20), self._lease_ms)
-        return self._give_back(lease, "failed", self._lease_ms - pause_ms, outcome.code, outcome.reason)
+        how = "final" if outcome.final else "failed"
+        return self._give_back(lease, how, self._lease_ms - pause_ms, outcome.code, outcome.reason, tally)
 
     def release(self, lease: Lease) -> bool:
         """Give a task back unfinished, for another worker to take at once; this attempt does not count."""
-        return self._give_back(lease, "released", self._lease_ms, "", "")
+        return self._give_back(lease, "released", self._lease_ms, "", "", "{}")
+
+    def defer(self, lease: Lease) -> Lease | None:
+        """Keep a task that waits for its turn: its attempt does not count before `begin`. None: the lease is lost."""
+        return self._recount(lease, lease.attempt - 1)
+
+    def begin(self, lease: Lease) -> Lease | None:
+        """Count the attempt of a task that was deferred. None: the lease is lost."""
+        return self._recount(lease, lease.attempt)
+
+    def depths(self) -> Mapping[Priority, tuple[int, int]]:
+        """Return how many tasks are queued and how many are leased, by priority; their number costs nothing.
+
+        Tasks of a paused job count until a claim has met them, and so do those of a cancelled one.
+        """
+        found = self._call("depths", keys=_streams(PRIORITIES))
+        return {priority: (queued, leased) for priority, (queued, leased) in zip(PRIORITIES, found, strict=True)}
 
     def retire(self, worker: str) -> None:
         """Remove the traces of a worker that ends and holds no lease, and of those that died long ago."""
-        streams = [STREAM(priority=priority) for priority in PRIORITIES]
         for name in (worker, ""):
-            self._call("retire", name, _IDLE_CONSUMER_MS, keys=streams)
+            self._call("retire", name, _IDLE_CONSUMER_MS, keys=_streams(PRIORITIES))
 
     # --- below ---------------------------------------------------------------------------------------------------
 
@@ -233,7 +243,7 @@ class Ledger:
         assert [task.number for task in batch] == list(range(first, first + len(batch))), "tasks are numbered in order"
         assert all(task.job == job for task in batch), "tasks are of their job"
         texts = ["" if stands(task) else task.model_dump_json() for task in batch]
-        told = int(self._call("tell", job, first, *texts))
+        told = int(self._call("tell", job, first, sum(task.new_images for task in batch), *texts))
         if told == -2 or 0 <= told < first:
             action = "Run `cellfleet jobs recover`: it is built again from its manifest"
             raise LedgerError("E808", "the ledger lost this job while it was submitted", where=job, action=action)
@@ -242,9 +252,28 @@ class Ledger:
             return self._tell(job, batch[told - first :], stands)
         return told
 
-    def _give_back(self, lease: Lease, how: str, idle_ms: int, code: str, reason: str) -> bool:
-        words = (lease.entry, lease.worker, lease.deliveries, how, idle_ms, code, reason)
-        return bool(self._call("giveback", *words, keys=[lease.stream]))
+    def _begin(self, job: JobSpec, most: int | None) -> tuple[int, int | None, JobState]:
+        """Make a job known; return how many tasks are told, how many there are once that is known, and the state."""
+        spec = job.model_dump_json()
+        words = (job.id, spec, job.owner, job.priority, job.max_attempts, "" if most is None else most)
+        known, told, *rest = self._call("begin", *words)
+        if not known:
+            action = "Wait until one has ended, or cancel one"
+            what = f"{job.owner} has {told} jobs running, as many as the quota allows"
+            raise JobError("E816", what, where=job.id, action=action)
+        if known != spec:
+            raise JobError("E811", "another job has this id", where=job.id, action="Choose another id")
+        total, state = rest
+        return int(told), None if total is None else int(total), state
+
+    def _give_back(self, lease: Lease, how: str, idle_ms: int, code: str, reason: str, tally: str) -> bool:
+        held = (lease.entry, lease.worker, lease.deliveries, lease.attempt)
+        return bool(self._call("giveback", *held, how, idle_ms, code, reason, tally, keys=[lease.stream]))
+
+    def _recount(self, lease: Lease, attempts: int) -> Lease | None:
+        words = (lease.entry, lease.worker, lease.deliveries, attempts)
+        deliveries = int(self._call("recount", *words, keys=[lease.stream]))
+        return replace(lease, deliveries=deliveries) if deliveries else None
 
     def _control(self, script: str, job: str, to: JobState) -> None:
         answer = self._call(script, job, to)
@@ -261,43 +290,12 @@ class Ledger:
 
     def _existing(self, job: str, found: str | None) -> str:
         if found is None:
-            action = "`cellfleet jobs list` shows all; after a loss of the ledger, `cellfleet jobs recover`"
-            raise JobError("E810", "there is no such job", where=job, action=action)
+            raise no_such_job(job)
         return found
 
-    def _call(self, script: str, *arguments: str | int, keys: Sequence[str] = ()) -> Any:
-        """Run a script; make streams and groups first where a wiped server has none."""
-        with asking(self.url):
-            try:
-                return self._scripts.call(script, *arguments, keys=keys)
-            except redis.ResponseError as error:
-                if "NOGROUP" not in str(error) and "no such key" not in str(error):
-                    raise
-            self._prepare()
-            return self._scripts.call(script, *arguments, keys=keys)
 
-    def _ask(self, *words: str | int) -> Any:
-        with asking(self.url):
-            return ask(self._client, *words)
-
-    def _prepare(self) -> None:
-        self._client.hsetnx(ABOUT(), "format_version", str(FORMAT_VERSION))
-        self._client.hsetnx(ABOUT(), "lease_ms", str(self._lease_ms))
-        version, lease_ms = ask(self._client, "HMGET", ABOUT(), "format_version", "lease_ms")
-        if int(version) != FORMAT_VERSION:
-            raise LedgerError(
-                "E802",
-                f"the ledger has format {version}; this cellfleet writes format {FORMAT_VERSION}",
-                where=shown(self.url),
-                action="Use the same version of cellfleet everywhere, or give the ledger another database",
-            )
-        self._lease_ms = int(lease_ms)
-        for priority in PRIORITIES:
-            try:
-                self._client.xgroup_create(STREAM(priority=priority), GROUP, id="0", mkstream=True)
-            except redis.ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):  # it is there already
-                    raise
+def _streams(priorities: Sequence[Priority]) -> list[str]:
+    return [STREAM(priority=priority) for priority in priorities]
 
 
 def _pages(items: Iterator[str]) -> Iterator[list[str]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import redis
 
-from cellfleet.jobs.keys import DEAD, GROUP, JOB, JOBS, PARKED, RETURNED, STREAM, SWEPT
+from cellfleet.jobs import keys
+from cellfleet.jobs.keys import GROUP, RETURNED, Key
 from cellfleet.spec.job import FINAL_JOB_STATES, NEXT_JOB_STATES, NEXT_TASK_STATES
 
 
@@ -42,21 +43,19 @@ def _tables() -> str:
         f"local NEXT_TASK = {_table(NEXT_TASK_STATES)}",
         f"local FINAL = {_set(FINAL_JOB_STATES)}",
         f"local GROUP, RETURNED = '{GROUP}', '{RETURNED}'",
-        f"local SWEPT, JOBS = '{SWEPT()}', '{JOBS()}'",
-        f"local function STREAM(priority) return {_joined(STREAM(priority='|'))} end",
-        *(f"local function {name}(job) return {_joined(key(job='|'))} end" for name, key in _OF_JOBS.items()),
+        *(_named(name, key) for name, key in vars(keys).items() if isinstance(key, Key)),
     ]
     return "\n".join(lines) + "\n"
 
 
-_OF_JOBS = {"JOB": JOB, "DEAD": DEAD, "PARKED": PARKED}
-
-
-def _joined(name: str) -> str:
-    """Return the Lua expression for a key's name, with ``|`` where the function's argument goes."""
-    before, after = name.split("|")
-    argument = "priority" if name == STREAM(priority="|") else "job"
-    return f"'{before}' .. {argument} .. '{after}'"
+def _named(name: str, key: Key) -> str:
+    """Return the Lua for a key's name; a function of what the name holds, where there are many of this kind."""
+    before, *after = key(priority="|", job="|", owner="|").split("|")
+    return (
+        f"local function {name}(of) return '{before}' .. of .. '{after[0]}' end"
+        if after
+        else f"local {name} = '{before}'"
+    )
 
 
 def _table(following: Mapping[Any, frozenset[Any]]) -> str:

@@ -23,7 +23,7 @@ local function take(stream, id, owner, deliveries)
   local state, most = unpack(redis.call('HMGET', JOB(job), 'state', 'max_attempts'))
   if not state or state == 'cancelled' then return drop(stream, id, job, from) end
   if from == 'leased' and attempts >= tonumber(most) then
-    return bury(stream, id, owner, attempts, ARGV[4], ARGV[5])
+    return bury(stream, id, owner, attempts, ARGV[4], ARGV[5], '{}')
   end
   if state == 'paused' then
     remove(stream, id)

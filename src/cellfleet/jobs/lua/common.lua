@@ -1,6 +1,6 @@
 -- What all scripts share. Before it stand, made from the tables in Python: NEXT_JOB, NEXT_TASK, FINAL, GROUP, RETURNED,
--- SWEPT, JOBS and the functions STREAM, JOB, DEAD, PARKED. Scripts are atomic. Names of keys follow from the entries
--- that a script meets, so they cannot be declared beforehand: one server, no Redis Cluster.
+-- the keys of which there is one, and a function for each kind of which there are many. Scripts are atomic. Names of
+-- keys follow from the entries that a script meets and cannot be declared beforehand: one server, no Redis Cluster.
 
 local function number(value) return string.format('%.0f', value) end -- Lua would write 1.7e+12
 
@@ -11,20 +11,38 @@ end
 
 -- Change the state of a job if the table allows it; say whether it has that state now.
 local function move(job, to)
-  local from = redis.call('HGET', JOB(job), 'state')
+  local from, owner = unpack(redis.call('HMGET', JOB(job), 'state', 'owner'))
   if from == to then return true end
   if not from or not NEXT_JOB[from][to] then return false end
   redis.call('HSET', JOB(job), 'state', to)
-  if FINAL[to] then redis.call('HSET', JOB(job), 'finished_ms', now()) end
-  if FINAL[from] then redis.call('HDEL', JOB(job), 'finished_ms') end
+  if FINAL[to] then
+    redis.call('HSET', JOB(job), 'finished_ms', now())
+    redis.call('SREM', RUNNING(owner), job)
+    redis.call('ZADD', ENDED, now(), job)
+  elseif FINAL[from] then
+    redis.call('HDEL', JOB(job), 'finished_ms')
+    redis.call('SADD', RUNNING(owner), job)
+    redis.call('ZREM', ENDED, job)
+  end
   return true
 end
 
--- Count one task of a job from one state to another.
+-- Count one task of a job from one state to another. The last one that ends after its job was cancelled puts the job
+-- on the list of those that ended once more: there may be more to sum up.
 local function count(job, from, to)
   assert(to == 'dropped' or NEXT_TASK[from][to], from .. ' to ' .. to)
-  redis.call('HINCRBY', JOB(job), from, -1)
+  local left = redis.call('HINCRBY', JOB(job), from, -1)
   redis.call('HINCRBY', JOB(job), to, 1)
+  if from == 'leased' and left == 0 and redis.call('HGET', JOB(job), 'state') == 'cancelled' then
+    redis.call('ZADD', ENDED, now(), job)
+  end
+end
+
+-- Add what a task did, as JSON, to the sums of its job; with -1 for a sign, take it off.
+local function sum(job, tally, sign)
+  for name, value in pairs(cjson.decode(tally)) do
+    if value ~= 0 then redis.call('HINCRBY', JOB(job), name, number(sign * value)) end
+  end
 end
 
 -- End the job if nothing of it is left to do.
@@ -40,9 +58,10 @@ local function remove(stream, id)
 end
 
 -- Redis counts how often an entry was delivered. Our count never falls, so it tells one lease from every other:
--- when an attempt is released and shall not count, it is taken off, and RELEASED is added.
+-- when another number of attempts shall count from now on, that many are put above the next multiple of RELEASED.
 local RELEASED = 1000000
 local function attempts_of(deliveries) return deliveries % RELEASED end
+local function recounted(deliveries, attempts) return (math.floor(deliveries / RELEASED) + 1) * RELEASED + attempts end
 
 -- Say whether this very lease still holds.
 local function held(stream, id, worker, deliveries)
@@ -61,13 +80,15 @@ local function add(job, task_number, task)
   redis.call('XADD', stream, '*', 'job', job, 'number', task_number, 'task', task)
 end
 
--- Put a leased task on the dead list.
-local function bury(stream, id, worker, attempts, code, reason)
+-- Put a leased task on the dead list, and count what it did all the same.
+local function bury(stream, id, worker, attempts, code, reason, tally)
   local job, task_number, task = read(stream, id)
-  local why = {task = task, attempts = attempts, worker = worker, code = code, reason = reason, at_ms = tonumber(now())}
+  local why = {task = task, attempts = attempts, worker = worker, code = code, reason = reason, tally = tally,
+    at_ms = tonumber(now())}
   redis.call('HSET', DEAD(job), task_number, cjson.encode(why))
   remove(stream, id)
   count(job, 'leased', 'dead')
+  sum(job, tally, 1)
   finish(job)
 end
 

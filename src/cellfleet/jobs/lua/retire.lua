@@ -1,4 +1,5 @@
--- Remove consumers that hold no lease. KEYS: streams. ARGV: worker, or '' for all that have been idle for idle_ms, idle_ms.
+-- Remove consumers that hold no lease. KEYS: streams. ARGV: worker, or '' for all that have been idle for idle_ms;
+-- idle_ms.
 -- A consumer with leases stays: its leases must end first, or their tasks would be lost.
 for _, stream in ipairs(KEYS) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, GROUP)) do
