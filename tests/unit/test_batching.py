@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cellfleet.inference import onnx
 from cellfleet.inference.batching import Batcher
 from cellfleet.models import load_model
 from cellfleet.models.load import LoadedModel
@@ -75,8 +79,39 @@ def test_the_graph_gives_a_tile_the_same_heads_alone_and_in_a_batch(model: Loade
     random = np.random.default_rng(0)
     tiles = [random.random((1, 96, 128), dtype=np.float32) * 100 for _ in range(3)]
     contrasts = [np.array([[low, 100]], np.float32) for low in (0, 10, 30)]
-    batcher = Batcher(model.predictor._run)  # type: ignore[attr-defined]
+    session = model.predictor._session  # type: ignore[attr-defined]
+    batcher = Batcher(functools.partial(onnx._run, session))
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(batcher.predict, tiles, contrasts))
     for pixels, contrast, heads in zip(tiles, contrasts, together, strict=True):
         np.testing.assert_array_equal(heads, model.predictor.predict(pixels, contrast))
+
+
+def test_a_closed_batcher_ends_its_thread_and_lets_go_of_the_device() -> None:
+    device = Device()
+    device.go.set()
+    before = set(threading.enumerate())
+    batcher, held = Batcher(device.run), weakref.ref(device)
+    (thread,) = set(threading.enumerate()) - before
+    batcher.predict(tile(1), CONTRAST)
+    batcher.close()
+    thread.join(20)
+    del batcher, device
+    assert held() is None
+
+
+def test_a_model_that_nobody_holds_leaves_the_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The processor stands in for the GPU: what matters is that tiles go through a batcher's thread.
+    monkeypatch.setattr(onnx, "_PROVIDERS", {"cpu": "CPUExecutionProvider", "cuda": "CPUExecutionProvider"})
+    before = set(threading.enumerate())
+    loaded = load_model("nuclei")
+    (thread,) = set(threading.enumerate()) - before
+    session = weakref.ref(loaded.predictor._session)  # type: ignore[attr-defined]
+    loaded.predictor.predict(np.zeros((1, 16, 16), np.float32), CONTRAST)
+    gc.disable()
+    try:
+        del loaded
+        thread.join(20)
+        assert session() is None
+    finally:
+        gc.enable()

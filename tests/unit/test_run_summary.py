@@ -34,3 +34,14 @@ def test_numbers_are_repeated_to_the_last_digit() -> None:
     assert float(words[words.index("--diameter") + 1]) == spec.diameter_px
     python = summary.as_python(["a.tif"], OUT, spec, RunOptions())
     assert f"pixel_size={spec.microns_per_pixel!r}" in python and f"diameter={spec.diameter_px!r}" in python
+
+
+def test_a_model_is_named_so_that_the_command_works_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "rdf.yaml").touch()
+    given = {"otsu": "otsu", "otsu:1.0": "otsu:1.0", "mine:2.0": "mine:2.0", "trained": str(tmp_path / "trained")}
+    for model, told in given.items():
+        words = shlex.split(summary.as_command(["a.tif"], OUT, SegmentSpec(model=model), RunOptions()))
+        assert words[words.index("--model") + 1] == told
+        assert repr(told) in summary.as_python(["a.tif"], OUT, SegmentSpec(model=model), RunOptions())

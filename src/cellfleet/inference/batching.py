@@ -34,8 +34,8 @@ class Batcher:
     def __init__(self, run: Run, largest: int = LARGEST_BATCH) -> None:
         """Take the call of the device, and how many tiles of equal size it takes at once."""
         self._run, self._largest = run, largest
-        self._asked: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        # A daemon: it ends with the process, and holds nothing that has to be put in order.
+        self._asked: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        # A daemon: it ends with the process at the latest, and holds nothing that has to be put in order.
         threading.Thread(target=self._serve, name="batches", daemon=True).start()
 
     def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -44,17 +44,26 @@ class Batcher:
         self._asked.put(request)
         return request.heads.result()
 
+    def close(self) -> None:
+        """End the thread; nobody may wait for an answer any more."""
+        self._asked.put(None)
+
     def _serve(self) -> None:
         waiting: list[_Request] = []
-        while True:
-            if not waiting:
-                waiting.append(self._asked.get())
-            while not self._asked.empty():
-                waiting.append(self._asked.get())
+        while self._collect(waiting):
             size = waiting[0].pixels.shape
             batch = [request for request in waiting if request.pixels.shape == size][: self._largest]
             waiting = [request for request in waiting if not any(request is taken for taken in batch)]
             self._answer(batch)
+
+    def _collect(self, waiting: list[_Request]) -> bool:
+        """Add what was asked for since, so that there is at least one request; say whether to go on."""
+        while not waiting or not self._asked.empty():
+            request = self._asked.get()
+            if request is None:
+                return False
+            waiting.append(request)
+        return True
 
     def _answer(self, batch: list[_Request]) -> None:
         try:

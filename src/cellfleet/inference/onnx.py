@@ -6,6 +6,8 @@ heads (N, H, Y, X) uint8. One session serves any number of threads.
 
 from __future__ import annotations
 
+import functools
+import weakref
 from collections.abc import Sequence
 from typing import Self
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from cellfleet.errors import DeviceError, ModelError
-from cellfleet.inference.batching import Batcher
+from cellfleet.inference.batching import Batcher, Run
 from cellfleet.spec.choices import Device
 from cellfleet.tiling.pad import padded
 
@@ -50,8 +52,14 @@ class OnnxPredictor:
         self.device = "cuda" if _PROVIDERS["cuda"] in self._session.get_providers() else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise _missing_device(device)
-        # On a processor a batch gains nothing: tiles are predicted side by side.
-        self._predict = Batcher(self._run).predict if self.device == "cuda" else self._run_one
+        # Neither may hold this object: when it goes, the graph has to leave the memory of the device at once.
+        run = functools.partial(_run, self._session)
+        if self.device == "cuda":
+            batcher = Batcher(run)
+            self._predict = batcher.predict
+            weakref.finalize(self, batcher.close).atexit = False
+        else:  # on a processor a batch gains nothing: tiles are predicted side by side
+            self._predict = functools.partial(_run_one, run)
 
     @property
     def channels(self) -> tuple[object, object]:
@@ -66,18 +74,22 @@ class OnnxPredictor:
         heads: NDArray[np.uint8] = self._predict(padded(pixels, self._multiple), contrast)
         return heads[:, :height, :width]
 
-    def _run(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X)."""
-        heads: NDArray[np.uint8] = self._session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
-        return heads
-
-    def _run_one(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
-        heads: NDArray[np.uint8] = self._run(pixels[np.newaxis], contrast[np.newaxis])[0]
-        return heads
-
     def for_image(self, windows: Sequence[NDArray[np.float32]], contrast: NDArray[np.float32]) -> Self:
         """Return itself: a network learns nothing from the image."""
         return self
+
+
+def _run(
+    session: onnxruntime.InferenceSession, pixels: NDArray[np.float32], contrast: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X)."""
+    heads: NDArray[np.uint8] = session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
+    return heads
+
+
+def _run_one(run: Run, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
+    heads: NDArray[np.uint8] = run(pixels[np.newaxis], contrast[np.newaxis])[0]
+    return heads
 
 
 def _session(weights: bytes, where: str, provider: str) -> onnxruntime.InferenceSession:
