@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
-import uvicorn
 
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.server import private_server
 from cellfleet.service.app import make_app
+from cellfleet.service.connections import http_server
+from cellfleet.service.limits import Limits
 from cellfleet.service.state import Service, Settings, open_service
 from cellfleet.spec.http import NewToken, Quota, Role
 from cellfleet.stores.place import FolderPlace, Place
@@ -52,7 +53,12 @@ class Running:
 
 @contextlib.contextmanager
 def running_service(
-    tmp_path: Path, *, store: Place | None = None, login: bool = False, settings: Settings | None = None
+    tmp_path: Path,
+    *,
+    store: Place | None = None,
+    login: bool = False,
+    settings: Settings | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[Running]:
     """Run a service while the block runs.
 
@@ -61,13 +67,14 @@ def running_service(
         store: Another store.
         login: Whether tokens are needed.
         settings: All other settings; None: as they are by default.
+        limits: What a request may cost; None: as usual.
     """
     # A test's own folder may be too deep for the socket of redis.
     with tempfile.TemporaryDirectory(prefix="cellfleet-test-") as short, private_server(Path(short) / "l") as server:
         ledger = Ledger(server.url, lease_seconds=LEASE_SECONDS)
         store = store or FolderPlace(tmp_path / "store")
         service = open_service(store, ledger, replace(settings or Settings(), login=login), cache=tmp_path / "cache")
-        with answering(service) as url:
+        with answering(service, limits or Limits()) as url:
             running = Running(url, service)
             with running._clients:
                 yield running
@@ -75,11 +82,10 @@ def running_service(
 
 
 @contextlib.contextmanager
-def answering(service: Service) -> Iterator[str]:
+def answering(service: Service, limits: Limits) -> Iterator[str]:
     """Serve HTTP on a free port of loopback, in a thread, while the block runs; yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(make_app(service), log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
+    server = http_server(make_app(service, limits), limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

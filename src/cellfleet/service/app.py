@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import cellfleet
+from cellfleet.service.browsers import KnownOrigins, SafeAnswers
 from cellfleet.service.errors import CatchAll, answer_errors
+from cellfleet.service.limits import Bounded, Limits
 from cellfleet.service.routes import about, health
 from cellfleet.service.state import Service
 from cellfleet.spec.http import Problem
@@ -20,7 +22,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     """Return the application for one service. Starts nothing."""
     app = FastAPI(
         title="cellfleet",
@@ -37,7 +39,11 @@ def make_app(service: Service) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
+    # From the inside to the outside.
+    app.add_middleware(KnownOrigins, settings=service.settings)
+    app.add_middleware(Bounded, limits=limits or Limits())
     app.add_middleware(CatchAll)
+    app.add_middleware(SafeAnswers)
     return app
 
 
