@@ -116,6 +116,23 @@ def create_bytes(path: Path, content: bytes) -> bool:
     return True
 
 
+def link_new(path: Path, name: Path) -> None:
+    """Give a file another name, which nobody has; where the disk knows no links, instead of the one that it had.
+
+    Raises:
+        FileExistsError: The name is taken.
+        OSError: It cannot be given.
+    """
+    try:
+        os.link(path, name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name)) from error
+        path.rename(name)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it; it is fine if there is none.
 

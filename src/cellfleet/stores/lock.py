@@ -32,7 +32,7 @@ def locked(out: Path) -> Iterator[None]:
     """
     path = out / ".cellfleet" / "lock"
     with _opened(path) as file:
-        if not _try_lock(file):
+        if not try_lock(file):
             raise UsageError(
                 "E030",
                 f"another cellfleet{_holder(path)} is writing there",
@@ -51,7 +51,8 @@ def _opened(path: Path) -> BinaryIO:
         raise output_error(error, path.parent.parent) from error
 
 
-def _try_lock(file: BinaryIO) -> bool:
+def try_lock(file: BinaryIO) -> bool:
+    """Take the lock of an open file, which ends when that is closed; say whether nobody else has it."""
     try:
         if sys.platform == "win32":
             # Byte 0 is never written: Windows forbids others to read what is locked.
