@@ -29,10 +29,10 @@ def test_the_gpu_build_of_the_runtime_is_recorded_under_its_own_name(monkeypatch
 
 def test_numbers_are_repeated_to_the_last_digit() -> None:
     spec = SegmentSpec(microns_per_pixel=0.10833333333333334, diameter_px=1 / 3)
-    words = shlex.split(summary.as_command(["a.tif"], OUT, spec, RunOptions()))
+    words = shlex.split(summary.as_command(["a.tif"], "out", spec, RunOptions()))
     assert float(words[words.index("--pixel-size") + 1]) == spec.microns_per_pixel
     assert float(words[words.index("--diameter") + 1]) == spec.diameter_px
-    python = summary.as_python(["a.tif"], OUT, spec, RunOptions())
+    python = summary.as_python(["a.tif"], "out", spec, RunOptions())
     assert f"pixel_size={spec.microns_per_pixel!r}" in python and f"diameter={spec.diameter_px!r}" in python
 
 
@@ -42,6 +42,6 @@ def test_a_model_is_named_so_that_the_command_works_elsewhere(monkeypatch: pytes
     (tmp_path / "trained" / "rdf.yaml").touch()
     given = {"otsu": "otsu", "otsu:1.0": "otsu:1.0", "mine:2.0": "mine:2.0", "trained": str(tmp_path / "trained")}
     for model, told in given.items():
-        words = shlex.split(summary.as_command(["a.tif"], OUT, SegmentSpec(model=model), RunOptions()))
+        words = shlex.split(summary.as_command(["a.tif"], "out", SegmentSpec(model=model), RunOptions()))
         assert words[words.index("--model") + 1] == told
-        assert repr(told) in summary.as_python(["a.tif"], OUT, SegmentSpec(model=model), RunOptions())
+        assert repr(told) in summary.as_python(["a.tif"], "out", SegmentSpec(model=model), RunOptions())

@@ -5,14 +5,30 @@ Truth is in the store (`manifest.py`), the ledger follows: every operation write
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import secrets
+import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from cellfleet.errors import InputError, JobError, UsageError
+from cellfleet.jobs import manifest
 from cellfleet.jobs.ledger import Ledger
+from cellfleet.jobs.places import results_of
+from cellfleet.jobs.submission import bring_in
+from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
+from cellfleet.results.formats import require_libraries
+from cellfleet.results.record import RUN, load_record
 from cellfleet.spec.http import Job, JobImage, JobRequest, Quota
-from cellfleet.spec.job import DeadTask, JobSpec
-from cellfleet.stores.place import Place
+from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec
+from cellfleet.stores.place import Place, open_place
+
+RESULTS = "results"
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,8 @@ class Desk:
     store: Place
     ledger: Ledger
     models: Repository
+    listing: set[str] = field(default_factory=set)
+    """Jobs whose images this process lists just now."""
 
     def submit(self, request: JobRequest, owner: str, quota: Quota, *, wait_seconds: float = 5.0) -> Job:
         """Take a job in; it is not lost from here on. Its images are listed in the background if that takes longer.
@@ -30,52 +48,174 @@ class Desk:
             UsageError, InputError, ModelError: There is nothing to do, or it cannot be done as asked.
             JobError: E816, the owner has as many jobs running as the quota allows.
         """
-        raise NotImplementedError
+        job = self._accepted(request, owner)
+        if self.ledger.told(job.id) is not None:
+            return self.job(job.id)  # the same request, repeated
+        manifest.write_request(self.store, job)
+        try:
+            self.ledger.announce(job, most_running=quota.running_jobs)
+        except JobError:
+            manifest.remove_request(self.store, job.id)
+            raise
+        listed = self.list_in_background(job)
+        with contextlib.suppress(TimeoutError):
+            try:
+                listed.result(wait_seconds)
+            except (InputError, UsageError, JobError):
+                # It never began: it leaves no trace but the error.
+                manifest.remove_manifest(self.store, job.id)
+                self.ledger.forget(job.id)
+                raise
+        return self.job(job.id)
+
+    def list_in_background(self, job: JobSpec) -> Future[None]:
+        """List the images of a job that was taken in, in a thread; done at once where this process is at it."""
+        listed: Future[None] = Future()
+        if job.id in self.listing:
+            listed.set_result(None)
+            return listed
+        self.listing.add(job.id)
+
+        def work() -> None:
+            try:
+                bring_in(job, self.store, self.ledger)
+                listed.set_result(None)
+            except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
+                listed.set_exception(error)
+            finally:
+                self.listing.discard(job.id)
+
+        threading.Thread(target=work, name=f"list {job.id}", daemon=True).start()
+        return listed
 
     def job(self, job: str) -> Job:
         """Return a job."""
-        raise NotImplementedError
+        return self._view(job, self.ledger.ended())
 
     def spec(self, job: str) -> JobSpec:
         """Return what was submitted."""
-        raise NotImplementedError
+        return self.ledger.spec(job)
 
     def jobs(self, owner: str | None = None, *, after: str | None = None) -> Iterator[Job]:
         """Yield jobs, newest first: of one owner or of all, those after the job `after`."""
-        raise NotImplementedError
+        unsummarised = self.ledger.ended()
+        for job in self.ledger.jobs(owner, after=after):
+            with contextlib.suppress(JobError):  # removed since
+                yield self._view(job, unsummarised)
 
     def pause(self, job: str) -> None:
         """Begin no more of a job. Raises `JobError` E812 when its state forbids it; so do the next ones."""
-        raise NotImplementedError
+        self._require_unfinished(job, "be paused")
+        manifest.hold(self.store, job, "paused")
+        self.ledger.pause(job)
 
     def resume(self, job: str) -> None:
         """Go on."""
-        raise NotImplementedError
+        self._require_unfinished(job, "go on")
+        manifest.hold(self.store, job, None)
+        self.ledger.resume(job)
 
     def cancel(self, job: str) -> None:
         """Do no more of a job; results that stand are kept."""
-        raise NotImplementedError
+        self._require_unfinished(job, "be cancelled")
+        manifest.hold(self.store, job, "cancelled")
+        self.ledger.cancel(job)
 
     def retry(self, job: str) -> int:
-        """Try what failed again; return how many tasks."""
-        raise NotImplementedError
+        """Try what failed again; return how many tasks, or images where they are listed anew."""
+        spec = self.spec(job)
+        if manifest.read_problem(self.store, job) is None:
+            return self.ledger.retry_failed(job)
+        manifest.write_request(self.store, spec)
+        manifest.remove_problem(self.store, job)
+        self.ledger.reopen(job)
+        self.list_in_background(spec).result()
+        return self.ledger.progress(job).images
 
     def remove(self, job: str) -> None:
         """Remove a job that has ended, with its results in the store."""
-        raise NotImplementedError
+        spec, state = self.spec(job), self.ledger.progress(job).state
+        if state not in FINAL_JOB_STATES:
+            raise _not_while(job, state, "be removed; cancel it first")
+        if spec.results == _results(job):
+            self.store.remove(spec.results)
+        manifest.remove_manifest(self.store, job)
+        self.ledger.forget(job)
 
     def expire(self, job: str, seconds: float) -> None:
         """Have a job removed some time after now, once it has ended."""
-        raise NotImplementedError
+        self.spec(job)
+        manifest.write_expires(self.store, job, round((time.time() + seconds) * 1000))
 
     def results(self, job: str) -> Place:
         """Return where the job's results are: laid out as the folder of `cellfleet segment`."""
-        raise NotImplementedError
+        return results_of(self.spec(job), self.store)
 
     def images(self, job: str, *, start: int = 0) -> Iterator[JobImage]:
         """Yield the images of a job from number `start` on, each with its record where it has one."""
-        raise NotImplementedError
+        out = self.results(job)
+        try:
+            listed = manifest.read_manifest(self.store, job)
+        except JobError:
+            return  # not listed yet
+        for task in manifest.read_tasks_from_image(self.store, listed, start):
+            for number, image in enumerate(task.images[: task.new_images], task.first_image):
+                if number >= start:
+                    record = load_record(out, image.name)
+                    status = record.status if record else "waiting"
+                    yield JobImage(number=number, image=image.name, status=status, record=record)
 
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the tasks that were given up."""
-        raise NotImplementedError
+        self.spec(job)
+        return self.ledger.dead(job)
+
+    def _accepted(self, request: JobRequest, owner: str) -> JobSpec:
+        model = self.models.resolve(request.segment.model)
+        require_libraries(request.formats)
+        if request.out is not None and open_place(request.out).exists(RUN):
+            action = "Choose another address for the results, or remove those that are there"
+            raise UsageError("E819", "holds results of another run", where=request.out, action=action)
+        job = _new_id(owner, request.key)
+        return JobSpec(
+            id=job,
+            name=request.name,
+            owner=owner,
+            priority=request.priority,
+            inputs=request.inputs,
+            model=model,
+            segment=request.segment.model_copy(update={"model": f"{model.name}:{model.version}"}),
+            formats=tuple(dict.fromkeys(request.formats)),
+            results=request.out or _results(job),
+        )
+
+    def _view(self, job: str, unsummarised: list[str]) -> Job:
+        spec, progress = self.ledger.spec(job), self.ledger.progress(job)
+        problem = manifest.read_problem(self.store, job) if progress.state == "failed" and not progress.told else None
+        return view(spec, progress, problem=problem, unsummarised=unsummarised)
+
+    def _require_unfinished(self, job: str, what: str) -> None:
+        state = self.ledger.progress(job).state
+        if state in FINAL_JOB_STATES:
+            raise _not_while(job, state, what)
+
+
+_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+"""Without those that are taken for others."""
+_LENGTH = 10
+
+
+def _new_id(owner: str, key: str) -> str:
+    """Return an id that nobody guesses; of equal keys of one owner, always the same."""
+    if not key:
+        return f"{datetime.now(UTC):%y%m%d}-{''.join(secrets.choice(_LETTERS) for _ in range(_LENGTH))}"
+    digest = hashlib.sha256(f"{owner} {key}".encode()).digest()
+    return f"key-{''.join(_LETTERS[byte % len(_LETTERS)] for byte in digest[: 2 * _LENGTH])}"
+
+
+def _results(job: str) -> str:
+    return f"{RESULTS}/{job}"
+
+
+def _not_while(job: str, state: str, what: str) -> JobError:
+    return JobError("E812", f"the job is {state} and cannot {what}", where=job, action="Nothing needs to be done")

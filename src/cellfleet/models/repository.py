@@ -22,6 +22,7 @@ from cellfleet.models.package import RDF, Package, broken, read_package
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
+from cellfleet.spec.model import ModelManifest
 from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.place import Place
 
@@ -88,6 +89,11 @@ class Repository:
         """
         package, weights = self._kept(model) or self._fetched(model)
         return start_model(package, weights, f"{model.name}:{model.version}", device=device)
+
+    def manifest(self, model: PinnedModel) -> ModelManifest:
+        """Return what the pinned content declares. Raises as `load`."""
+        package, _ = self._kept(model) or self._fetched(model)
+        return package.manifest
 
     def _look(self, *, fresh: bool = False) -> tuple[Entry, ...]:
         """Return all packages; those of the store as they were a few seconds ago, unless `fresh`."""

@@ -55,11 +55,14 @@ def trial_name(image: str) -> str:
 
 
 def load_record(out: Place, image: str) -> ImageRecord | None:
-    """Return the record of one image of a job: of its result, else of its failure; None where there is neither."""
+    """Return the record of one image of a job: of its result, else of its last failure; None where there is neither."""
+    found = None
     for name in (record_name(image), failure_name(image)):
         with contextlib.suppress(ValidationError):
-            return ImageRecord.model_validate_json(out.read(name) or b"")
-    return None
+            found = ImageRecord.model_validate_json(out.read(name) or b"")
+        if found is not None and found.status == "done":
+            break
+    return found
 
 
 def write_image_record(out: Place, record: ImageRecord) -> None:

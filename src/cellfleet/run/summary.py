@@ -39,10 +39,11 @@ def begin(
     memory_bytes: int | None,
 ) -> RunRecord:
     """Return the record of a run that has begun."""
+    shown, target = [absolute(given) for given in inputs], absolute(out.url)
     return RunRecord(
         cellfleet=cellfleet.__version__,
-        command=portable_text(as_command(inputs, out, spec, options)),
-        python=portable_text(as_python(inputs, out, spec, options)),
+        command=portable_text(as_command(shown, target, spec, options)),
+        python=portable_text(as_python(shown, target, spec, options)),
         started=_now(),
         status="running",
         spec=spec,
@@ -53,13 +54,9 @@ def begin(
         device=model.device,
         threads=threads,
         memory_bytes=memory_bytes,
-        inputs=tuple(portable_text(absolute(given)) for given in inputs),
+        inputs=tuple(map(portable_text, shown)),
         shard=str(options.shard) if options.shard else None,
-        versions={
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            **_installed(),
-        },
+        versions=versions(),
     )
 
 
@@ -117,10 +114,10 @@ def write_summary(out: Place, run: RunRecord) -> None:
     write_report(out, run)
 
 
-def as_command(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: RunOptions) -> str:
-    """Return the run as a shell command, with absolute paths and without what is default."""
+def as_command(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions) -> str:
+    """Return the run as a shell command without what is default; inputs and output as they are given here."""
     default, usual = SegmentSpec(), RunOptions()
-    words = ["cellfleet", "segment", *map(absolute, inputs), "-o", absolute(out.url)]
+    words = ["cellfleet", "segment", *inputs, "-o", out]
     if spec.model != default.model:
         words += ["--model", _anywhere(spec.model)]
     for choice in spec.channels:
@@ -144,9 +141,9 @@ def as_command(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: Ru
     return shlex.join(words)
 
 
-def as_python(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: RunOptions) -> str:
+def as_python(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions) -> str:
     """Return the run as Python. Numbers of channels count from 0 there."""
-    arguments: list[str] = [repr([absolute(given) for given in inputs])]
+    arguments: list[str] = [repr(list(inputs))]
     if spec.model != SegmentSpec().model:
         arguments.append(f"model={_anywhere(spec.model)!r}")
     if spec.channels:
@@ -163,7 +160,7 @@ def as_python(inputs: Sequence[str], out: Place, spec: SegmentSpec, options: Run
     return (
         "import cellfleet\n\n"
         f"for cells in cellfleet.segment({', '.join(arguments)}):\n"
-        f"    cells.save({absolute(out.url)!r}, formats={formats!r})\n"
+        f"    cells.save({out!r}, formats={formats!r})\n"
     )
 
 
@@ -194,12 +191,13 @@ def _python_channels(choices: tuple[ChannelChoice, ...]) -> str:
     return repr(counted)
 
 
-def _installed() -> dict[str, str]:
-    versions = {}
+def versions() -> dict[str, str]:
+    """Return the versions of Python, platform and libraries of this process."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
+            found[name] = version(name)
+    return found
 
 
 def _now() -> str:

@@ -231,6 +231,8 @@ class JobRequest(_Request):
     priority: Priority = "normal"
     out: str | None = Field(default=None, max_length=2000)
     """Address for the results; None: in the service's store."""
+    key: str = Field(default="", max_length=100)
+    """Where it is given, a request with the same key means the same job: it may be repeated when its answer is lost."""
 
 
 class JobProgress(_Answer):
