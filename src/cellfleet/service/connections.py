@@ -19,6 +19,9 @@ from cellfleet.errors import ServiceError
 from cellfleet.service.errors import answer
 from cellfleet.service.limits import Limits, busy, headers_too_large, too_slow
 
+_LINGER_SECONDS = 1.0
+"""A socket that is closed while its client sends is reset, and the client never sees the answer: so read on a little."""
+
 
 def http_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     """Return a server for `app`; it takes its sockets when it is run."""
@@ -51,6 +54,7 @@ class PatientProtocol(H11Protocol):
         self._write_timer: asyncio.TimerHandle | None = None
         """Runs while the client does not take what was sent."""
         self._received = False
+        self._hung_up = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -67,6 +71,8 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
+        if self._hung_up:
+            return
         if not self._serving and not self._received:
             self._wait_for_head()
             self._received = True
@@ -114,7 +120,8 @@ class PatientProtocol(H11Protocol):
     def _head_is_late(self) -> None:
         if self._received:
             self._refuse(too_slow())
-        self.transport.abort()
+        else:
+            self.transport.abort()
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer outside of any request, and hang up."""
@@ -126,4 +133,6 @@ class PatientProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+            self.transport.write_eof()
+        self._hung_up = True
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

@@ -20,7 +20,7 @@ def about(service: Shared, user: Asking) -> About:
         role=user.role,
         login=service.settings.login,
         quota=user.quota,
-        used_bytes=0,
-        running_jobs=0,
+        used_bytes=service.ledger.used(user.name),
+        running_jobs=service.ledger.running(user.name),
         direct_uploads=False,
     )

@@ -25,7 +25,7 @@ def ready(service: Shared) -> Health:
     if service.stopping.is_set():
         raise ServiceError("E906", "the service is about to stop", status=503)
     try:
-        next(service.ledger.jobs(), None)
+        service.ledger.ping()
         service.store.write("access/ready", str(time.time_ns()).encode())
     except (LedgerError, OutputError) as error:
         raise _not_ready(error) from error
