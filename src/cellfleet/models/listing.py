@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cellfleet.errors import ModelError
 from cellfleet.models.load import split_name
-from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package, too_large
 from cellfleet.spec.http import ModelInfo
 from cellfleet.stores.place import Place
 
@@ -104,10 +104,9 @@ def _natural(text: str) -> list[tuple[bool, int, str]]:
 
 def _entry(place: Place, folder: str, bundled: bool) -> Entry | None:
     rdf = f"{folder}/{RDF}"
-    if (place.size(rdf) or 0) > LARGEST_RDF_BYTES:
-        return None
-    content = place.read(rdf)
-    package = _parsed(content, f"{place.url}/{rdf}") if content is not None else None
+    small = (place.size(rdf) or 0) <= LARGEST_RDF_BYTES
+    content = place.read(rdf) or b"" if small else None
+    package = _parsed(content, f"{place.url}/{rdf}")
     if content is None or package is None:
         return None
     size = place.size(f"{folder}/{package.graph.source}") if package.graph else 0
@@ -116,8 +115,11 @@ def _entry(place: Place, folder: str, bundled: bool) -> Entry | None:
 
 
 @functools.lru_cache(_KEPT_PACKAGES)
-def _parsed(content: bytes, where: str) -> Package | None:
+def _parsed(content: bytes | None, where: str) -> Package | None:
+    """Return what a description says (None: one that is too large); of a broken one the log is told once."""
     try:
+        if content is None:
+            raise too_large(where)
         return read_named_package(content, where)
     except ModelError as error:
         _log.warning("%s", error)

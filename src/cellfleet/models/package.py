@@ -93,7 +93,7 @@ def read_package(content: bytes, where: str) -> Package:
     """Read the content of an ``rdf.yaml``; `where` is its place, for messages. Raises `ModelError` E402."""
     try:
         if len(content) > LARGEST_RDF_BYTES:
-            raise broken(where, "it is larger than 1 MiB")
+            raise too_large(where)
         described: Any = yaml.safe_load(content.decode("utf-8"))
         package = Package.model_validate(described)
     except ValidationError as error:
@@ -112,3 +112,8 @@ def broken(where: str, why: str) -> ModelError:
     """Return the error of a package that cannot be used as it is."""
     reason = " ".join(why.split())[:500]
     return ModelError("E402", f"is not a cellfleet model package: {reason}", where=where, action="Export it again")
+
+
+def too_large(where: str) -> ModelError:
+    """Return the error of a description that nobody would have written."""
+    return broken(where, "it is larger than 1 MiB")
