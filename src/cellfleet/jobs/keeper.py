@@ -1,4 +1,4 @@
-"""What has to be done for jobs though nobody asks: go on with listings, rebuild the ledger, sum up, remove what expired.
+"""What is done for jobs though nobody asks: go on with listings, rebuild the ledger, sum up, remove what expired.
 
 Runs as a thread of the service. Everything it does may be cut short and repeated, and be done by two processes at once.
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cellfleet.errors import CellfleetError
+from cellfleet.errors import CellfleetError, LedgerError, OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.places import results_of
@@ -71,7 +71,7 @@ class Keeper:
             work()
         except CellfleetError as error:
             _log.warning("%s", error)
-        except Exception:  # the thread lives on
+        except Exception:  # noqa: BLE001 (the thread lives on)
             _log.exception("the keeper failed")
 
     def _recovered(self) -> None:
@@ -85,11 +85,18 @@ class Keeper:
         self._met = {job: self._met.get(job, time.monotonic()) for job in requests}
         for job, met in self._met.items():
             if at_once or time.monotonic() - met > _SECOND_LOOK_SECONDS:
-                self.desk.list_in_background(manifest.read_request(self.desk.store, job))
+                request = manifest.read_request(self.desk.store, job)
+                if request is not None:
+                    self.desk.list_in_background(request)
 
     def _sum_up(self) -> None:
         for job in self.desk.ledger.ended():
-            summarise(self.desk.store, self.desk.ledger, self.desk.models, job)
+            try:
+                summarise(self.desk.store, self.desk.ledger, self.desk.models, job)
+            except (OutputError, LedgerError):
+                raise  # later
+            except CellfleetError as error:
+                _log.error("no summary of job %s: %s", job, error, extra={"job": job})
             self.desk.ledger.summarised(job)
 
     def _remove_expired(self) -> None:

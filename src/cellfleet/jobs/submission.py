@@ -1,6 +1,7 @@
-"""From a request to tasks in the ledger: list the images, write the manifest, tell the ledger. May be cut short anywhere.
+"""From a request to tasks in the ledger: list the images, write the manifest, tell the ledger.
 
-What was taken in stands as a request in the store until its manifest does, so that whoever comes next goes on.
+It may be cut short anywhere: what was taken in stands as a request in the store until its manifest does, so that
+whoever comes next goes on.
 """
 
 from __future__ import annotations
