@@ -35,8 +35,9 @@ _T = TypeVar("_T")
 
 UNLIMITED: Final = Quota()
 
-_TOKEN = re.compile(r"cf_[0-9A-Za-z_-]{43}")
-"""32 random bytes: nobody guesses one, so a plain SHA-256 hides it well enough."""
+_TOKEN = re.compile("cf_[0-9a-f]{64}")
+"""32 random bytes: nobody guesses one, so a plain SHA-256 hides it well enough. Small letters and digits alone, because
+kiosk-client turns the address that it is given, and with it a token there, into small letters."""
 _TOKEN_ID = re.compile("[0-9a-f]{16}")
 _BELIEVED_SECONDS: Final = 5.0
 _MOST_REMEMBERED: Final = 10_000
@@ -127,7 +128,7 @@ class Access:
 
     def make_token(self, new: NewToken) -> TokenMade:
         """Make a token; the user is made, or given this quota if one is said."""
-        token = "cf_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        token = "cf_" + secrets.token_hex(32)
         now = _now_ms()
         made = _Token(
             sha256=_sha256(token),

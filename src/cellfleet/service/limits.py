@@ -7,6 +7,7 @@ bodies are large by nature; these have limits of their own.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cellfleet.errors import ServiceError
 from cellfleet.service.errors import answer
 
-_STREAMED = ("/api/v1/uploads", "/api/upload", "/v2/")
+_STREAMED = re.compile("/api/v1/uploads|(/kiosk/[^/]*)?/api/upload|/v2/")
 """Below these, bodies are read piece by piece, and the routes say how large they may be."""
 _NEVER_REFUSED = "/health/"
 """A busy service is alive."""
@@ -116,7 +117,7 @@ def _took_too_long(limits: Limits) -> ServiceError:
 
 
 def _most_bytes(scope: Scope, limits: Limits) -> int | None:
-    return None if scope["path"].startswith(_STREAMED) else limits.body_bytes
+    return None if _STREAMED.match(scope["path"]) else limits.body_bytes
 
 
 def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
