@@ -8,7 +8,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cellfleet.errors import JobError, ServiceError
+from cellfleet.errors import ServiceError
+from cellfleet.jobs.users import no_such_job
 from cellfleet.service.access import LOCAL, User
 from cellfleet.service.state import Service
 from cellfleet.spec.http import Job
@@ -77,5 +78,5 @@ def job_to_see(service: Service, user: User, job: str) -> Job:
     """Return a job that the user may see. Raises `JobError` E810 otherwise: others' jobs are as good as not there."""
     found = service.desk.job(job)
     if not user.may_see(found.owner):
-        raise JobError("E810", "there is no such job", where=job, action="`cellfleet jobs list` shows yours")
+        raise no_such_job(job)
     return found

@@ -1,0 +1,28 @@
+"""Result files of a job, whole or by range: for browsers, and for viewers that read an OME-Zarr chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from cellfleet.service.context import Asking, Shared
+from cellfleet.service.files import answer_file
+from cellfleet.service.results import results_to_see
+from cellfleet.spec.job import JobId
+
+router = APIRouter(prefix="/api/v1/jobs/{job}", tags=["results"])
+
+FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"*/*": {}}},
+    206: {"description": "The range of the file that was asked for.", "content": {"*/*": {}}},
+    304: {"description": "The client has it already."},
+}
+"""What a route that sends a file may answer."""
+
+
+@router.head("/files/{path:path}", response_class=Response, include_in_schema=False)
+@router.get("/files/{path:path}", response_class=Response, responses=FILE)
+def get_file(job: JobId, path: str, request: Request, service: Shared, user: Asking) -> Response:
+    """Send a file of the results, by its path in the results folder. Knows Range, If-None-Match and If-Range."""
+    return answer_file(request, results_to_see(service, user, job), path)

@@ -1,0 +1,112 @@
+"""Jobs: hand one in, look at them, stop, go on, try again, remove. What these do stands in `cellfleet.jobs.desk`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+
+from cellfleet.service.access import User
+from cellfleet.service.context import Asking, Changing, Shared, job_to_see
+from cellfleet.service.inputs import check_inputs, check_place
+from cellfleet.service.state import Service
+from cellfleet.spec.http import DeadTasks, Job, JobList, JobRequest
+from cellfleet.spec.job import JobId, JobState, UserName
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Of a page.")]
+_LOOKED_AT: Final = 1000
+"""Jobs that one request looks at, also where few of them are of the state that is asked for."""
+
+
+@router.post("", status_code=201)
+def create_job(body: JobRequest, service: Shared, user: Changing) -> Job:
+    """Take a job in: from here on it is not lost. Its images may still be listed when this answers."""
+    check_inputs(service, user, body.inputs)
+    if body.out is not None:
+        check_place(service.settings, body.out)
+    return service.desk.submit(body, user.name, user.quota)
+
+
+@router.get("")
+def list_jobs(
+    service: Shared,
+    user: Asking,
+    owner: Annotated[UserName | None, Query(description="For administrators: whose; without it all.")] = None,
+    state: JobState | None = None,
+    after: JobId | None = None,
+    limit: Limit = 100,
+) -> JobList:
+    """List the user's jobs, newest first. A page may hold fewer than `limit` and still not be the last."""
+    if user.role != "admin":
+        if owner not in {None, user.name}:
+            return JobList(jobs=(), after=None)
+        owner = user.name
+    return _page(service.desk.jobs(owner, after=after), limit, lambda job: state is None or job.state == state)
+
+
+@router.get("/{job}")
+def get_job(job: JobId, service: Shared, user: Asking) -> Job:
+    """Show a job and how far it is."""
+    return job_to_see(service, user, job)
+
+
+@router.delete("/{job}", status_code=204)
+def delete_job(job: JobId, service: Shared, user: Changing) -> None:
+    """Remove a job that has ended, with its results in the store. Results at an address of the user's stay."""
+    job_to_see(service, user, job)
+    service.desk.remove(job)
+
+
+@router.post("/{job}/pause")
+def pause_job(job: JobId, service: Shared, user: Changing) -> Job:
+    """Begin no more of a job; tasks that run are finished."""
+    return _changed(service, user, job, service.desk.pause)
+
+
+@router.post("/{job}/resume")
+def resume_job(job: JobId, service: Shared, user: Changing) -> Job:
+    """Go on with a job that was paused."""
+    return _changed(service, user, job, service.desk.resume)
+
+
+@router.post("/{job}/cancel")
+def cancel_job(job: JobId, service: Shared, user: Changing) -> Job:
+    """Do no more of a job; results that stand are kept."""
+    return _changed(service, user, job, service.desk.cancel)
+
+
+@router.post("/{job}/retry")
+def retry_job(job: JobId, service: Shared, user: Changing) -> Job:
+    """Try again what failed; images that are done are not done again."""
+    return _changed(service, user, job, service.desk.retry)
+
+
+@router.get("/{job}/dead")
+def list_dead_tasks(job: JobId, service: Shared, user: Asking, limit: Limit = 100) -> DeadTasks:
+    """List tasks of a job that were given up, and why."""
+    job_to_see(service, user, job)
+    found = list(islice(service.desk.dead(job), limit + 1))
+    return DeadTasks(tasks=tuple(found[:limit]), more=len(found) > limit)
+
+
+def _changed(service: Service, user: User, job: str, change: Callable[[str], object]) -> Job:
+    job_to_see(service, user, job)
+    change(job)
+    return service.desk.job(job)
+
+
+def _page(jobs: Iterator[Job], limit: int, fits: Callable[[Job], bool]) -> JobList:
+    """Return the first `limit` jobs that fit, of the first `_LOOKED_AT`."""
+    found: list[Job] = []
+    last: str | None = None
+    for job in islice(jobs, _LOOKED_AT):
+        if len(found) == limit:
+            return JobList(jobs=tuple(found), after=last)
+        last = job.id
+        if fits(job):
+            found.append(job)
+    return JobList(jobs=tuple(found), after=last if next(jobs, None) else None)
