@@ -9,6 +9,7 @@ from pathlib import Path
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.models.repository import Repository
+from cellfleet.models.warm import WarmModels
 from cellfleet.service.access import UNLIMITED, Access
 from cellfleet.spec.http import Quota
 from cellfleet.stores.place import Place
@@ -43,6 +44,8 @@ class Service:
     ledger: Ledger
     desk: Desk
     models: Repository
+    warm: WarmModels
+    """Models that this process predicts with itself: for previews, and by the Open Inference Protocol."""
     access: Access
     settings: Settings = field(default_factory=Settings)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -60,4 +63,4 @@ def open_service(store: Place, ledger: Ledger, settings: Settings, *, cache: Pat
     """
     models = Repository(store, cache)
     access = Access(store, settings.default_quota)
-    return Service(store, ledger, Desk(store, ledger, models), models, access, settings)
+    return Service(store, ledger, Desk(store, ledger, models), models, WarmModels(models), access, settings)
