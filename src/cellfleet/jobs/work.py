@@ -1,7 +1,7 @@
-"""The loop of a worker: claim a task, run it, acknowledge it, and keep the lease meanwhile. Knows no image.
+"""The loop of a worker: claim tasks, run them, acknowledge them, and keep their leases meanwhile. Knows no image.
 
-Tasks run in a thread of their own; the loop's thread waits beside it, renews the lease while the task shows life, and
-hears when the worker is to stop.
+Several loops may go on in one process. A task runs in a thread of its own; its loop waits beside it, renews the lease
+while the task shows life, and hears when the worker is to stop.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import secrets
 import socket
 import threading
@@ -22,15 +23,19 @@ from typing import Literal, TypeVar
 from cellfleet.errors import CellfleetError, LedgerError
 from cellfleet.jobs.keys import PRIORITIES
 from cellfleet.jobs.ledger import Lease, Ledger
-from cellfleet.spec.job import Done, Failed, Outcome, Priority, Tally, Task
+from cellfleet.jobs.room import Room
+from cellfleet.spec.job import Done, Failed, Outcome, Priority, Task
 
 _T = TypeVar("_T")
 
-Run = Callable[[Task, Callable[[], None]], Tally]
-"""Runs a task and returns what was done, once its results stand. It calls its second argument now and then (once per
-image or block, say) to show that it is alive. It may be called again for a task that it did before, even while that
-other call goes on elsewhere: the same results are written again, whole."""
+Run = Callable[[Task, int, Callable[[], None]], Outcome]
+"""Runs a task, its attempt from 1, and says how it ended, once its results stand. It calls its last argument now and
+then (once per image or block, say) to show that it is alive. It may be called again for a task that it did before, even
+while that other call goes on elsewhere: the same results are written again, whole."""
 
+ALONE_FROM = 3
+"""Attempt from which a task runs alone: it was interrupted twice, and may be what kills its process. So it takes no
+others with it, and none takes it."""
 _BLOCK_MS = 1000
 _LOOK_SECONDS = 0.25
 """Between two looks whether the worker is to stop, while a task runs."""
@@ -39,6 +44,9 @@ _PAUSE_SECONDS = 0.5
 """Between two questions to a ledger that does not answer."""
 _LONGEST_REASON = 1000
 """Characters."""
+_OF_THE_INPUT = re.compile("E[124]")
+_MAY_PASS = frozenset({"E153", "E158", "E159"})
+"""Errors of the input, all but those of servers that may do better at the next attempt, are final."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +86,7 @@ def work(
     run: Run,
     *,
     stop: threading.Event,
+    at_once: int = 1,
     worker: str | None = None,
     priorities: Sequence[Priority] = PRIORITIES,
     patience: Patience = Patience(),
@@ -85,25 +94,33 @@ def work(
     """Run tasks until `stop` is set (by a handler of SIGTERM, say) or none came for `patience.idle` seconds.
 
     Whatever a task raises fails this attempt and no more. A task that does not end in time after `stop` is given back;
-    its thread is a daemon, and what it still writes does no harm.
+    its thread is a daemon, and what it still writes does no harm. The same happens to its neighbours when a task shows
+    no life: this process is to be replaced.
+
+    Args:
+        ledger: Where tasks come from.
+        run: Is called from `at_once` threads.
+        stop: Set by whoever wants the worker to end.
+        at_once: How many tasks run beside each other; those that were interrupted twice run alone.
+        worker: Name of this process, unique among all; None: one is made.
+        priorities: Which tasks to take, most urgent first.
+        patience: How long to wait for what.
 
     Raises:
         LedgerError: When the ledger does not answer for `patience.outage` seconds, or takes no writes.
     """
-    loop = _Loop(ledger, run, worker or worker_name(), stop, patience)
-    idle = math.inf if patience.idle is None else patience.idle
-    end = time.monotonic() + idle
-    while not stop.is_set() and not loop.abandoned:
-        block_ms = round(min(_BLOCK_MS, max(end - time.monotonic(), 0) * 1000))
-        lease = loop.patiently(partial(ledger.claim, loop.worker, priorities, block_ms=block_ms))
-        if lease is not None:
-            loop.do(lease)
-            end = time.monotonic() + idle
-        elif time.monotonic() >= end:
-            break
+    crew = _Crew(ledger, run, worker or worker_name(), tuple(priorities), stop, patience)
+    others = [threading.Thread(target=crew.loop, name=f"loop {i}", daemon=True) for i in range(1, at_once)]
+    for thread in others:
+        thread.start()
+    crew.loop()
+    for thread in others:
+        thread.join()
+    if crew.errors:
+        raise crew.errors[0]
     with contextlib.suppress(LedgerError):  # a name that stays in a list for an hour is no reason to fail
-        ledger.retire(loop.worker)
-    return loop.worked
+        ledger.retire(crew.worker)
+    return crew.worked
 
 
 class UnwantedError(BaseException):
@@ -111,40 +128,109 @@ class UnwantedError(BaseException):
 
 
 @dataclass
-class _Loop:
+class _Crew:
+    """The loops of one process and what they share."""
+
     ledger: Ledger
     run: Run
     worker: str
+    priorities: Sequence[Priority]
     stop: threading.Event
     patience: Patience
     worked: Worked = field(default_factory=Worked)
-    abandoned: bool = False
-    """Whether a task that was given up still runs: this process must not begin another beside it."""
+    errors: list[BaseException] = field(default_factory=list)
+    room: Room = field(default_factory=Room)
+    counting: threading.Lock = field(default_factory=threading.Lock)
+    idle: bool = False
+    """Whether nothing came for so long that all loops end."""
+    broken: bool = False
+    """Whether a task that was given up still runs, or a loop failed: no other is begun, and those that run must end."""
 
-    def do(self, lease: Lease) -> None:
+    def loop(self) -> None:
+        """Work until there is nothing more to do here."""
+        try:
+            while not (self.idle or self._must_end()):
+                self._next()
+        except BaseException as error:  # noqa: BLE001 (raised again by `work`, after the other loops have ended)
+            self.broken = True
+            self.errors.append(error)
+
+    def _must_end(self) -> bool:
+        return self.broken or self.stop.is_set()
+
+    def _next(self) -> None:
+        """Do one task, or find that there is none."""
+        if not self.room.open(_LOOK_SECONDS):
+            return
+        left = self._idle_seconds_left()
+        block_ms = round(min(_BLOCK_MS, max(left, 0.0) * 1000))
+        lease = self.patiently(partial(self.ledger.claim, self.worker, self.priorities, block_ms=block_ms))
+        if lease is not None:
+            self._take(lease)
+        elif self._idle_seconds_left() <= 0:
+            self.idle = True
+
+    def _idle_seconds_left(self) -> float:
+        return math.inf if self.patience.idle is None else self.patience.idle - self.room.quiet_seconds()
+
+    def _take(self, lease: Lease) -> None:
+        """Run a task, when there is room for it."""
+        alone = lease.attempt >= ALONE_FROM
+        begun = lease if self.room.enter(lease.entry, alone=alone) else self._wait_for_room(lease, alone)
+        if begun is not None:
+            try:
+                self._do(begun)
+            finally:
+                self.room.leave(lease.entry)
+
+    def _wait_for_room(self, lease: Lease, alone: bool) -> Lease | None:
+        """Keep a task until it may run, without counting that as an attempt; None: it is not ours to run any more."""
+        kept = self.patiently(lambda: self.ledger.defer(lease))
+        if kept is not None:
+            heart = _Heart(self.ledger, kept)
+            while heart.beat() and not self._must_end():
+                if self.room.enter(lease.entry, alone=alone, seconds=min(heart.interval, _LOOK_SECONDS)):
+                    return self._begin(kept)
+            self._release(kept)
+        self.room.leave(lease.entry)
+        return None
+
+    def _begin(self, kept: Lease) -> Lease | None:
+        """Count the attempt of a task that was kept and for which there is room now."""
+        begun = self.patiently(lambda: self.ledger.begin(kept))
+        if begun is None:
+            self.room.leave(kept.entry)
+        return begun
+
+    def _do(self, lease: Lease) -> None:
         """Run one task and tell the ledger how it ended."""
-        attempt = _Attempt(self.run, lease.task)
+        attempt = _Attempt(self.run, lease)
         verdict = self._accompany(attempt, lease)
-        self.abandoned = verdict != "ended"
+        self.broken |= verdict != "ended"
         outcome = attempt.outcome
         if verdict == "stalled":
             outcome = Failed(code="E815", reason=f"no sign of life for {self.patience.stall:g} s")
         if outcome is None or verdict == "grace is over":
-            self.worked.released += self.patiently(lambda: self.ledger.release(lease))
+            self._release(lease)
         elif not self.patiently(lambda: self.ledger.acknowledge(lease, outcome)):
-            self.worked.lost += 1
-        elif isinstance(outcome, Done):
-            self.worked.done += 1
+            self._count("lost")
         else:
-            self.worked.failed += 1
+            self._count("done" if isinstance(outcome, Done) else "failed")
+
+    def _release(self, lease: Lease) -> None:
+        if self.patiently(lambda: self.ledger.release(lease)):
+            self._count("released")
+
+    def _count(self, what: Literal["done", "failed", "released", "lost"]) -> None:
+        with self.counting:
+            setattr(self.worked, what, getattr(self.worked, what) + 1)
 
     def _accompany(self, attempt: _Attempt, lease: Lease) -> Literal["ended", "grace is over", "stalled"]:
         """Wait until an attempt ends or is given up; renew its lease meanwhile."""
-        interval = self.ledger.lease_seconds / _RENEWALS_PER_LEASE
-        renew_at, give_up_at = time.monotonic() + interval, math.inf
-        while not attempt.ended.wait(min(interval, _LOOK_SECONDS)):
+        heart, give_up_at = _Heart(self.ledger, lease), math.inf
+        while not attempt.ended.wait(min(heart.interval, _LOOK_SECONDS)):
             now = time.monotonic()
-            if self.stop.is_set():
+            if self._must_end():
                 give_up_at = min(give_up_at, now + self.patience.grace)
             if now >= give_up_at:
                 attempt.wanted = False
@@ -152,18 +238,8 @@ class _Loop:
             if now - attempt.seen_at >= self.patience.stall:
                 attempt.wanted = False
                 return "stalled"
-            if now >= renew_at and attempt.wanted:
-                attempt.wanted = self._renewed(lease)
-                renew_at = now + interval
+            attempt.wanted = heart.beat()
         return "ended"
-
-    def _renewed(self, lease: Lease) -> bool:
-        """Say whether the task is still ours to do. A ledger that does not answer now may have kept the lease."""
-        try:
-            return self.ledger.renew(lease) == "held"
-        except LedgerError as error:
-            _log.warning("%s", error)
-            return True
 
     def patiently(self, ask: Callable[[], _T]) -> _T:
         """Return the ledger's answer, however often it must be asked, within the patience for outages."""
@@ -172,36 +248,63 @@ class _Loop:
             try:
                 return ask()
             except LedgerError as error:
-                patience = self.patience.grace if self.stop.is_set() else self.patience.outage
+                patience = self.patience.grace if self._must_end() else self.patience.outage
                 if error.code != "E801" or time.monotonic() - began >= patience:
                     raise
                 _log.warning("%s", error)
             time.sleep(_PAUSE_SECONDS)
 
 
+class _Heart:
+    """Renews a lease while somebody lets it beat."""
+
+    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+        self.lease = lease
+        self.interval = ledger.lease_seconds / _RENEWALS_PER_LEASE
+        self._ledger = ledger
+        self._next_at = time.monotonic() + self.interval
+        self._wanted = True
+
+    def beat(self) -> bool:
+        """Renew the lease if it is time; say whether the task is still ours to do.
+
+        A ledger that does not answer now may have kept the lease.
+        """
+        now = time.monotonic()
+        if self._wanted and now >= self._next_at:
+            self._next_at = now + self.interval
+            try:
+                self._wanted = self._ledger.renew(self.lease) == "held"
+            except LedgerError as error:
+                _log.warning("%s", error)
+        return self._wanted
+
+
 class _Attempt:
     """One task running in a thread of its own. The attributes are read and set by both threads, each at once."""
 
-    def __init__(self, run: Run, task: Task) -> None:
+    def __init__(self, run: Run, lease: Lease) -> None:
         self.ended = threading.Event()
         self.outcome: Outcome | None = None
         """None while it runs, and when it ended because it was not wanted."""
         self.seen_at = time.monotonic()
         self.wanted = True
-        threading.Thread(target=self._run, args=(run, task), name=f"task {task.number}", daemon=True).start()
+        name = f"task {lease.task.number}"
+        threading.Thread(target=self._run, args=(run, lease.task, lease.attempt), name=name, daemon=True).start()
 
     def _alive(self) -> None:
         if not self.wanted:
             raise UnwantedError
         self.seen_at = time.monotonic()
 
-    def _run(self, run: Run, task: Task) -> None:
+    def _run(self, run: Run, task: Task, attempt: int) -> None:
         try:
-            self.outcome = Done(tally=run(task, self._alive))
+            self.outcome = run(task, attempt, self._alive)
         except UnwantedError:
             _log.info("task %d of job %s is not wanted any more", task.number, task.job)
         except CellfleetError as error:
-            self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON])
+            final = _OF_THE_INPUT.match(error.code) is not None and error.code not in _MAY_PASS
+            self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=final)
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a task does, the worker lives on)
             _log.exception("task %d of job %s", task.number, task.job)
             self.outcome = Failed(code="E599", reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
