@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
     frozenset({"images"}),
     frozenset({"tiling", "stores", "_native"}),
+    frozenset({"observe"}),
     frozenset({"spec", "crash"}),
     frozenset({"errors"}),
 )
