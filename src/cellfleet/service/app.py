@@ -11,11 +11,24 @@ import cellfleet
 from cellfleet.service.browsers import KnownOrigins, SafeAnswers
 from cellfleet.service.errors import CatchAll, answer_errors
 from cellfleet.service.limits import Bounded, Limits
-from cellfleet.service.routes import about, health
+from cellfleet.service.routes import about, admin, events, files, health, images, jobs, kiosk, links, sets, uploads
 from cellfleet.service.state import Service
+from cellfleet.service.watch import Watch
 from cellfleet.spec.http import Problem
 
-_ROUTERS = (about.router, health.router)
+_ROUTERS = (
+    about.router,
+    admin.router,
+    health.router,
+    sets.router,
+    uploads.router,
+    jobs.router,
+    events.router,
+    images.router,
+    files.router,
+    links.router,
+    kiosk.router,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "The request is refused, or what it names is not there."},
     "5XX": {"model": Problem, "description": "The service cannot answer now, or has a bug."},
@@ -36,6 +49,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
         responses=_ERRORS,
     )
     app.state.service = service
+    app.state.watch = Watch(service.desk.job, service.stopping.is_set)
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
