@@ -29,7 +29,7 @@ from cellfleet.images.search import (
 from cellfleet.images.source import Source
 from cellfleet.stores.url import is_url, local_path
 
-__all__ = ["Source", "find_images"]
+__all__ = ["Source", "find_images", "name_images"]
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Source]:
@@ -44,7 +44,7 @@ def find_images(inputs: Sequence[str | Path]) -> list[Source]:
             cannot be listed).
     """
     given = [_as_given(text) for text in inputs]
-    sources = _named(_each_once([_search(text) for text in given]))
+    sources = name_images(_each_once([_search(text) for text in given]))
     if not sources:
         raise _nothing_found(given)
     return sources
@@ -107,7 +107,7 @@ def _real(path: str, known: dict[str, str]) -> str:
     return os.path.join(known[folder], name)
 
 
-def _named(roots: Sequence[Root]) -> list[Source]:
+def name_images(roots: Sequence[Root]) -> list[Source]:
     """Give every image a unique name, with as much of its root's path as that takes."""
     depths = dict.fromkeys((root.folder for root in roots), 0)
     while True:
