@@ -20,7 +20,8 @@ from typing import BinaryIO, Protocol
 
 from cellfleet.errors import OutputError, ServiceError
 from cellfleet.stores import atomic
-from cellfleet.stores.client import asking, connect
+from cellfleet.stores.bucket import PART_BYTES
+from cellfleet.stores.client import connect, explained
 from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.listing import list_in_order
 from cellfleet.stores.lock import try_lock
@@ -210,13 +211,18 @@ class _BucketReceiver:
         self.keep()
         if self._store.size(name) is not None:
             raise FileExistsError(name)
+        from obstore import open_writer  # noqa: PLC0415 (only for buckets)
+
         url = child(self._store.url, name)
         address = split_url(url)
-        part = max(PIECE_BYTES, length // _MOST_PARTS + 1)
-        content = _checked(self.read(), length, sha256)
-        # An error inside the stream, such as a wrong checksum, gives the whole upload up: no object appears.
-        with asking(url, writing=True):
-            connect(address).put(address.key, content, chunk_size=part, max_concurrency=_PARTS_AT_ONCE)
+        part = max(PART_BYTES, length // _MOST_PARTS + 1)
+        writer = open_writer(connect(address), address.key, buffer_size=part, max_concurrency=_PARTS_AT_ONCE)
+        for data in _checked(self.read(), length, sha256):
+            with _uploading(url):
+                writer.write(data)
+        # Without this, as after an error above, no object appears.
+        with _uploading(url):
+            writer.close()
 
     def _put(self, piece: bytes) -> None:
         if not self._store.create(_piece(self._upload, self.offset), piece):
@@ -287,3 +293,11 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         told = atomic.output_error(error, path)
         raise OutputError(told.code, told.what, where=told.where, action="Free some space there") from error
+
+
+@contextlib.contextmanager
+def _uploading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # obstore's writers have no errors of their own
+        raise explained(error, url, writing=True) from error
