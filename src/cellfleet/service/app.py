@@ -8,10 +8,25 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import cellfleet
+from cellfleet.observe.http import Observed
 from cellfleet.service.browsers import KnownOrigins, SafeAnswers
 from cellfleet.service.errors import CatchAll, answer_errors
+from cellfleet.service.levels import Gauge
 from cellfleet.service.limits import Bounded, Limits
-from cellfleet.service.routes import about, admin, events, files, health, images, jobs, kiosk, links, sets, uploads
+from cellfleet.service.routes import (
+    about,
+    admin,
+    events,
+    files,
+    health,
+    images,
+    jobs,
+    kiosk,
+    links,
+    metrics,
+    sets,
+    uploads,
+)
 from cellfleet.service.state import Service
 from cellfleet.service.watch import Watch
 from cellfleet.spec.http import Problem
@@ -20,6 +35,7 @@ _ROUTERS = (
     about.router,
     admin.router,
     health.router,
+    metrics.router,
     sets.router,
     uploads.router,
     jobs.router,
@@ -50,6 +66,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
+    app.state.levels = Gauge(service.ledger)
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
@@ -58,6 +75,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(Bounded, limits=limits or Limits())
     app.add_middleware(CatchAll)
     app.add_middleware(SafeAnswers)
+    app.add_middleware(Observed)
     return app
 
 

@@ -37,6 +37,7 @@ def _user(
         what = "this token is not known, or not any more" if bearer else "a token is needed"
         action = "Send `Authorization: Bearer TOKEN`; an administrator makes one with `cellfleet tokens add`"
         raise ServiceError("E904", what, status=401, action=action)
+    request.state.user = user.name  # for the log of requests
     return user
 
 

@@ -29,6 +29,7 @@ from cellfleet.errors import (
     ServiceError,
     UsageError,
 )
+from cellfleet.observe import metrics
 from cellfleet.spec.http import Problem
 
 RETRY_SECONDS = 5
@@ -80,6 +81,7 @@ def answer(error: CellfleetError, *, headers: Mapping[str, str] | None = None) -
     # Addresses and paths of the server are the operator's business.
     where = "" if status >= 500 else error.where
     told = type(error)(error.code, error.what, where=where, action=error.action, **_status(error))
+    metrics.error_told(told.code)
     body = Problem(code=told.code, what=told.what, where=told.where, action=told.action, message=str(told))
     return JSONResponse(body.model_dump(), status, {**_headers(status), **(headers or {})})
 
