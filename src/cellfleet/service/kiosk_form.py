@@ -111,7 +111,7 @@ def _label_and_channels(form: PredictForm) -> tuple[int, tuple[int, ...]]:
         what = f"{form.job_form.selected_channels!r} are no channels"
         raise _refused(what, "selectedChannels", "Write for example 0,1, with channels from 0")
     selected = {place: int(text) + 1 for place, text in enumerate(texts) if text.strip()}
-    label = form.data_label or (str(next(iter(selected))) if len(selected) == 1 else "0")
+    label = str(next(iter(selected))) if len(selected) == 1 else form.data_label or "0"
     if label not in map(str, range(len(LABELS))):
         raise _refused(f"there is no label {label}", "dataLabel", "Give 0, 1 or 2")
     return int(label), tuple(selected.values())
