@@ -46,6 +46,11 @@ class Lease:
     deliveries: int
     """Grows with every lease of this entry, and so tells them apart."""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where the task stands in the ledger: entries of two streams may have the same name."""
+        return self.stream, self.entry
+
 
 class Ledger(Users):
     """All operations on jobs and tasks. May be used from several threads; every method may raise `LedgerError`.

@@ -60,7 +60,7 @@ def write_manifest(place: Place, job: JobSpec, tasks: Iterable[Task]) -> Manifes
     numbered, count, images = iter(tasks), 0, 0
     while chunk := list(islice(numbered, CHUNK)):
         assert all(task.number == count + i and task.job == job.id for i, task in enumerate(chunk)), "tasks in order"
-        place.write(_chunk(job.id, count), "".join(f"{task.model_dump_json()}\n" for task in chunk).encode())
+        place.write(_chunk(job.id, count), b"".join(f"{task.model_dump_json()}\n".encode() for task in chunk))
         count += len(chunk)
         images += sum(task.new_images for task in chunk)
     manifest = Manifest(job=job, tasks=count, images=images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Hashable
 
 
 class Room:
@@ -15,8 +16,8 @@ class Room:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside: set[str] = set()
-        self._alone: set[str] = set()
+        self._inside: set[Hashable] = set()
+        self._alone: set[Hashable] = set()
         """Who is alone inside, and who waits to be."""
         self._quiet_since = time.monotonic()
 
@@ -25,7 +26,7 @@ class Room:
         with self._changed:
             return self._changed.wait_for(lambda: not self._alone, seconds)
 
-    def enter(self, who: str, *, alone: bool, seconds: float = 0.0) -> bool:
+    def enter(self, who: Hashable, *, alone: bool, seconds: float = 0.0) -> bool:
         """Go in as soon as one may; say whether that was so in time. One who is to be alone waits on until `leave`."""
         with self._changed:
             if alone:
@@ -35,7 +36,7 @@ class Room:
             self._inside.add(who)
             return True
 
-    def leave(self, who: str) -> None:
+    def leave(self, who: Hashable) -> None:
         """Go out, or wait no longer."""
         with self._changed:
             self._inside.discard(who)

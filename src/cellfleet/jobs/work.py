@@ -176,30 +176,31 @@ class _Crew:
     def _take(self, lease: Lease) -> None:
         """Run a task, when there is room for it."""
         alone = lease.attempt >= ALONE_FROM
-        begun = lease if self.room.enter(lease.entry, alone=alone) else self._wait_for_room(lease, alone)
+        begun = lease if self.room.enter(lease.place, alone=alone) else self._wait_for_room(lease, alone)
         if begun is not None:
             try:
                 self._do(begun)
             finally:
-                self.room.leave(lease.entry)
+                self.room.leave(lease.place)
 
     def _wait_for_room(self, lease: Lease, alone: bool) -> Lease | None:
         """Keep a task until it may run, without counting that as an attempt; None: it is not ours to run any more."""
         kept = self.patiently(lambda: self.ledger.defer(lease))
         if kept is not None:
             heart = _Heart(self.ledger, kept)
+            seconds = min(heart.interval, _LOOK_SECONDS)
             while heart.beat() and not self._must_end():
-                if self.room.enter(lease.entry, alone=alone, seconds=min(heart.interval, _LOOK_SECONDS)):
+                if self.room.enter(lease.place, alone=alone, seconds=seconds) and not self._must_end():
                     return self._begin(kept)
             self._release(kept)
-        self.room.leave(lease.entry)
+        self.room.leave(lease.place)
         return None
 
     def _begin(self, kept: Lease) -> Lease | None:
         """Count the attempt of a task that was kept and for which there is room now."""
         begun = self.patiently(lambda: self.ledger.begin(kept))
         if begun is None:
-            self.room.leave(kept.entry)
+            self.room.leave(kept.place)
         return begun
 
     def _do(self, lease: Lease) -> None:
