@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path, PurePath
@@ -14,7 +15,7 @@ from cellfleet.client.journal import Journal
 from cellfleet.client.parcel import LocalFile, Parcel, pack, package_files
 from cellfleet.client.servers import find_server
 from cellfleet.client.uploads import Sending, send_files
-from cellfleet.errors import CellfleetError, JobError, ServiceError
+from cellfleet.errors import CellfleetError, JobError
 from cellfleet.images.names import printable
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice
 from cellfleet.spec.choices import Format
@@ -24,7 +25,6 @@ from cellfleet.stores.cache import cache_folder
 
 AnyPath = str | PathLike[str]
 Tell = Callable[[Sending], None]
-_LOST = "E961"
 _NO_SUCH_JOB = {"E810", "E902"}
 """The second: what was given cannot be an id."""
 
@@ -170,23 +170,10 @@ class Client:
         return job
 
     def submit(self, request: JobRequest) -> RemoteJob:
-        """Hand in a job over what the server has or can read.
-
-        Where the answer is lost on the way, the job is looked for before it is handed in again.
-        """
-        patience = self.connection.patience()
-        while True:
-            try:
-                job = self.connection.ask("POST", "/api/v1/jobs", Job, body=request, repeatable=False)
-            except ServiceError as error:
-                if error.code != _LOST or not any(given.startswith("set:") for given in request.inputs):
-                    raise
-                patience.pause(error.what)
-                found = self._submitted(request)
-                if found is None:
-                    continue
-                job = found
-            return RemoteJob(self.connection, job)
+        """Hand in a job over what the server has or can read."""
+        # With a key the server knows a request again whose answer was lost on the way.
+        request = request if request.key else request.model_copy(update={"key": secrets.token_hex(16)})
+        return RemoteJob(self.connection, self.connection.ask("POST", "/api/v1/jobs", Job, body=request))
 
     def jobs(self, state: JobState | None = None) -> Iterator[RemoteJob]:
         """Yield your jobs, newest first; only those in this state."""
@@ -217,11 +204,6 @@ class Client:
         if not fitting:
             raise missing
         return fitting[0]
-
-    def _submitted(self, request: JobRequest) -> Job | None:
-        """Return the job of a request over a set, of which there is but one job."""
-        newest = self.connection.ask("GET", "/api/v1/jobs", JobList, params={"limit": 100}).jobs
-        return next((job for job in newest if job.inputs == request.inputs), None)
 
     def _sent(self, parcel: Parcel, tell: Tell) -> tuple[tuple[str, ...], Journal]:
         """Send a parcel into a set of its own, or go on with it."""

@@ -33,8 +33,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 """Seconds between two tries: doubled each time."""
 _BUSY = {429, 502, 503, 504}
 """Statuses with which the server, or what stands before it, asks to come again."""
-_REFUSED = {429, 503}
-"""Those with which nothing was done."""
 _TOO_MANY_JOBS = "E816"
 """A quota: that may take days to change."""
 _MOVED = {301, 302, 303, 307, 308}
@@ -142,10 +140,9 @@ class Connection:
         *,
         body: BaseModel | None = None,
         params: Mapping[str, Any] | None = None,
-        repeatable: bool = True,
         once: bool = False,
     ) -> Answer:
-        """Send a request and return its answer.
+        """Send a request and return its answer. It may be sent again: what is asked twice must be as good as once.
 
         Args:
             method: ``GET``, ``POST`` and so on.
@@ -153,15 +150,13 @@ class Connection:
             answer: Class of the answer.
             body: Sent as JSON.
             params: Of the query; None is left out.
-            repeatable: Whether doing it twice is as good as once.
             once: Whether to give up when the first try fails.
 
         Raises:
             CellfleetError: What the server says.
-            ServiceError: E960, not reached; E961, the answer to a request that is not repeatable was lost; E962, it is
-                no answer of a cellfleet server; E963, it points elsewhere.
+            ServiceError: E960, not reached; E962, it is no answer of a cellfleet server; E963, it points elsewhere.
         """
-        said = self.send(method, path, body=body, params=params, repeatable=repeatable, once=once)
+        said = self.send(method, path, body=body, params=params, once=once)
         return understood(said.content, answer, self.server)
 
     def send(
@@ -172,7 +167,6 @@ class Connection:
         body: BaseModel | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool = True,
         fine: frozenset[int] = frozenset(),
         once: bool = False,
     ) -> httpx2.Response:
@@ -187,7 +181,7 @@ class Connection:
             )
             return self._http.send(request)
 
-        said = self._with_patience(attempt, repeatable=repeatable, once=once)
+        said = self._with_patience(attempt, once=once)
         if said.status_code in fine:
             return said
         self.refuse(said)
@@ -202,9 +196,7 @@ class Connection:
     def put_elsewhere(self, url: str, content: Callable[[], Content], size: int) -> httpx2.Response:
         """Put content to a signed address of a bucket, without the token."""
         headers = {"Content-Length": str(size)}
-        return self._with_patience(
-            lambda: self._elsewhere.request("PUT", url, content=content(), headers=headers), repeatable=True
-        )
+        return self._with_patience(lambda: self._elsewhere.request("PUT", url, content=content(), headers=headers))
 
     @contextlib.contextmanager
     def stream(
@@ -242,24 +234,17 @@ class Connection:
             raise _moved(url, self.server)
         return url
 
-    def _with_patience(
-        self, attempt: Callable[[], httpx2.Response], *, repeatable: bool, once: bool = False
-    ) -> httpx2.Response:
+    def _with_patience(self, attempt: Callable[[], httpx2.Response], *, once: bool = False) -> httpx2.Response:
         patience = Patience(0, self.server, self.stop) if once else self.patience()
         while True:
             try:
                 said = attempt()
             except httpx2.TransportError as error:
-                reason = why(error)
-                if not repeatable and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-                    raise _lost(reason, self.server) from error
-                asked = 0.0
+                reason, asked = why(error), 0.0
             else:
                 if not is_busy(said):
                     return said
                 reason, asked = _excuse(said), _seconds(said.headers.get("retry-after"))
-                if not repeatable and said.status_code not in _REFUSED:
-                    raise _lost(reason, self.server)
             patience.pause(reason, asked=asked)
 
 
@@ -343,16 +328,6 @@ def _as_error(said: httpx2.Response, server: Server) -> CellfleetError:
             return kind(problem.code, problem.what, where=problem.where, action=problem.action)
     status = said.status_code
     return ServiceError(problem.code, problem.what, status=status, where=problem.where, action=problem.action)
-
-
-def _lost(reason: str, server: Server) -> ServiceError:
-    return ServiceError(
-        "E961",
-        f"the connection was lost before the answer came ({reason}); what was asked may have been done",
-        status=502,
-        where=str(server),
-        action="Look with 'cellfleet jobs list' before you ask again",
-    )
 
 
 def _moved(url: str, server: Server) -> ServiceError:
