@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from tests.services import wait_until
 
 from cellfleet.cli import main
-from cellfleet.errors import InputError, JobError, UsageError
+from cellfleet.errors import InputError, JobError, OutputError, UsageError
+from cellfleet.jobs import manifest, split
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.keeper import Keeper
 from cellfleet.jobs.ledger import Ledger
@@ -22,12 +27,15 @@ from cellfleet.jobs.work import Patience, work
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.results.record import load_run_record
+from cellfleet.run import process
 from cellfleet.spec.http import Job, JobRequest, Quota
+from cellfleet.spec.job import Done, Failed
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace
+from cellfleet.tiling.blocks import blocks
+from cellfleet.worker import tasks
 from cellfleet.worker.bench import Bench
 from cellfleet.worker.tasks import Runner
-from tests.services import wait_until
 
 OTSU = SegmentSpec(model="otsu")
 NO_QUOTA = Quota()
@@ -46,12 +54,11 @@ class House:
         request = JobRequest.model_validate({"inputs": inputs, "segment": OTSU, **more})
         return self.desk.submit(request, "ann", NO_QUOTA)
 
-    def work_off(self, tries: int = 1) -> None:
-        bench = Bench(WarmModels(self.desk.models, "cpu"), 2, None)
-        runner = Runner(self.store, self.ledger.spec, bench)
-        for _ in range(tries):
-            work(self.ledger, runner, stop=threading.Event(), patience=Patience(idle=0.3), at_once=2)
-        bench.clear()
+    def runner(self) -> Runner:
+        return Runner(self.store, self.ledger.spec, Bench(WarmModels(self.desk.models, "cpu"), 2, None))
+
+    def work_off(self) -> None:
+        work(self.ledger, self.runner(), stop=threading.Event(), patience=Patience(idle=0.3), at_once=2)
 
     def ended(self, job: Job) -> Job:
         wait_until(lambda: self.desk.job(job.id).summarised, f"job {job.id} ends")
@@ -113,7 +120,7 @@ def test_results_are_those_of_a_run_on_this_machine(house: House, uploads: Path,
     assert run is not None and run.status == "done" and [image.image for image in run.images] == sorted(NAMES)
     assert job.progress.objects == sum(image.objects for image in run.images) > 0
     assert [(image.number, image.status) for image in house.desk.images(job.id, start=2)] == [(2, "done"), (3, "done")]
-    assert not [name for name in house.store.names("requests")]
+    assert not list(house.store.names("requests"))
 
 
 def test_an_image_that_cannot_be_read_costs_only_itself_and_may_be_tried_again(house: House, uploads: Path) -> None:
@@ -151,8 +158,6 @@ def test_a_request_with_nothing_to_do_is_refused_and_leaves_nothing(house: House
 def test_a_request_that_was_cut_short_is_gone_on_with(house: House, uploads: Path) -> None:
     job = house.submit("set:one")
     house.desk.cancel(job.id)
-    from cellfleet.jobs import manifest
-
     again = house.desk.spec(job.id).model_copy(update={"id": "cut-short"})
     manifest.write_request(house.store, again)
     house.keeper.recover()
@@ -162,7 +167,7 @@ def test_a_request_that_was_cut_short_is_gone_on_with(house: House, uploads: Pat
 
 
 def test_a_wiped_ledger_is_built_again_and_nothing_is_done_twice(house: House, uploads: Path) -> None:
-    done, open_ = house.submit("set:one"), None
+    done = house.submit("set:one")
     house.work_off()
     house.ended(done)
     open_ = house.submit("set:one")
@@ -212,3 +217,128 @@ def test_results_of_another_run_are_not_written_over(house: House, uploads: Path
     assert (tmp_path / "out" / "c_labels.tif").exists()
     with pytest.raises(UsageError, match="E819"):
         house.submit("set:one", out=out)
+
+
+SIDE = 64
+"""Of the blocks below, px."""
+
+
+@pytest.fixture
+def shared(house: House, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job of one image that is done in shares of four of its 64 blocks."""
+    monkeypatch.setattr(split, "LARGE_BYTES", 1)
+    monkeypatch.setattr(split, "SHARE_BLOCKS", 4)
+    monkeypatch.setattr(split, "blocks", functools.partial(blocks, side=SIDE))
+    monkeypatch.setattr(process, "How", functools.partial(process.How, block=SIDE))
+    write(house.store.path / "uploads" / "one" / "large.tif", side=8 * SIDE)
+    return house.submit("set:one", formats=("labels-tiff", "csv", "ome-zarr"))
+
+
+def test_an_image_that_workers_share_is_that_of_one_machine(house: House, shared: Job, tmp_path: Path) -> None:
+    assert (shared.progress.tasks, shared.progress.images) == (16, 1)
+    house.work_off()
+    job = house.ended(shared)
+    assert (job.state, job.progress.images_done, job.progress.pixels) == ("done", 1, (8 * SIDE) ** 2)
+    image = house.store.path / "uploads" / "one"
+    assert main(["segment", str(image), "-o", str(tmp_path / "here"), "--model", "otsu", *FORMATS]) == 0
+    results = house.store.path / "results" / job.id
+    assert files(results) == files(tmp_path / "here")
+    assert {path.name for path in (results / ".cellfleet").iterdir()} == {"records", "thumbnails"}
+
+
+FORMATS = ("--format", "labels-tiff", "--format", "csv", "--format", "ome-zarr")
+
+
+def test_shares_that_come_again_change_nothing_and_count_once(house: House, shared: Job) -> None:
+    tasks = [lease.task for lease in iter(lambda: house.ledger.claim("lost"), None)]
+    runner = house.runner()
+    outcomes = [runner(task, 1, lambda: None) for task in tasks]
+    assert sum(outcome.tally.images for outcome in outcomes) == 1
+    results = house.store.path / "results" / shared.id
+    before = files(results)
+    again = [runner(task, 2, lambda: None) for task in tasks]
+    assert [outcome.tally for outcome in again] == [outcome.tally for outcome in outcomes]
+    assert files(results) == before
+
+
+def test_who_fails_too_late_takes_no_result_away(house: House, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = house.submit("set:one")
+    lease = house.ledger.claim("slow")
+    assert lease is not None
+    runner, attempt = house.runner(), tasks.attempt
+
+    def done_elsewhere_meanwhile(*given: Any) -> object:
+        monkeypatch.setattr(tasks, "attempt", attempt)
+        assert isinstance(house.runner()(lease.task, 2, lambda: None), Done)
+        (uploads / lease.task.images[0].name).unlink()
+        return attempt(*given)
+
+    monkeypatch.setattr(tasks, "attempt", done_elsewhere_meanwhile)
+    assert isinstance(runner(lease.task, 1, lambda: None), Failed)
+    (image, *_) = house.desk.images(job.id)
+    assert image.status == "done"
+    assert (house.store.path / "results" / job.id / f"{lease.task.images[0].stem}_labels.tif").exists()
+
+
+def test_an_image_that_ends_its_worker_is_told_from_its_bundle(
+    house: House, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "_UNBUNDLED", 1)
+    for seed in range(6):
+        write(uploads / f"more{seed}.tif", seed)
+    house.submit("set:one")
+    bundles = [lease.task for lease in iter(lambda: house.ledger.claim("lost"), None)]
+    bundle = max(bundles, key=lambda task: len(task.images))
+    assert len(bundle.images) > 2
+    poison, attempt = bundle.images[0].name, tasks.attempt
+
+    class Killed(BaseException):
+        pass
+
+    @contextlib.contextmanager
+    def mark(*given: Any) -> Iterator[None]:
+        trials.append(tasks_trial(*given))  # held: else it would end with this generator
+        trials[-1].__enter__()
+        yield
+        trials[-1].__exit__(None, None, None)  # a killed process comes not so far
+
+    def deadly(task: Any, work: Any) -> Any:
+        if task.name == poison:
+            raise Killed
+        return attempt(task, work)
+
+    tasks_trial, trials = tasks.trial, list[Any]()
+    monkeypatch.setattr(tasks, "trial", mark)
+    monkeypatch.setattr(tasks, "attempt", deadly)
+    runner = house.runner()
+    for tries in (1, 2, 3):
+        with pytest.raises(Killed):
+            runner(bundle, tries, lambda: None)
+    outcome = runner(bundle, 4, lambda: None)
+    assert isinstance(outcome, Failed) and outcome.final and outcome.code == "E820" and poison in outcome.reason
+    assert (outcome.tally.images, outcome.tally.failed_images) == (len(bundle.images) - 1, 1)
+
+
+def test_a_full_disk_is_waited_for(house: House, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.submit("set:one")
+    lease = house.ledger.claim("patient")
+    assert lease is not None
+    attempt, seen = tasks.attempt, []
+
+    def full_at_first(*given: Any) -> Any:
+        seen.append(given)
+        if len(seen) < 3:
+            raise OutputError("E301", "the disk is full")
+        return attempt(*given)
+
+    monkeypatch.setattr(tasks, "attempt", full_at_first)
+    monkeypatch.setattr(tasks, "_FIRST_PAUSE", 0.01)
+    signs: list[None] = []
+    outcome = house.runner()(lease.task, 1, lambda: signs.append(None))
+    assert isinstance(outcome, Done) and len(seen) == 3 and signs
+
+
+def test_tasks_of_two_models_take_turns(house: House, uploads: Path) -> None:
+    jobs = [house.submit("set:one", segment=SegmentSpec(model=model)) for model in ("otsu", "nuclei")]
+    house.work_off()
+    assert [house.ended(job).state for job in jobs] == ["done", "done"]

@@ -22,7 +22,6 @@ from cellfleet.results.record import (
     failure_name,
     load_record,
     parts_folder,
-    record_name,
     stitching_name,
     write_image_record,
 )
@@ -31,7 +30,7 @@ from cellfleet.run.plan import Task as ImageTask
 from cellfleet.run.process import Work, attempt
 from cellfleet.run.shard import share_by_squares
 from cellfleet.run.stitch import PARTS_DISAGREE
-from cellfleet.spec.job import Done, Failed, ImageRef, JobSpec, Outcome, Tally, Task
+from cellfleet.spec.job import Done, Failed, JobSpec, Outcome, Tally, Task
 from cellfleet.spec.record import ImageRecord, Told
 from cellfleet.stores.place import Place
 from cellfleet.worker.bench import Bench
@@ -43,7 +42,8 @@ Alive = Callable[[], None]
 
 _PASSING = {"E301", "E323"}
 """The disk is full, or the bucket does not answer: no image would fare better, and all of it may pass."""
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between two attempts to write."""
 _MAY_PASS = {"E152", "E153", "E157", "E158", "E159"}
 """Faults of a server that images come from."""
 _ENDED_WORKER = Told(
@@ -138,7 +138,7 @@ def _is_mine(out: Place, task: Task, image: str) -> bool:
 
 def _patiently(do: Callable[[], _T], alive: Alive) -> _T:
     """Do something as soon as the store lets us; the lease holds as long as life is shown."""
-    pause = 1.0
+    pause = _FIRST_PAUSE
     while True:
         try:
             return do()
