@@ -92,7 +92,9 @@ def list_sets(service: Service, user: User, *, after: str | None = None) -> Iter
 
 
 def files_of(service: Service, identity: str, *, after: str | None, limit: int) -> SetFiles:
-    """Return a page of the files of a set."""
+    """Return a page of the files of a set. Raises `ServiceError` E920 if `after` can be none of them."""
+    if after:
+        check_path(after)
     listed = list_in_order(service.store, folder_of(identity), after=after or "")
     found = [SetFile(path=file.name, size=file.size) for file in islice(listed, limit + 1)]
     page = tuple(found[:limit])

@@ -35,7 +35,7 @@ def list_in_order(place: Place, folder: str, *, after: str = "") -> Iterator[Lis
     Args:
         place: Where.
         folder: Which part of it.
-        after: Only names behind this one; what lies before it is not looked at.
+        after: Only names behind this one, which need not be there; what lies before it is not looked at.
 
     Raises:
         OutputError: E32x, the place cannot be read.
