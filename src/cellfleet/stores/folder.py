@@ -69,8 +69,9 @@ class FolderPlace:
             # Looked at after it was opened: so a link that somebody changes meanwhile leads nowhere else.
             if not os.path.samestat(status, stands) or version not in {"", found}:
                 raise replaced(str(path))
-            file.seek(start)
-            return Part(file.read(max(0, stop - start)), status.st_size, found)
+            file.seek(min(start, status.st_size))
+            content = file.read(max(0, min(stop, status.st_size) - start))
+            return Part(content, status.st_size, found)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the files in the folder `prefix` and below, without temporary ones."""
