@@ -24,6 +24,8 @@ from cellfleet.tiling.pad import padded
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _REFUSALS = (states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf, states.NotImplemented)
 """What ONNX Runtime raises for a file that is no graph, or a graph that it cannot run."""
+_FAILURES = (states.Fail, states.InvalidArgument, states.NotImplemented, states.RuntimeException, states.EPFail)
+"""What it raises when a graph does not fit its tile, or the memory of the device is full."""
 
 
 class OnnxPredictor:
@@ -82,8 +84,15 @@ class OnnxPredictor:
 def _run(
     session: onnxruntime.InferenceSession, pixels: NDArray[np.float32], contrast: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X)."""
-    heads: NDArray[np.uint8] = session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
+    """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X). Raises `ModelError` E409."""
+    try:
+        heads: NDArray[np.uint8] = session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
+    except _FAILURES as error:
+        raise ModelError(
+            "E409",
+            f"the graph fails on a tile of {pixels.shape[2]} × {pixels.shape[3]} px ({_first_line(error)})",
+            action="Give it more memory, or export the model again",
+        ) from error
     return heads
 
 
@@ -103,11 +112,15 @@ def _session(weights: bytes, where: str, provider: str) -> onnxruntime.Inference
     try:
         session = onnxruntime.InferenceSession(weights, options, [provider])
     except _REFUSALS as error:
-        raise _broken(where, str(error)) from error
+        raise _broken(where, _first_line(error)) from error
     inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
     if inputs != {"pixels", "contrast"} or "heads" not in outputs:
         raise _broken(where, f"it maps {', '.join(sorted(inputs))} to {', '.join(sorted(outputs))}")
     return session
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _missing_device(device: str) -> DeviceError:
@@ -122,7 +135,7 @@ def _missing_device(device: str) -> DeviceError:
 def _broken(where: str, why: str) -> ModelError:
     return ModelError(
         "E404",
-        f"ONNX Runtime cannot load the weights ({why.splitlines()[0][:200]})",
+        f"ONNX Runtime cannot load the weights ({why})",
         where=where,
         action="Copy or export the model again",
     )

@@ -14,6 +14,7 @@ from cellfleet.errors import ModelError
 from cellfleet.spec.model import ModelManifest
 
 RDF = "rdf.yaml"
+README = "README.md"
 LARGEST_RDF_BYTES = 1 << 20
 
 

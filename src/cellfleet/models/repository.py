@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellfleet.errors import ModelError
+from cellfleet.models.check import check_package
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages, newness
 from cellfleet.models.load import BUNDLED, LoadedModel, require_content, split_name, start_model
 from cellfleet.models.package import RDF, Package, broken, read_package
+from cellfleet.models.source import open_source
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
@@ -95,6 +97,33 @@ class Repository:
         package, _ = self._kept(model) or self._fetched(model)
         return package.manifest
 
+    def add(self, package: str | Path) -> ModelInfo:
+        """Check a package, try its test tensors, and take it in; one that is there already stays as it is.
+
+        Args:
+            package: Path or address of a folder or a zip.
+
+        Raises:
+            ModelError: E402–E405, E407, E409; nothing was taken in.
+            InputError, OutputError: It cannot be read, or the store not be written.
+        """
+        source = open_source(str(package))
+        checked = check_package(source)
+        manifest, sha256 = checked.package.manifest, checked.package.sha256
+        folder = f"{FOLDER}/{manifest.name}-{manifest.version}-{sha256[:12]}"
+        entry = Entry(self.store, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
+        named = [one for one in self._look(fresh=True) if (one.name, one.version) == (entry.name, entry.version)]
+        if self._pinned([*named, entry]).sha256 != sha256:
+            raise _another(entry.name, entry.version, source.where)
+        same = [one for one in named if one.package.sha256 == sha256]
+        if not same:
+            for name, content in checked.files.items():
+                self.store.write(f"{folder}/{name}", content)
+            # It makes the folder a package, so it comes last.
+            self.store.write(f"{folder}/{RDF}", checked.content)
+            self._look(fresh=True)
+        return same[0].info if same else entry.info
+
     def _look(self, *, fresh: bool = False) -> tuple[Entry, ...]:
         """Return all packages; those of the store as they were a few seconds ago, unless `fresh`."""
         with self._listing.lock:
@@ -124,12 +153,7 @@ class Repository:
         first = entries[0]
         pinned = self._pin(first) or self._new_pin(first)
         if pinned not in {entry.package.sha256 for entry in entries}:
-            raise ModelError(
-                "E405",
-                f"is not the {first.name}:{first.version} that was used before (SHA-256 {pinned[:12]}…)",
-                where=first.where,
-                action=f"Give the changed model a new version in its {RDF}, or put the former content back",
-            )
+            raise _another(first.name, first.version, first.where)
         return PinnedModel(name=first.name, version=first.version, sha256=pinned)
 
     def _pin(self, entry: Entry) -> str | None:
@@ -186,6 +210,15 @@ class Repository:
     @property
     def _cached(self) -> FolderPlace:
         return FolderPlace(self.cache)
+
+
+def _another(name: str, version: str, where: str) -> ModelError:
+    return ModelError(
+        "E405",
+        f"is another content than the one that {name}:{version} stands for since it was used",
+        where=where,
+        action=f"Give the changed model a new version in its {RDF}, or put the former content back",
+    )
 
 
 def _weights(entry: Entry) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellfleet.models.load import LoadedModel, load_model
 from cellfleet.models.repository import Repository
+from cellfleet.observe import metrics
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
 
@@ -50,6 +51,7 @@ class WarmModels:
             if slot.model is None:
                 loaded = self.repository.load(model, device=self.device)
                 warm_up(loaded)
+                metrics.model_loaded(f"{model.name}:{model.version}")
                 slot.model = loaded
             return slot.model
 

@@ -1,0 +1,108 @@
+"""Is a package what it says? Its files are read, its weights loaded, its test tensors predicted. Stores nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import ModelError
+from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
+from cellfleet.models.load import LoadedModel, require_content, start_model
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, File, Package, broken
+from cellfleet.models.source import Source
+
+_LARGEST_TENSOR_BYTES = 16 << 20
+"""Four megapixels of one channel: what a processor predicts in seconds."""
+_LARGEST_TEXT_BYTES = 1 << 20
+_STEPS = 2
+"""Of 255, by which runtimes and processors round differently."""
+_MOST_ELSEWHERE = 0.01
+"""Share of values that may differ by more."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A package that works."""
+
+    package: Package
+    content: bytes
+    """Of its ``rdf.yaml``."""
+    files: Mapping[str, bytes]
+    """All others that belong to it, by name."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of its weights."""
+        return len(self.files[self.package.graph.source]) if self.package.graph else 0
+
+
+def check_package(source: Source) -> Checked:
+    """Read and try a package.
+
+    Raises:
+        ModelError: E402 broken, E403 a file is another one, E404 not loadable, E407 it predicts something else than it
+            says.
+        InputError, OutputError: It cannot be read.
+    """
+    content = source.read(RDF, LARGEST_RDF_BYTES) or b""
+    package = read_named_package(content, f"{source.where}/{RDF}")
+    files = {}
+    if package.graph:
+        files[package.graph.source] = _file(source, package.graph, LARGEST_WEIGHTS_BYTES)
+    for file in package.test_tensors.values():
+        files[file.source] = _file(source, file, _LARGEST_TENSOR_BYTES)
+    if (text := source.read(README, _LARGEST_TEXT_BYTES)) is not None:
+        files.setdefault(README, text)
+    model = start_model(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
+    tensors = {name: _array(files[file.source], file.source, source) for name, file in package.test_tensors.items()}
+    if {"pixels", "contrast", "heads"} <= tensors.keys():
+        _require_prediction(model, tensors, source.where)
+    return Checked(package, content, files)
+
+
+def _file(source: Source, file: File, most: int) -> bytes:
+    content = source.read(file.source, most)
+    if content is None:
+        raise broken(source.where, f"{file.source} is missing")
+    require_content(file, content, source.where)
+    return content
+
+
+def _array(content: bytes, name: str, source: Source) -> NDArray[Any]:
+    """Return what an ``.npy`` file holds; no memory is taken for what its header only claims."""
+    file = io.BytesIO(content)
+    try:
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran, dtype = read_header[np.lib.format.read_magic(file)](file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError) as error:
+        raise broken(source.where, f"{name} is no array ({error})") from error
+
+
+def _require_prediction(model: LoadedModel, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    pixels, contrast, heads = tensors["pixels"], tensors["contrast"], tensors["heads"]
+    roles, maps = len(model.manifest.roles), len(model.manifest.heads)
+    expected = (len(pixels), maps, *pixels.shape[2:])
+    if pixels.ndim != 4 or pixels.shape[1] != roles or contrast.shape != (len(pixels), roles, 2):
+        raise broken(where, f"its test tensors have the shapes {pixels.shape} and {contrast.shape}")
+    if heads.shape != expected or heads.dtype != np.uint8 or 0 in expected:
+        raise broken(where, f"the test tensor of heads is {heads.dtype} {heads.shape}, not uint8 {expected}")
+    if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (pixels, contrast)):
+        raise broken(where, "its test tensors hold values that are no numbers")
+    for given, low_high, said in zip(pixels.astype(np.float32), contrast.astype(np.float32), heads, strict=True):
+        difference = np.abs(model.predictor.predict(given, low_high).astype(np.int16) - said)
+        share = float((difference > _STEPS).mean())
+        if share > _MOST_ELSEWHERE:
+            raise ModelError(
+                "E407",
+                f"predicts something else than its test tensors say: {100 * share:.0f} % of the values differ",
+                where=where,
+                action="Export the package again; its weights and its test tensors are of different models",
+            )
