@@ -1,4 +1,7 @@
-"""A worker process for fault tests: python -m tests.ledger_worker URL RESULTS. Each task's result is one small file."""
+"""A worker process for fault tests: python -m tests.ledger_worker URL RESULTS AT_ONCE DEADLY…
+
+Each task's result is one small file. DEADLY are the numbers of tasks that kill whoever tries them.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from pathlib import Path
 from cellfleet.errors import ImageError
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.work import Patience, work
-from cellfleet.spec.job import Tally, Task
+from cellfleet.spec.job import Done, Outcome, Tally, Task
 from cellfleet.stores.place import FolderPlace
 
-REFUSED, DEADLY = 7, 13
-"""Numbers of a task that always fails, and of one that kills whoever tries it."""
+REFUSED = 7
+"""Number of a task that always fails."""
 
 
 def result(task: Task) -> bytes:
@@ -26,22 +29,23 @@ def result(task: Task) -> bytes:
 
 def main() -> None:
     """Work until SIGTERM."""
-    url, results = sys.argv[1:]
+    url, results, at_once, *numbers = sys.argv[1:]
+    deadly = set(map(int, numbers))
     place = FolderPlace(Path(results))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
-    def run(task: Task, alive: Callable[[], None]) -> Tally:
+    def run(task: Task, _: int, alive: Callable[[], None]) -> Outcome:
         if task.number == REFUSED:
             raise ImageError("E201", "it is no image")
-        if task.number == DEADLY:
+        if task.number in deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         stop.wait(0.01)
         alive()
         place.write(f"{task.number}.txt", result(task))
-        return Tally(images=1)
+        return Done(tally=Tally(images=1))
 
-    work(Ledger(url), run, stop=stop, patience=Patience(grace=2, outage=60))
+    work(Ledger(url), run, stop=stop, at_once=int(at_once), patience=Patience(grace=2, outage=60))
 
 
 if __name__ == "__main__":

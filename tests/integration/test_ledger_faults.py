@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.ledger_worker import DEADLY, REFUSED, result
+from tests.ledger_worker import REFUSED, result
 from tests.ledgers import a_job, counts, each_program, tasks_of, wipe
 
 from cellfleet.errors import JobError, LedgerError
@@ -32,30 +32,42 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TASKS = 300
 WORKERS = 3
+DEADLY = (13,)
+"""Numbers of tasks that kill whoever tries them."""
 EVENTS = 8
 LEASE_SECONDS = 0.6
 MAX_ATTEMPTS = 6
-"""More than random kills will hit one innocent task; the deadly one takes this many workers with it."""
+"""More than random kills will hit one innocent task; a deadly one takes this many workers with it."""
 LIMIT_SECONDS = 120
 
 
 class Fleet:
     """A server, workers and a job, and what may happen to them."""
 
-    def __init__(self, folder: Path, program: Path, random: random.Random) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        program: Path,
+        random: random.Random,
+        *,
+        at_once: int,
+        deadly: Iterable[int],
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> None:
         self.folder, self.program, self.random = folder, program, random
+        self.words = [str(at_once), *map(str, deadly)]
         self.place = FolderPlace(folder / "store")
         self.results = FolderPlace(folder / "results")
         self.server = start_server(folder / "ledger", program=program)
         self.ledger = Ledger(self.server.url, lease_seconds=LEASE_SECONDS)
-        self.job = a_job(max_attempts=MAX_ATTEMPTS)
+        self.job = a_job(max_attempts=max_attempts)
         write_manifest(self.place, self.job, tasks_of(self.job, TASKS))
         self.ledger.submit(self.job, tasks_of(self.job, TASKS))
         self.workers = [self.hire() for _ in range(WORKERS)]
 
     def hire(self) -> subprocess.Popen[bytes]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "tests.ledger_worker", self.server.url, str(self.results.path)]
+        command = [sys.executable, "-m", "tests.ledger_worker", self.server.url, str(self.results.path), *self.words]
         return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
 
     def replace_the_dead(self) -> None:
@@ -137,8 +149,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_each_image_has_one_result_whatever_dies(folder: Path, program: Path, seed: int) -> None:
-    fleet = Fleet(folder, program, random.Random(seed))
-    try:
+    random_ = random.Random(seed)
+    with contextlib.closing(Fleet(folder, program, random_, at_once=random_.choice([1, 2, 4]), deadly=DEADLY)) as fleet:
         deadline = time.monotonic() + LIMIT_SECONDS
         next_event, events = time.monotonic() + 1, 0
         while (progress := fleet.progress()) is None or progress.state not in FINAL_JOB_STATES:
@@ -150,17 +162,30 @@ def test_each_image_has_one_result_whatever_dies(folder: Path, program: Path, se
                 next_event = time.monotonic() + fleet.random.uniform(0.1, 0.6)
             time.sleep(0.02)
         assert events >= 3, "the job was over before anything happened"
-        check(fleet, progress)
-    finally:
-        fleet.close()
+        check(fleet, progress, DEADLY)
 
 
-def check(fleet: Fleet, progress: Progress) -> None:
-    assert (progress.state, counts(progress)) == ("failed", {"done": TASKS - 2, "dead": 2})
+def test_tasks_that_kill_their_process_take_no_others_with_them(folder: Path, program: Path, seed: int) -> None:
+    random_ = random.Random(seed)
+    deadly = random_.sample([number for number in range(TASKS) if number != REFUSED], 4)
+    with contextlib.closing(Fleet(folder, program, random_, at_once=4, deadly=deadly, max_attempts=4)) as fleet:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while (progress := fleet.ledger.progress(fleet.job.id)).state not in FINAL_JOB_STATES:
+            assert time.monotonic() < deadline, progress
+            fleet.replace_the_dead()
+            time.sleep(0.02)
+        check(fleet, progress, deadly)
+
+
+def check(fleet: Fleet, progress: Progress, deadly: Sequence[int]) -> None:
     dead = {task.task.number: (task.code, task.attempts) for task in fleet.ledger.dead(fleet.job.id)}
-    assert dead == {REFUSED: ("E201", MAX_ATTEMPTS), DEADLY: ("E814", MAX_ATTEMPTS)}
+    assert dead.pop(REFUSED)[0] == "E201"
+    assert dead == dict.fromkeys(deadly, ("E814", fleet.job.max_attempts))
+    lost = len(deadly) + 1
+    assert (progress.state, counts(progress)) == ("failed", {"done": TASKS - lost, "dead": lost})
     expected = {f"{task.number}.txt": result(task) for task in tasks_of(fleet.job, TASKS)}
-    del expected[f"{REFUSED}.txt"], expected[f"{DEADLY}.txt"]
+    for number in (REFUSED, *deadly):
+        del expected[f"{number}.txt"]
     fleet.results.sweep()
     assert {name: fleet.results.read(name) for name in fleet.results.names()} == expected
     fleet.ledger.forget(fleet.job.id)

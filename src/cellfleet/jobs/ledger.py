@@ -175,18 +175,27 @@ class Ledger(Users):
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def claim(self, worker: str, priorities: Sequence[Priority] = PRIORITIES, *, block_ms: int = 0) -> Lease | None:
+    def claim(
+        self,
+        worker: str,
+        priorities: Sequence[Priority] = PRIORITIES,
+        *,
+        block_ms: int = 0,
+        defer_from: int | None = None,
+    ) -> Lease | None:
         """Lease the next task: of the most urgent priority first one whose lease has ended, then the oldest.
 
         Args:
             worker: Name of the process, unique among all.
             priorities: Which to take, most urgent first.
             block_ms: How long to wait when there is none; None is returned then.
+            defer_from: Attempt (from 2) from which leases are as after `defer`; None: all count at once.
         """
+        words = (worker, self._lease_ms, _PASS_BY, *_VANISHED, defer_from or 0)
         streams = _streams(priorities)
         until = time.monotonic() + block_ms / 1000
         while True:
-            kind, *found = self._call("claim", worker, self._lease_ms, _PASS_BY, *_VANISHED, keys=streams)
+            kind, *found = self._call("claim", *words, keys=streams)
             if kind == "task":
                 stream, entry, task, attempt, deliveries = found
                 return Lease(Task.model_validate_json(task), worker, int(attempt), stream, entry, int(deliveries))

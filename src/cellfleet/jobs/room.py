@@ -26,7 +26,7 @@ class Room:
         with self._changed:
             return self._changed.wait_for(lambda: not self._alone, seconds)
 
-    def enter(self, who: Hashable, *, alone: bool, seconds: float = 0.0) -> bool:
+    def enter(self, who: Hashable, *, alone: bool = False, seconds: float = 0.0) -> bool:
         """Go in as soon as one may; say whether that was so in time. One who is to be alone waits on until `leave`."""
         with self._changed:
             if alone:

@@ -17,13 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, TypeVar
 
 from cellfleet.errors import CellfleetError, LedgerError
 from cellfleet.jobs.keys import PRIORITIES
 from cellfleet.jobs.ledger import Lease, Ledger
 from cellfleet.jobs.room import Room
+from cellfleet.observe import metrics
+from cellfleet.observe.logs import log_context
 from cellfleet.spec.job import Done, Failed, Outcome, Priority, Task
 
 _T = TypeVar("_T")
@@ -35,7 +36,7 @@ while that other call goes on elsewhere: the same results are written again, who
 
 ALONE_FROM = 3
 """Attempt from which a task runs alone: it was interrupted twice, and may be what kills its process. So it takes no
-others with it, and none takes it."""
+others with it. Nor do others take it with them: its attempt counts from when it is alone."""
 _BLOCK_MS = 1000
 _LOOK_SECONDS = 0.25
 """Between two looks whether the worker is to stop, while a task runs."""
@@ -164,7 +165,9 @@ class _Crew:
             return
         left = self._idle_seconds_left()
         block_ms = round(min(_BLOCK_MS, max(left, 0.0) * 1000))
-        lease = self.patiently(partial(self.ledger.claim, self.worker, self.priorities, block_ms=block_ms))
+        lease = self.patiently(
+            lambda: self.ledger.claim(self.worker, self.priorities, block_ms=block_ms, defer_from=ALONE_FROM)
+        )
         if lease is not None:
             self._take(lease)
         elif self._idle_seconds_left() <= 0:
@@ -176,24 +179,28 @@ class _Crew:
     def _take(self, lease: Lease) -> None:
         """Run a task, when there is room for it."""
         alone = lease.attempt >= ALONE_FROM
-        begun = lease if self.room.enter(lease.place, alone=alone) else self._wait_for_room(lease, alone)
+        begun: Lease | None = lease
+        if alone:
+            begun = self._wait_for_room(lease, alone=True)
+        elif not self.room.enter(lease.place):
+            begun = self._wait_for_room(self.patiently(lambda: self.ledger.defer(lease)), alone=False)
         if begun is not None:
             try:
                 self._do(begun)
             finally:
-                self.room.leave(lease.place)
+                self.room.leave(begun.place)
 
-    def _wait_for_room(self, lease: Lease, alone: bool) -> Lease | None:
-        """Keep a task until it may run, without counting that as an attempt; None: it is not ours to run any more."""
-        kept = self.patiently(lambda: self.ledger.defer(lease))
-        if kept is not None:
-            heart = _Heart(self.ledger, kept)
-            seconds = min(heart.interval, _LOOK_SECONDS)
-            while heart.beat() and not self._must_end():
-                if self.room.enter(lease.place, alone=alone, seconds=seconds) and not self._must_end():
-                    return self._begin(kept)
-            self._release(kept)
-        self.room.leave(lease.place)
+    def _wait_for_room(self, kept: Lease | None, *, alone: bool) -> Lease | None:
+        """Wait until a task may run whose attempt does not count yet; None: it is not ours to run any more."""
+        if kept is None:
+            return None
+        heart = _Heart(self.ledger, kept)
+        seconds = min(heart.interval, _LOOK_SECONDS)
+        while heart.beat() and not self._must_end():
+            if self.room.enter(kept.place, alone=alone, seconds=seconds) and not self._must_end():
+                return self._begin(kept)
+        self.room.leave(kept.place)
+        self._release(kept)
         return None
 
     def _begin(self, kept: Lease) -> Lease | None:
@@ -205,31 +212,41 @@ class _Crew:
 
     def _do(self, lease: Lease) -> None:
         """Run one task and tell the ledger how it ended."""
+        began = time.monotonic()
+        metrics.task_began()
         attempt = _Attempt(self.run, lease)
         verdict = self._accompany(attempt, lease)
         self.broken |= verdict != "ended"
         outcome = attempt.outcome
         if verdict == "stalled":
             outcome = Failed(code="E815", reason=f"no sign of life for {self.patience.stall:g} s")
-        if outcome is None or verdict == "grace is over":
-            self._release(lease)
-        elif not self.patiently(lambda: self.ledger.acknowledge(lease, outcome)):
-            self._count("lost")
-        else:
-            self._count("done" if isinstance(outcome, Done) else "failed")
+        ending = self._tell(lease, None if verdict == "grace is over" else outcome)
+        metrics.task_ended(ending, time.monotonic() - began)
 
-    def _release(self, lease: Lease) -> None:
-        if self.patiently(lambda: self.ledger.release(lease)):
+    def _tell(self, lease: Lease, outcome: Outcome | None) -> metrics.Ending:
+        """Tell the ledger what came of an attempt, None: nothing; return what the ledger made of it."""
+        if outcome is None:
+            return "released" if self._release(lease) else "lost"
+        acknowledged = self.patiently(lambda: self.ledger.acknowledge(lease, outcome))
+        done: metrics.Ending = "done" if isinstance(outcome, Done) else "failed"
+        ending = done if acknowledged else "lost"
+        self._count(ending)
+        return ending
+
+    def _release(self, lease: Lease) -> bool:
+        released = self.patiently(lambda: self.ledger.release(lease))
+        if released:
             self._count("released")
+        return released
 
-    def _count(self, what: Literal["done", "failed", "released", "lost"]) -> None:
+    def _count(self, what: metrics.Ending) -> None:
         with self.counting:
             setattr(self.worked, what, getattr(self.worked, what) + 1)
 
     def _accompany(self, attempt: _Attempt, lease: Lease) -> Literal["ended", "grace is over", "stalled"]:
         """Wait until an attempt ends or is given up; renew its lease meanwhile."""
         heart, give_up_at = _Heart(self.ledger, lease), math.inf
-        while not attempt.ended.wait(min(heart.interval, _LOOK_SECONDS)):
+        while not attempt.looked_at(min(heart.interval, _LOOK_SECONDS)):
             now = time.monotonic()
             if self._must_end():
                 give_up_at = min(give_up_at, now + self.patience.grace)
@@ -275,8 +292,11 @@ class _Heart:
         if self._wanted and now >= self._next_at:
             self._next_at = now + self.interval
             try:
-                self._wanted = self._ledger.renew(self.lease) == "held"
+                answer = self._ledger.renew(self.lease)
+                metrics.lease_renewed(answer)
+                self._wanted = answer == "held"
             except LedgerError as error:
+                metrics.lease_renewed("unanswered")
                 _log.warning("%s", error)
         return self._wanted
 
@@ -288,10 +308,18 @@ class _Attempt:
         self.ended = threading.Event()
         self.outcome: Outcome | None = None
         """None while it runs, and when it ended because it was not wanted."""
-        self.seen_at = time.monotonic()
+        self.seen_at = self._looked_at = time.monotonic()
         self.wanted = True
         name = f"task {lease.task.number}"
         threading.Thread(target=self._run, args=(run, lease.task, lease.attempt), name=name, daemon=True).start()
+
+    def looked_at(self, seconds: float) -> bool:
+        """Wait so long for the end; say whether it has come. Counts the time in which this worker is busy."""
+        ended = self.ended.wait(seconds)
+        now = time.monotonic()
+        metrics.busy(now - self._looked_at)
+        self._looked_at = now
+        return ended
 
     def _alive(self) -> None:
         if not self.wanted:
@@ -299,6 +327,10 @@ class _Attempt:
         self.seen_at = time.monotonic()
 
     def _run(self, run: Run, task: Task, attempt: int) -> None:
+        with log_context(job=task.job, task=task.number):
+            self._end(run, task, attempt)
+
+    def _end(self, run: Run, task: Task, attempt: int) -> None:
         try:
             self.outcome = run(task, attempt, self._alive)
         except UnwantedError:

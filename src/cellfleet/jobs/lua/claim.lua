@@ -1,8 +1,9 @@
 -- Lease a task. KEYS: streams, most urgent first. ARGV: worker, lease_ms, how many entries of stopped jobs to pass by,
--- code and reason for tasks whose last attempt ended without a word.
+-- code and reason for tasks whose last attempt ended without a word, attempt from which none counts yet (0: no such).
 -- Returns {'task', stream, id, JSON, attempt, deliveries}; {'more'} when too many had to be passed by; {'none', last id
 -- of each stream} when there is nothing: who waits for entries after these misses none.
 local worker, lease_ms, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local uncounted_from = tonumber(ARGV[6])
 local sweeping = redis.call('EXISTS', SWEPT) == 0
 
 -- An entry whose lease has ended, or that was given back: {id, owner, idle_ms, deliveries}.
@@ -31,11 +32,15 @@ local function take(stream, id, owner, deliveries)
     if from == 'leased' then count(job, 'leased', 'queued') end
     return nil
   end
-  if owner then redis.call('XCLAIM', stream, GROUP, worker, 0, id) end -- counts the attempt
+  local counted = deliveries + 1
+  if owner then
+    if uncounted_from > 0 and attempts + 1 >= uncounted_from then counted = recounted(deliveries, attempts) end
+    redis.call('XCLAIM', stream, GROUP, worker, 0, id, 'RETRYCOUNT', counted, 'JUSTID')
+  end
   if from == 'queued' then count(job, 'queued', 'leased') end
   redis.call('HSETNX', JOB(job), 'started_ms', now())
   move(job, 'running')
-  return {'task', stream, id, task, attempts + 1, deliveries + 1}
+  return {'task', stream, id, task, attempts + 1, counted}
 end
 
 local last = {'none'}
