@@ -179,6 +179,11 @@ def test_without_login_this_machine_may_ask(local: Running, host: str) -> None:
     assert local.client().get("/api/v1/about", headers={"Host": host}).status_code == 200
 
 
+def test_without_login_a_proxy_of_this_machine_lets_nobody_in(local: Running) -> None:
+    answer = local.client().get("/api/v1/about", headers={"X-Forwarded-For": "203.0.113.7"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "E910")
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1"])
 def test_pages_of_other_sites_may_not_ask(local: Running, private: Running, origin: str) -> None:
     for running in (local, private):

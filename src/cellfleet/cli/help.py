@@ -46,6 +46,24 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment slides/ -o results --shard 2/2
   cellfleet merge results""",
     ),
+    "serve": Help(
+        "Run the service: jobs over HTTP for many users and machines.\n\n"
+        "Keeps everything in DIR, starts a private ledger and a worker, and starts them again when they die. Without "
+        "--host it serves this machine only and asks for no login; with it, the first token is shown once.",
+        """Examples:
+  cellfleet serve
+  cellfleet serve --host 0.0.0.0 --data /srv/cellfleet --public-url https://cells.lab.example
+  cellfleet serve --host 0.0.0.0 --workers 0 --ledger redis://ledger:6379/0 --store s3://lab/cellfleet""",
+    ),
+    "tokens": Help(
+        "Make, list and revoke the tokens with which users log in to a service.\n\n"
+        "A token is shown once, on stdout; the service keeps only its hash. What is done here holds within seconds.",
+        """Examples:
+  cellfleet tokens add ann --uploads 500GB
+  cellfleet tokens add monitor --role viewer --days 365 --note "screen in the corridor"
+  cellfleet tokens list
+  cellfleet tokens revoke 0123456789abcdef""",
+    ),
     "worker": Help(
         "Work off jobs of a service.\n\n"
         "Takes tasks from the ledger, segments their images and writes the results to the store, until it is stopped. "

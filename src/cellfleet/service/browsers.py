@@ -17,6 +17,8 @@ from cellfleet.service.errors import answer
 from cellfleet.service.state import Settings
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Who has one of these has come through a proxy on this machine, from anywhere."""
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -67,7 +69,7 @@ class KnownOrigins:
     def _refusal(self, scope: Scope) -> ServiceError | None:
         headers = Headers(scope=scope)
         if not self._settings.login:
-            if not _is_loopback(scope):
+            if not _is_loopback(scope) or any(name in headers for name in _OF_PROXIES):
                 return _refused("without login, only this machine may connect")
             if _name(headers.get("host", "")) not in _THIS_MACHINE:
                 return _refused("without login, the service answers to localhost and 127.0.0.1 only")

@@ -20,7 +20,7 @@ from cellfleet.service.errors import answer
 from cellfleet.service.limits import Limits, busy, headers_too_large, too_slow
 
 _LINGER_SECONDS = 1.0
-"""A socket that is closed while its client sends is reset, and the client never sees the answer: so read on a little."""
+"""A socket that is closed while its client sends is reset, and the client misses the answer: so read on a little."""
 
 
 def http_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
