@@ -171,34 +171,33 @@ sys.stdin.read()
 """
 PARENT = """
 import json, os, subprocess, sys
-from pathlib import Path
 from cellfleet.observe import metrics
-folder = Path(sys.argv[1])
-folder.mkdir()
-(folder / "counter_1.db").write_bytes(b"of an earlier service")
-metrics.share_metrics(folder)
-metrics.prepare("service")
-metrics.model_loaded("otsu:1")
 pages = []
-for _ in range(3):
-    children = [subprocess.Popen([sys.executable, "-c", sys.argv[2]], stdin=-1, stdout=-1) for _ in range(2)]
-    for child in children:
-        child.stdout.readline()
-    pages.append(metrics.page()[0].decode())
-    for child in children:
-        child.kill()
-        child.communicate()
-        metrics.child_ended(child.pid)
-    pages.append(metrics.page()[0].decode())
-print(json.dumps([pages, sorted(path.name.replace(str(os.getpid()), "PID") for path in folder.iterdir())]))
+with metrics.sharing_metrics():
+    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    metrics.prepare("service")
+    metrics.model_loaded("otsu:1")
+    for _ in range(3):
+        children = [subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=-1, stdout=-1) for _ in range(2)]
+        for child in children:
+            child.stdout.readline()
+        pages.append(metrics.page()[0].decode())
+        for child in children:
+            child.kill()
+            child.communicate()
+            metrics.child_ended(child.pid)
+        pages.append(metrics.page()[0].decode())
+    files = sorted(name.replace(str(os.getpid()), "PID") for name in os.listdir(folder))
+print(json.dumps([pages, files, os.path.exists(folder)]))
 """
 
 
 @pytest.mark.slow
-def test_sums_outlive_killed_children_and_their_files_do_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "metrics"), CHILD]
+def test_sums_outlive_killed_children_and_their_files_do_not() -> None:
+    command = [sys.executable, "-c", PARENT, CHILD]
     said = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
-    pages, files = json.loads(said)
+    pages, files, left_behind = json.loads(said)
+    assert not left_behind
     found = [samples(page.encode()) for page in pages]
     assert [page["cellfleet_tasks_total{outcome=done}"] for page in found] == [2, 2, 4, 4, 6, 6]
     assert [page["cellfleet_task_seconds_bucket{le=5.0}"] for page in found] == [2, 2, 4, 4, 6, 6]

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from cellfleet.spec.choices import Device
 
 _POSITIVE = validators.Number(gt=0)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Machine:
+    """What the work may use."""
+
+    device: Annotated[Device, Parameter(help="What computes; auto takes a GPU where there is one.")] = "auto"
+    threads: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1), help="Processor threads. [default: all]")
+    ] = None
+    memory: Annotated[
+        str | None, Parameter(metavar="SIZE", help="Memory to use, like 4GB. [default: 60 % of what is free]")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Watched:
+    """What operators see of it."""
+
+    log: Annotated[Literal["text", "json"] | None, Parameter(help="Log every task. [default: problems, as text]")] = (
+        None
+    )
+    metrics: Annotated[str | None, Parameter(metavar="HOST:PORT", help="Where Prometheus may ask for metrics.")] = None
 
 
 def worker(
@@ -23,13 +51,8 @@ def worker(
     grace: Annotated[
         float, Parameter(metavar="S", validator=_POSITIVE, help="After SIGTERM, seconds to finish what is begun.")
     ] = 30.0,
-    device: Annotated[Device, Parameter(help="What computes; auto takes a GPU where there is one.")] = "auto",
-    threads: Annotated[
-        int | None, Parameter(validator=validators.Number(gte=1), help="Processor threads. [default: all]")
-    ] = None,
-    memory: Annotated[
-        str | None, Parameter(metavar="SIZE", help="Memory to use, like 4GB. [default: 60 % of what is free]")
-    ] = None,
+    machine: Machine = Machine(),
+    watched: Watched = Watched(),
     with_parent: Annotated[
         bool, Parameter(show=False, help="End when standard input is closed, as it is when the parent has died.")
     ] = False,
@@ -37,15 +60,21 @@ def worker(
     """Work off tasks of a service; the text of its help stands in `cellfleet.cli.help`."""
     from cellfleet.cli.session import Interrupt
 
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, contextlib.ExitStack() as stack:
         from cellfleet.jobs.work import Patience
+        from cellfleet.observe.logs import VARIABLE, setup_logging
+        from cellfleet.observe.metrics import serving_metrics
         from cellfleet.run.request import parse_memory
         from cellfleet.worker.process import WorkerOptions, run_worker
 
         if with_parent:
             threading.Thread(target=_stop_at_end_of_input, args=(interrupt.stop,), daemon=True).start()
-        patience = Patience(idle=idle_timeout, grace=grace)
-        options = WorkerOptions(ledger, store, device, threads, parse_memory(memory), patience)
+        patience, memory = Patience(idle=idle_timeout, grace=grace), parse_memory(machine.memory)
+        options = WorkerOptions(ledger, store, machine.device, machine.threads, memory, patience)
+        form = watched.log
+        setup_logging(form, None if form or os.environ.get(VARIABLE) else "warning", worker=options.name)
+        if watched.metrics is not None:
+            stack.enter_context(serving_metrics(watched.metrics))
         worked = run_worker(options, interrupt.stop)
     sys.stderr.write(f"Worker ended: {worked.done} tasks done, {worked.failed} failed, {worked.released} given back.\n")
     return 0

@@ -1,7 +1,7 @@
 """Counters of a process, and the page that shows them to Prometheus. Call the function that says what happened.
 
 The library is imported when something is counted first. Processes that share a machine under one `serve` share a folder
-of small files (`share_metrics`), so that its page shows their sum. Knows no task, image or request.
+of small files (`sharing_metrics`), so that its page shows their sum. Knows no task, image or request.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import functools
 import glob
 import math
 import os
-import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cellfleet.errors import UsageError
@@ -34,6 +33,10 @@ _ENDED: Final = "ended"
 _ADDING: Final = threading.Lock()
 """Held while files are added up or read, so that nothing is seen twice or not at all."""
 _MAKING: Final = threading.Lock()
+
+
+Ending = Literal["done", "failed", "released", "lost"]
+"""Of an attempt at a task."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def lease_renewed(answer: Literal["held", "lost", "cancelled", "unanswered"]) ->
     _the("cellfleet_lease_renewals_total").labels(answer).inc()
 
 
-def task_ended(outcome: Literal["done", "failed", "released", "lost"], seconds: float) -> None:
+def task_ended(outcome: Ending, seconds: float) -> None:
     """Count the end of an attempt that took so long."""
     _the("cellfleet_tasks_total").labels(outcome).inc()
     _the("cellfleet_task_seconds").observe(seconds)
@@ -217,23 +220,30 @@ class _LedgerCollector:
 # --- processes that share a folder -----------------------------------------------------------------------------------
 
 
-def share_metrics(folder: Path) -> None:
-    """Have this process and its future children count in files of `folder`, which is emptied; `page` shows the sum.
+@contextlib.contextmanager
+def sharing_metrics() -> Iterator[None]:
+    """Have this process and children that it starts in the block count in files of one folder; `page` adds them up.
 
-    To be called before anything is counted.
+    To be entered before anything is counted. The folder is in the system's place for temporary files: these are mapped
+    into memory, which the disks of a network bear badly.
     """
     assert "prometheus_client" not in sys.modules, "the library has settled how it counts"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ[_SHARED] = str(folder)
+    with tempfile.TemporaryDirectory(prefix="cellfleet-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[_SHARED] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_SHARED]
 
 
 def child_ended(pid: int) -> None:
     """Add what a child that ended has counted to one set of files for all of them, so that files do not pile up."""
+    folder = os.environ.get(_SHARED)
+    if folder is None:
+        return
     from prometheus_client import mmap_dict
 
     file_of: Any = mmap_dict.MmapedDict
-    folder = os.environ[_SHARED]
     with _ADDING:
         for path in glob.glob(f"{glob.escape(folder)}/*_{pid}.db"):
             kind = os.path.basename(path).rpartition("_")[0]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from cellfleet.inference.threads import usable_threads
 from cellfleet.jobs.ledger import Ledger
-from cellfleet.jobs.work import Patience, Worked, work
+from cellfleet.jobs.work import Patience, Worked, work, worker_name
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
+from cellfleet.observe import metrics
 from cellfleet.run.resources import fair_share
 from cellfleet.spec.choices import Device
 from cellfleet.stores.place import open_place
@@ -36,6 +37,8 @@ class WorkerOptions:
     threads: int | None = None
     memory_bytes: int | None = None
     patience: Patience = field(default_factory=Patience)
+    name: str = field(default_factory=worker_name)
+    """Unique among all workers."""
 
 
 def run_worker(options: WorkerOptions, stop: threading.Event) -> Worked:
@@ -50,11 +53,12 @@ def run_worker(options: WorkerOptions, stop: threading.Event) -> Worked:
     warm = WarmModels(models, options.device)
     warm.get(models.resolve(_FIRST_MODEL))
     threads = options.threads or usable_threads()
+    metrics.worker_began(threads)
     bench = Bench(warm, threads, options.memory_bytes or fair_share())
     ledger = Ledger(options.ledger)
     try:
         runner = Runner(store, lru_cache(_JOBS_KEPT)(ledger.spec), bench)
-        return work(ledger, runner, stop=stop, patience=options.patience, at_once=threads)
+        return work(ledger, runner, stop=stop, worker=options.name, patience=options.patience, at_once=threads)
     finally:
         bench.clear()
         ledger.close()

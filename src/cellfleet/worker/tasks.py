@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from cellfleet.errors import OutputError
 from cellfleet.jobs.places import results_of, source_here
+from cellfleet.observe import metrics
+from cellfleet.observe.logs import log_context
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results.record import (
     as_json,
@@ -109,7 +111,9 @@ def _done(task: ImageTask, work: Work, mine: Callable[[], bool]) -> ImageRecord 
     stands = load_record(work.out, task.name)
     if stands is not None and stands.status == "done" and stands.key == work.key:
         return stands if mine() else None
-    record = attempt(task, work)
+    with log_context(image=task.name):
+        record = attempt(task, work)
+        _tell(record)
     if isinstance(record, Clock):
         return None
     if record.status == "failed":
@@ -118,6 +122,17 @@ def _done(task: ImageTask, work: Work, mine: Callable[[], bool]) -> ImageRecord 
     work.out.remove(parts_folder(task.name))
     work.out.remove(failure_name(task.name))
     return record
+
+
+def _tell(record: ImageRecord | Clock) -> None:
+    if isinstance(record, Clock):
+        metrics.stages_ended(record.seconds, record.cpu_seconds)
+        return
+    metrics.image_ended(record)
+    if record.error is not None:
+        _log.warning("failed: %s [%s]", record.error.what, record.error.code)
+    else:
+        _log.info("done: %d objects", record.objects)
 
 
 def _failed(work: Work, record: ImageRecord) -> ImageRecord:
