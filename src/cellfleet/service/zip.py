@@ -7,6 +7,7 @@ a while to answer; while the client does not read, nothing is.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import zipfile
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
@@ -35,6 +36,8 @@ _SUMMARY: Final = (RUN, "failures.csv", "report.html")
 _AHEAD: Final = 8
 """Files whose beginnings are read at once."""
 _BEGINNING_BYTES: Final = 128 << 10
+_LEVEL: Final = "compress_level" if sys.version_info >= (3, 13) else "_compresslevel"
+"""Of the compression of a file: an attribute of `ZipInfo`, public since Python 3.13."""
 _READABLE: Final = 0o100644 << 16
 """A file that its owner may write and all may read, as Unix says it in a zip."""
 
@@ -58,17 +61,20 @@ class Choice:
 
 
 def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[Member]:
-    """Yield what the zip of a job holds: what stands when it is come to, of images that are done."""
-    for name, text in _guides(job):
-        yield Member(name, text.encode())
-    for name in _SUMMARY:
-        if place.size(name) is not None:
-            yield Member(name)
+    """Yield what the zip of a job holds: what stands when it is come to, of images that are done.
+
+    Results come first: ImageJ opens the first file of a zip that it is given the address of.
+    """
     for image in _chosen(desk, job.id, choice.images):
         outputs = image.record.outputs if image.record and image.record.status == "done" else {}
         for form, first in outputs.items():
             if not choice.formats or form in choice.formats:
                 yield from map(Member, _names(place, form, first))
+    for name, text in _guides(job):
+        yield Member(name, text.encode())
+    for name in _SUMMARY:
+        if place.size(name) is not None:
+            yield Member(name)
 
 
 async def zip_pieces(place: Place, members: Iterator[Member]) -> AsyncGenerator[bytes]:
@@ -135,6 +141,9 @@ def _written(
     for member, part in begun:
         info = zipfile.ZipInfo(member.name, time.gmtime()[:6])
         info.external_attr = _READABLE
+        # "Deflated" at level 0: nothing is compressed, and readers that cannot seek (ImageJ) see where a file ends.
+        info.compress_type = zipfile.ZIP_DEFLATED
+        setattr(info, _LEVEL, 0)
         info.file_size = part.size  # so that only a file of 2 GiB and more gets the form that old programs do not know
         with archive.open(info, "w") as entry:
             entry.write(part.content)
