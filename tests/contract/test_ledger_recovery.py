@@ -5,25 +5,44 @@ from __future__ import annotations
 import os
 import tempfile
 import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.ledgers import a_job, a_task, counts, each_program, redis_of, tasks_of, wipe
 
 from cellfleet.errors import JobError
+from cellfleet.jobs import manifest as manifest_module
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.manifest import (
     hold,
+    list_expires,
     list_manifests,
+    list_requests,
+    read_expires,
     read_manifest,
+    read_problem,
+    read_request,
     read_tasks,
+    read_tasks_from_image,
     recover,
     remove_manifest,
+    remove_problem,
+    remove_request,
+    write_expires,
     write_manifest,
+    write_problem,
+    write_request,
 )
 from cellfleet.jobs.server import private_server, start_server
-from cellfleet.spec.job import Done, JobSpec
+from cellfleet.spec.job import Done, JobSpec, Task
+from cellfleet.spec.record import Told
+from cellfleet.spec.segment import Shard
 from cellfleet.stores.place import FolderPlace, Place, open_place
+
+PROBLEM = Told(code="E101", what="no images were found", where="set:µ", action="Upload some")
 
 
 @pytest.fixture
@@ -177,6 +196,111 @@ def test_a_resumption_that_was_cut_short_is_finished(place: FolderPlace, ledger:
     while lease := ledger.claim("w"):
         assert ledger.acknowledge(lease, Done())
     assert ledger.progress(job.id).state == "done"
+
+
+# --- beside manifests ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_beside_a_manifest_is_read_back_and_goes_with_it(place: FolderPlace) -> None:
+    for name in ("one", "two"):
+        job = written(place, name, 3)
+        assert (read_request(place, name), read_problem(place, name), read_expires(place, name)) == (None, None, None)
+        write_request(place, job)
+        write_problem(place, name, PROBLEM)
+        write_expires(place, name, 1_763_850_000_123)
+        hold(place, name, "paused")
+        assert read_request(place, name) == job
+        assert (read_problem(place, name), read_expires(place, name)) == (PROBLEM, 1_763_850_000_123)
+    for listed in (list_requests, list_expires, list_manifests):
+        assert sorted(listed(place)) == ["one", "two"]
+    remove_problem(place, "one")
+    remove_request(place, "one")
+    assert read_problem(place, "one") is None and read_problem(place, "two") == PROBLEM
+    assert list(list_requests(place)) == ["two"]
+    for name in ("one", "one", "two"):
+        remove_manifest(place, name)
+    assert list(place.names()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("requests/job.json", read_request), ("jobs/job.problem", read_problem), ("jobs/job.expires", read_expires)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_damaged_beside_a_manifest_is_named(place: FolderPlace, name: str, read: Callable) -> None:
+    place.write(name, b"-")
+    with pytest.raises(JobError, match=rf"{name}.*E813"):
+        read(place, "job")
+
+
+def test_requests_are_announced_again_after_a_loss(place: FolderPlace, ledger: Ledger) -> None:
+    for name, how in (("plain", None), ("paused", "paused"), ("cancelled", "cancelled"), ("empty", None)):
+        write_request(place, a_job(name, owner="ann"))
+        hold(place, name, how)
+    write_problem(place, "empty", PROBLEM)
+    written(place, "listed", 2)
+    write_request(place, a_job("listed"))  # its tasks are written; nobody came to remove this
+    for _ in range(2):
+        assert recover(place, ledger, nothing_stands) == ["cancelled", "empty", "listed", "paused", "plain"]
+        assert recover(place, ledger, nothing_stands) == []
+        states = {job: (ledger.progress(job).state, ledger.progress(job).total) for job in ledger.jobs()}
+        assert states == {
+            "plain": ("queued", None),
+            "paused": ("paused", None),
+            "cancelled": ("cancelled", None),
+            "empty": ("failed", None),
+            "listed": ("queued", 2),
+        }
+        assert ledger.running("ann") == 2
+        wipe(ledger)
+
+
+def test_a_job_that_was_given_up_before_its_tasks_were_written_is_queued(place: FolderPlace, ledger: Ledger) -> None:
+    ledger.announce(a_job())
+    ledger.fail("job")
+    written(place, "job", 2)
+    assert recover(place, ledger, nothing_stands) == ["job"]
+    assert ledger.progress("job").state == "queued" and ledger.progress("job").queued == 2
+
+
+def bundles_and_shares(job: JobSpec, sizes: list[int]) -> Iterator[Task]:
+    """Yield a bundle of n images for each n, and for each -n the n shares of one image."""
+    number = image = 0
+    for size in sizes:
+        for share in range(1, max(-size, 1) + 1):
+            task = a_task(job, number)
+            images = task.images * max(size, 1)
+            shard = Shard(number=share, count=-size) if size < 0 else None
+            yield task.model_copy(update={"first_image": image, "images": images, "share": shard})
+            number += 1
+        image += max(size, 1)
+
+
+@settings(max_examples=60)
+@given(sizes=st.lists(st.integers(1, 4) | st.integers(-9, -1), max_size=25))
+def test_tasks_are_found_by_the_number_of_an_image(sizes: list[int]) -> None:
+    job = a_job()
+    expected = list(bundles_and_shares(job, sizes))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_module, "CHUNK", 4)
+        place = FolderPlace(Path(folder))
+        manifest = write_manifest(place, job, expected).model_copy(update={"tasks_per_file": 4})
+        assert manifest.images == sum(max(size, 1) for size in sizes)
+        for image in range(manifest.images + 2):
+            ends = [task.first_image + len(task.images) > image for task in expected]
+            first = ends.index(True) if True in ends else len(expected)
+            assert list(read_tasks_from_image(place, manifest, image)) == expected[first:]
+
+
+def test_an_image_of_a_large_job_is_found_with_few_reads(place: FolderPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(place, written(place, "job", 64_000).id)
+    names: list[str] = []
+    read = FolderPlace.read
+    monkeypatch.setattr(FolderPlace, "read", lambda self, name: names.append(name) or read(self, name))
+    for image in (0, 31_999, 63_500):
+        names.clear()
+        assert next(read_tasks_from_image(place, manifest, image)).first_image == image
+        assert len(names) <= 8
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "changed", "other job", "head"])

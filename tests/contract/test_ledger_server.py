@@ -96,6 +96,42 @@ def test_what_it_was_told_is_there_after_a_stop_and_after_a_kill(program: Path, 
     server.stop()
 
 
+def test_a_server_that_ended_or_hangs_is_started_again_in_its_place(
+    program: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_STOP_SECONDS", 0.5)
+    with private_server(folder, program=program) as server:
+        ledger, url = Ledger(server.url), server.url
+        ledger._client.execute_command("CONFIG", "SET", "appendfsync", "always")
+        job = submitted(ledger, a_job(), 5)
+        for end in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
+            server.process.send_signal(end)
+            if end != signal.SIGSTOP:
+                server.process.wait(5)
+                assert not server.running
+                with pytest.raises(LedgerError, match="E801"):
+                    ledger.ping()
+            server.restart()
+            assert server.running and server.url == url and server.notices == ()
+            ledger.ping()
+            assert counts(ledger.progress(job.id)) == {"queued": 5}
+        ledger.close()
+    server.restart()
+    assert not server.running, "what was stopped stays so"
+
+
+def test_a_restart_that_fails_may_be_tried_again(program: Path, folder: Path) -> None:
+    with private_server(folder, program=program) as server:
+        server.process.kill()
+        server.program = Path("/bin/false")
+        with pytest.raises(LedgerError, match="E804"):
+            server.restart()
+        assert not server.running
+        server.program = program
+        server.restart()
+        assert server.running
+
+
 def test_a_file_whose_end_is_missing_is_read_up_to_there(program: Path, folder: Path) -> None:
     with private_server(folder, program=program) as server:
         ledger = Ledger(server.url)

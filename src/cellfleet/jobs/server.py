@@ -13,9 +13,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,11 +46,14 @@ number, and the group of that number while `cat` lives, so that nobody else can 
 
 @dataclass
 class LedgerServer:
-    """A running private server; see `start_server`."""
+    """A private server; see `start_server`. May be restarted and stopped from different threads."""
 
     folder: Path
+    program: Path
     process: subprocess.Popen[bytes]
     notices: tuple[Notice, ...] = ()
+    _stopped: bool = False
+    _changing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def url(self) -> str:
@@ -61,8 +65,28 @@ class LedgerServer:
         """Say whether the server has not ended."""
         return self.process.poll() is None
 
+    def restart(self) -> None:
+        """Start the server again in its place, if it has ended or hangs; `notices` are then those of the new start.
+
+        Whoever is connected goes on with the same address, and may find that the last second is lost: `recover` after
+        this. Does nothing after `stop`.
+
+        Raises:
+            LedgerError: E803–E806; this may be tried again.
+        """
+        with self._changing:
+            if not self._stopped:
+                self._end()
+                again = start_server(self.folder, program=self.program)
+                self.process, self.notices = again.process, again.notices
+
     def stop(self) -> None:
-        """End the server after it has written everything to disk. It is fine if it has ended."""
+        """End the server after it has written everything to disk, for good. It is fine if it has ended."""
+        with self._changing:
+            self._stopped = True
+            self._end()
+
+    def _end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -166,7 +190,7 @@ def _start(program: Path, folder: Path, lock: int) -> LedgerServer:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    server = LedgerServer(folder, process)
+    server = LedgerServer(folder, program, process)
     try:
         _wait_until_it_answers(server)
     except BaseException:
