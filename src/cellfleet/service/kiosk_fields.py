@@ -78,10 +78,10 @@ def status_of(job: Job) -> Status:
     return "done" if progress.images_done else "failed"
 
 
-def archive_name(job: Job) -> str:
-    """Return the name of a job's results as one file: no two jobs have the same, and no client has to decode it."""
+def archive_stem(job: Job) -> str:
+    """Return the name of a job's zip, without .zip: no two jobs have the same, and no client has to decode it."""
     stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in PurePosixPath(job.name).stem)
-    return f"{stem[:60]}_{job.id}.zip"
+    return f"{stem[:60]}_{job.id}"
 
 
 def _reason(seen: Seen) -> str | None:
@@ -160,7 +160,7 @@ _FIELDS: Mapping[str, Callable[[Seen], str | None]] = MappingProxyType(
         "reason": _reason,
         "failures": lambda seen: urlencode(seen.failures),
         "output_url": _link,
-        "output_file_name": lambda seen: archive_name(seen.job),
+        "output_file_name": lambda seen: f"{archive_stem(seen.job)}.zip",
         "original_name": lambda seen: seen.job.name,
         "input_file_name": _input_file_name,
         "model_name": lambda seen: seen.job.model.name,

@@ -92,7 +92,8 @@ def job_request(form: PredictForm, upload: str, file: str, models: Sequence[Mode
         channels=tuple(ChannelChoice(channels=(channel,)) for channel in channels),
         microns_per_pixel=_microns_per_pixel(form.job_form.scale or form.data_rescale, microns_per_pixel),
     )
-    return JobRequest(name=file[:200], inputs=(f"set:{upload}/{file}",), segment=spec)
+    # ImageJ shows the first file of the results, so that has to be labels.
+    return JobRequest(name=file[:200], inputs=(f"set:{upload}/{file}",), segment=spec, formats=("labels-tiff", "csv"))
 
 
 def model_versions(models: Sequence[ModelInfo]) -> dict[str, list[str]]:

@@ -23,17 +23,18 @@ from cellfleet.service import sets
 from cellfleet.service.access import User
 from cellfleet.service.body import pieces
 from cellfleet.service.context import Shared, job_to_see
-from cellfleet.service.kiosk_fields import Seen, archive_name, read_field, read_refusal
+from cellfleet.service.kiosk_fields import Seen, archive_stem, read_field, read_refusal
 from cellfleet.service.kiosk_form import JOB_TYPES, PredictForm, job_request, model_versions
 from cellfleet.service.kiosk_key import Refusal, job_key, named_by, refusal_key
 from cellfleet.service.kiosk_upload import receive
+from cellfleet.service.routes.links import public_base, signed_link
 from cellfleet.service.state import Service
-from cellfleet.spec.http import Job
+from cellfleet.spec.http import Job, NewLink
 
 _EXPIRE_SECONDS: Final = 3600
 _LONGEST_EXPIRE_SECONDS: Final = 365 * 86_400
 _MOST_FIELDS: Final = 100
-_LINK_MS: Final = 86_400_000
+_LINK_SECONDS: Final = 86_400
 
 router = APIRouter(tags=["kiosk"])
 
@@ -85,7 +86,7 @@ async def upload(request: Request, service: Shared, user: KioskUser) -> dict[str
     length = int(said) if said.isdigit() else 0
     kind = request.headers.get("content-type", "")
     made, name = await receive(service, user, kind, length, pieces(request, length))
-    return {"imageURL": f"{_base(request, service)}/api/v1/sets/{made}", "uploadedName": name}
+    return {"imageURL": f"{public_base(request, service)}/api/v1/sets/{made}", "uploadedName": name}
 
 
 def predict(body: Body, service: Shared, user: KioskUser) -> JSONResponse:
@@ -220,14 +221,9 @@ def _reader(request: Request, service: Service, user: User, key: Any) -> Callabl
         return lambda name: None
     if isinstance(found, Refusal):
         return lambda name: read_refusal(found, str(name))
-    seen = Seen(found, service.desk, lambda job: _link(service, _base(request, service), job))
+    base, new = public_base(request, service), NewLink(seconds=_LINK_SECONDS)
+    seen = Seen(found, service.desk, lambda job: signed_link(service, base, new, job.id, archive_stem(job)).url)
     return lambda name: read_field(seen, str(name))
-
-
-def _link(service: Service, base: str, job: Job) -> str:
-    """Return an address of all results of a job that needs no login."""
-    token = service.access.sign({"link": "zip", "job": job.id, "formats": []}, sets.now_ms() + _LINK_MS)
-    return f"{base}/links/{token}/{archive_name(job)}"
 
 
 def _seconds(expire_in: Any) -> float:
@@ -242,7 +238,3 @@ def _seconds(expire_in: Any) -> float:
 def _invalid(message: str) -> JSONResponse:
     what = message.rstrip(".")
     return JSONResponse({"code": "E959", "what": what, "where": "", "action": "", "message": message}, 400)
-
-
-def _base(request: Request, service: Service) -> str:
-    return (service.settings.public_url or str(request.base_url)).rstrip("/")

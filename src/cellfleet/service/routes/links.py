@@ -61,12 +61,21 @@ def create_link(job: JobId, body: NewLink, request: Request, service: Shared, us
     """Make an address that shows the results without a token until it expires."""
     spec = spec_to_see(service, user, job)
     _check_formats(body.formats, spec.formats)
-    expires_ms = now_ms() + 1000 * body.seconds
-    shown = _Shown(link=body.what, job=job, formats=body.formats)
+    return signed_link(service, public_base(request, service), body, job, _file_name(spec.name, job))
+
+
+def signed_link(service: Service, base: str, new: NewLink, job: JobId, name: str) -> Link:
+    """Return an address below `base` that shows results of a job; a zip is called `name`."""
+    expires_ms = now_ms() + 1000 * new.seconds
+    shown = _Shown(link=new.what, job=job, formats=new.formats)
     token = service.access.sign(shown.model_dump(mode="json"), expires_ms)
-    base = (service.settings.public_url or str(request.base_url)).rstrip("/")
-    tail = "files/" if body.what == "files" else f"{quote(_file_name(spec.name, job))}.zip"
+    tail = "files/" if new.what == "files" else f"{quote(name)}.zip"
     return Link(url=f"{base}/links/{token}/{tail}", expires_ms=expires_ms)
+
+
+def public_base(request: Request, service: Service) -> str:
+    """Return the address that clients reach the service at, without a slash at its end."""
+    return (service.settings.public_url or str(request.base_url)).rstrip("/")
 
 
 @router.head("/links/{token}/files/{path:path}", response_class=Response, include_in_schema=False)
