@@ -86,8 +86,9 @@ class Who:
 def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> int:
     """Run the service; the text of its help stands in `cellfleet.cli.help`."""
     from cellfleet.cli.session import Interrupt
+    from cellfleet.observe.metrics import sharing_metrics
 
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, sharing_metrics():
         from cellfleet.observe.logs import VARIABLE, setup_logging
         from cellfleet.run.request import parse_memory
         from cellfleet.service.serve import ServeOptions

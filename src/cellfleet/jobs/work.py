@@ -221,7 +221,9 @@ class _Crew:
         if verdict == "stalled":
             outcome = Failed(code="E815", reason=f"no sign of life for {self.patience.stall:g} s")
         ending = self._tell(lease, None if verdict == "grace is over" else outcome)
-        metrics.task_ended(ending, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        metrics.task_ended(ending, seconds)
+        _log.info("%s after %.1f s", ending, seconds, extra={"job": lease.task.job, "task": lease.task.number})
 
     def _tell(self, lease: Lease, outcome: Outcome | None) -> metrics.Ending:
         """Tell the ledger what came of an attempt, None: nothing; return what the ledger made of it."""

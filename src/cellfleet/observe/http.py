@@ -99,4 +99,4 @@ class _Request:
         fields: dict[str, object] = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
         if user := self._scope.get("state", {}).get("user"):
             fields["user"] = user
-        _log.info("%s %s %d", method, route, status, extra={"fields": fields})
+        _log.info("%s %s %d", method, route, status, extra=fields)

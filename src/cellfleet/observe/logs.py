@@ -27,12 +27,15 @@ R = TypeVar("R")
 Form = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Field = Literal["job", "task", "image", "worker", "user", "request"]
-"""What a line may belong to; `extra={"fields": {…}}` of one call may add others."""
+"""What a line may belong to."""
 
 VARIABLE: Final = "CELLFLEET_LOG"
 """Environment variable: a form, a level, or both: ``json``, ``debug``, ``text,warning``."""
 _OURS: Final = ("cellfleet", "uvicorn")
 """Loggers that obey the level. Others tell warnings at most: in debug, libraries log what signs requests."""
+
+_OF_A_CALL: Final = (*get_args(Field), "method", "route", "status", "ms")
+"""Fields that one call may give: ``_log.info("…", extra={"job": …})``."""
 
 _fields: ContextVar[Mapping[str, str]] = ContextVar("_fields", default={})  # noqa: B039 (never changed, only replaced)
 
@@ -131,7 +134,8 @@ class _Lines(logging.Formatter):
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         """Return what the line belongs to."""
-        return {**self._everywhere, **_fields.get(), **getattr(record, "fields", {})}
+        said = {name: value for name in _OF_A_CALL if (value := getattr(record, name, None)) is not None}
+        return {**self._everywhere, **_fields.get(), **said}
 
     def exception(self, record: logging.LogRecord) -> str:
         """Return the traceback, or nothing."""

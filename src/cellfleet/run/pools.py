@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.inference.batching import LARGEST_BATCH
 from cellfleet.models import LoadedModel
+from cellfleet.observe.logs import carrying
 from cellfleet.pipeline.heads import TilePool
 from cellfleet.run.resources import MemoryBudget, MemoryPlan, plan_memory
 
@@ -91,7 +92,7 @@ def in_parallel(
     `look_up` is called in the thread that waits, several times a second; `give_up` after an error or Ctrl-C, before
     what is under way is waited for.
     """
-    waiting = iter(items)
+    waiting, work = iter(items), carrying(work)
     pending: set[Future[Result]] = {pool.submit(work, item) for item in islice(waiting, at_once)}
     try:
         while pending:

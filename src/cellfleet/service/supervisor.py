@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from cellfleet.errors import CellfleetError, ServiceError
+from cellfleet.observe import metrics
 
 _DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before a child is started again, by how often it has ended in a row."""
@@ -75,6 +76,7 @@ class WorkerProcess:
             _log.warning("a worker did not end within %g s and was killed", self._stop_seconds)
             self._child.kill()
             self._child.wait()
+        metrics.child_ended(self._child.pid)
 
 
 @dataclass
