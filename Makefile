@@ -3,6 +3,7 @@
 #   make demo       install as a user would, and segment the sample images
 #   make test       all tests; make test-fast: those that need under a minute together
 #   make lint       style, layering, documents; make types: mypy
+#   make web        build the web page (needs node); make web-api: renew the types of the API that it asks
 #   make bench      measure against other tools; make soak: the long-running tests
 #   make bench-large [BENCH_LARGE_ARGS='--minutes 30 --scratch FOLDER']   100 000 x 100 000 px, and 10 000 images
 #   make requirements [UPGRADE=--upgrade]   make the hashed lists from requirements/*.in and pyproject.toml
@@ -24,7 +25,7 @@ NATIVE = setup.py $(wildcard native/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast lint types bench bench-large soak requirements clean
+.PHONY: help web web-api demo test test-fast lint types bench bench-large soak requirements clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,15 @@ $(KIOSK_VENV)/.made: $(VENV)/.made requirements/build.txt requirements/kiosk.txt
 	$(KIOSK_VENV)/bin/$(PIP) install $(HASHED) --no-build-isolation --no-binary kiosk-client -r requirements/kiosk.txt
 	touch $@
 
+web/node_modules/.made: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+PAGE = src/cellfleet/service/page/index.html
+$(PAGE): web/node_modules/.made web/package.json web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
+	cd web && npm run --silent build
+	touch $@
+
 # --- for users ---------------------------------------------------------------------------------------------------
 
 demo:
@@ -67,17 +77,26 @@ demo:
 
 # --- for developers ----------------------------------------------------------------------------------------------
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev web/node_modules/.made
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/check_layers.py
 	$(BIN)/python scripts/check_sizes.py
+	cd web && npm run --silent lint
+
+# The web page, which the package carries; and the types of the API that it asks.
+web: $(PAGE)
+
+web-api: $(VENV)/.package web/node_modules/.made
+	$(BIN)/python scripts/openapi.py > web/openapi.json
+	cd web && npm run --silent api
 
 types: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 
-test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made
+test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(PAGE)
+	cd web && npm run --silent test
 	CELLFLEET_KIOSK_CLIENT=$(KIOSK_VENV)/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.package $(VENV)/.torch
@@ -96,7 +115,7 @@ soak: $(VENV)/.package
 	$(BIN)/python -m pytest tests/integration/test_ledger_faults.py --seeds 20
 
 clean:
-	rm -rf build dist src/*.egg-info src/cellfleet/*.so .mypy_cache .ruff_cache .hypothesis $(DEMO_VENV) $(DEMO_RESULTS)
+	rm -rf build dist src/*.egg-info src/cellfleet/*.so .mypy_cache .ruff_cache .hypothesis $(DEMO_VENV) $(DEMO_RESULTS) web/node_modules src/cellfleet/service/page
 	rm -f $(VENV)/.package
 
 # uv resolves for every platform and Python at once and writes the hashes of all their files.

@@ -16,14 +16,18 @@ from cellfleet.service.limits import Bounded, Limits
 from cellfleet.service.routes import (
     about,
     admin,
+    direct,
     events,
     files,
     health,
     images,
+    infer,
     jobs,
     kiosk,
     links,
     metrics,
+    page,
+    models,
     sets,
     uploads,
 )
@@ -37,12 +41,16 @@ _ROUTERS = (
     health.router,
     metrics.router,
     sets.router,
+    direct.router,
     uploads.router,
     jobs.router,
     events.router,
     images.router,
     files.router,
     links.router,
+    models.router,
+    infer.router,
+    page.router,
     kiosk.router,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -66,6 +74,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
+    app.state.turns = infer.Turns()
     app.state.levels = Gauge(service.ledger)
     for router in _ROUTERS:
         app.include_router(router)

@@ -1,0 +1,70 @@
+"""The web page: built files from beside this package, and a policy that lets it load nothing from anywhere else.
+
+`make web` builds it. Every address of a page gets the same document; which page it shows is the browser's business.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import secrets
+from functools import cache, lru_cache
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+
+FOLDER = Path(__file__).parents[1] / "page"
+_NONCE = "__NONCE__"
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'nonce-{nonce}'; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Codecs of Zarr are WebAssembly; styles that are made at run time carry the nonce of the document."""
+_FOR_EVER = "public, max-age=31536000, immutable"
+"""Of files that have their hash in their name."""
+_NOT_BUILT = (
+    "The web page is not part of this installation. The command and the Python API work without it.\n"
+    "From a checkout, `make web` builds it.\n"
+)
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+@router.get("/jobs")
+@router.get("/jobs/{rest:path}")
+@router.get("/models")
+@router.get("/admin")
+@router.get("/help")
+def page() -> Response:
+    """Return the document."""
+    document = _file("index.html")
+    if document is None:
+        return PlainTextResponse(_NOT_BUILT)
+    nonce = secrets.token_urlsafe(16)
+    headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": "no-cache"}
+    return Response(document.replace(_NONCE.encode(), nonce.encode()), media_type="text/html", headers=headers)
+
+
+@router.get("/icon.svg")
+@router.get("/assets/{name}")
+def asset(name: str = "") -> Response:
+    """Return a script, style or picture."""
+    path = f"assets/{name}" if name else "icon.svg"
+    content = _file(path)
+    if content is None:
+        return PlainTextResponse("There is no such file.\n", status_code=404)
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return Response(content, media_type=kind, headers={"Cache-Control": _FOR_EVER} if name else None)
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
+
+
+@lru_cache(maxsize=256)
+def _file(name: str) -> bytes | None:
+    """Return a built file; only names that are there are looked up, so that no path leads elsewhere."""
+    return (FOLDER / name).read_bytes() if name in _files() else None

@@ -1,0 +1,25 @@
+/** Which address shows which page. Pages are loaded when they are first shown. */
+import { createBrowserRouter } from "react-router";
+
+import { Shell } from "./Shell";
+import { Trouble } from "./Trouble";
+
+export const router = createBrowserRouter([
+  {
+    path: "/",
+    Component: Shell,
+    ErrorBoundary: Trouble,
+    children: [
+      { index: true, lazy: async () => ({ Component: (await import("../pages/segment/SegmentPage")).SegmentPage }) },
+      { path: "jobs", lazy: async () => ({ Component: (await import("../pages/jobs/JobsPage")).JobsPage }) },
+      { path: "jobs/:job", lazy: async () => ({ Component: (await import("../pages/job/JobPage")).JobPage }) },
+      {
+        path: "jobs/:job/i/:number",
+        lazy: async () => ({ Component: (await import("../pages/results/ResultsPage")).ResultsPage }),
+      },
+      { path: "models", lazy: async () => ({ Component: (await import("../pages/models/ModelsPage")).ModelsPage }) },
+      { path: "admin", lazy: async () => ({ Component: (await import("../pages/admin/AdminPage")).AdminPage }) },
+      { path: "help", lazy: async () => ({ Component: (await import("../pages/help/HelpPage")).HelpPage }) },
+    ],
+  },
+]);

@@ -1,0 +1,15 @@
+/** Texts that several pages share. */
+export const words = {
+  product: "cellfleet",
+  nav: { segment: "Segment", jobs: "Jobs", models: "Models", admin: "Admin", help: "Help" },
+  skip: "Skip to the page",
+  login: {
+    title: "Sign in",
+    lead: "This service needs a token. Ask the person who runs it for one.",
+    label: "Token",
+    button: "Sign in",
+    leave: "Sign out",
+    wrong: "This token is not known here, or has expired.",
+  },
+  trouble: { title: "Something went wrong on this page", again: "Load the page again", details: "Technical details" },
+} as const;
