@@ -15,19 +15,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from cellfleet.run.events import BlockFinished, Event, ImageFinished, RunFinished, RunStarted
+from cellfleet.client.events import FilesSent, JobSeen, Remark, RemoteEvent
+from cellfleet.run.events import BlockFinished, ImageFinished, RunFinished, RunStarted
 from cellfleet.spec.choices import Progress
+from cellfleet.spec.http import Job
 from cellfleet.spec.record import ImageRecord, Told
 
 _LINE_EVERY_SECONDS = 30.0
 _NOTICES_OF_A_KIND = 5
 
 Say = Callable[[str], None]
-Show = Callable[[ImageFinished | BlockFinished], None]
+Moving = ImageFinished | BlockFinished | FilesSent | JobSeen
+"""What a bar shows."""
+Show = Callable[[Moving], None]
 
 
 @contextlib.contextmanager
-def narrator(progress: Progress, out: str, stderr: TextIO, stdout: TextIO) -> Iterator[Callable[[Event], None]]:
+def narrator(progress: Progress, out: str, stderr: TextIO, stdout: TextIO) -> Iterator[Callable[[RemoteEvent], None]]:
     """Yield the function that takes the events of a run.
 
     Args:
@@ -61,16 +65,14 @@ def _lines(stream: TextIO) -> Say:
 def _now_and_then(say: Say) -> Show:
     last = time.monotonic()
 
-    def show(event: ImageFinished | BlockFinished) -> None:
+    def show(event: Moving) -> None:
         nonlocal last
         if time.monotonic() - last < _LINE_EVERY_SECONDS:
             return
-        if isinstance(event, BlockFinished):
+        done, total, status = _position(event)
+        if total is None or done < total:
             last = time.monotonic()
-            say(_blocks(event))
-        elif event.done < event.to_do:
-            last = time.monotonic()
-            say(f"{event.done}/{event.to_do} images · {_status(event)}")
+            say(status if total is None else f"{done}/{total} images · {status}")
 
     return show
 
@@ -87,25 +89,28 @@ def _bar(stream: TextIO) -> Iterator[tuple[Say, Show]]:
         def say(text: str) -> None:
             bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        def show(event: ImageFinished | BlockFinished) -> None:
-            if isinstance(event, BlockFinished):
-                bar.update(task, status=_blocks(event))
+        def show(event: Moving) -> None:
+            done, total, status = _position(event)
+            if total is None:
+                bar.update(task, status=status)
             else:
-                bar.update(task, completed=event.done, total=event.to_do, status=_status(event))
+                bar.update(task, completed=done, total=total, status=status)
 
         yield say, show
 
 
-def _story(out: str, say: Say, show: Show) -> Callable[[Event], None]:
+def _story(out: str, say: Say, show: Show) -> Callable[[RemoteEvent], None]:
     """Return the function that tells a run from its beginning to its end."""
     notices: Counter[str] = Counter()
 
-    def tell(event: Event) -> None:
+    def tell(event: RemoteEvent) -> None:
         if isinstance(event, RunStarted):
             lines = _opening(event, out)
         elif isinstance(event, RunFinished):
             lines = itertools.chain(_untold(notices), _closing(event, out))
-        elif isinstance(event, BlockFinished):
+        elif isinstance(event, Remark):
+            lines = iter([event.text])
+        elif not isinstance(event, ImageFinished):
             lines = iter(())
             show(event)
         else:
@@ -132,7 +137,7 @@ def _untold(counts: Counter[str]) -> Iterator[str]:
             yield f"{_count(count - _NOTICES_OF_A_KIND, 'more notice')} of this kind stand in the report.  [{code}]"
 
 
-def _tell_failure(event: Event, say: Say) -> None:
+def _tell_failure(event: RemoteEvent, say: Say) -> None:
     if isinstance(event, ImageFinished) and event.record.error:
         say(message(event.record.error))
 
@@ -149,8 +154,7 @@ def _opening(event: RunStarted, out: str) -> Iterator[str]:
     if event.already_done == event.total:
         yield "All images are done with these settings."
     else:
-        device = "GPU" if event.device == "cuda" else event.device.upper()
-        yield f"Using {device}, {_count(event.threads, 'thread')}."
+        yield f"Using {_who(event)}."
         if event.already_done:
             yield (
                 f"{event.already_done} of {_count(event.total, 'image')} are done with these settings; "
@@ -158,6 +162,13 @@ def _opening(event: RunStarted, out: str) -> Iterator[str]:
             )
     for name in event.changed:
         yield f"{name}: has changed since it was segmented; it is done again.  [W003]"
+
+
+def _who(event: RunStarted) -> str:
+    if event.server:
+        return event.server
+    device = "GPU" if event.device == "cuda" else event.device.upper()
+    return f"{device}, {_count(event.threads, 'thread')}"
 
 
 def _closing(event: RunFinished, out: str) -> Iterator[str]:
@@ -188,6 +199,36 @@ def _what(formats: tuple[str, ...]) -> str:
     return "Labels + tables" if labels and tables else "Labels" if labels else "Tables" if tables else "Results"
 
 
+def _position(event: Moving) -> tuple[int, int | None, str]:
+    """Return how many images are done, of how many (None: that has not changed), and words."""
+    if isinstance(event, BlockFinished):
+        return 0, None, _blocks(event)
+    if isinstance(event, FilesSent):
+        return 0, None, _sent(event)
+    if isinstance(event, JobSeen):
+        return job_position(event.job)
+    return event.done, event.to_do, _status(event)
+
+
+def job_position(job: Job) -> tuple[int, int | None, str]:
+    """Return how many images of a job have ended, of how many (None: not known yet), and words."""
+    seen = job.progress
+    done = seen.images_done + seen.images_failed
+    if not seen.listed:
+        return 0, None, f"{job.state} · {_count(seen.images, 'image')} found so far"
+    left = "" if seen.seconds_left is None else f" · {_duration(seen.seconds_left)} left"
+    return done, seen.images, f"{job.state}{left} · {_count(seen.objects, 'cell')} · {seen.images_failed} failed"
+
+
+def _sent(event: FilesSent) -> str:
+    size = f"{_megabytes(event.bytes)} of {_megabytes(event.of_bytes)} MB"
+    return f"sending files: {_grouped(event.files)} of {_grouped(event.of_files)} · {size}"
+
+
+def _megabytes(size: int) -> str:
+    return _grouped(round(size / 1e6)) if size >= 1e7 else f"{size / 1e6:.1f}"
+
+
 def _blocks(event: BlockFinished) -> str:
     return f"{event.image}: {event.done} of {_count(event.total, 'block')}, {100 * event.done // event.total} %"
 
@@ -205,14 +246,14 @@ def _seconds_left(event: ImageFinished) -> float:
     return (event.to_do - event.done) / _rate(event)
 
 
-def _write_json(event: Event, stream: TextIO) -> None:
+def _write_json(event: RemoteEvent, stream: TextIO) -> None:
     # A reader that has gone away must not stop the run.
     with contextlib.suppress(BrokenPipeError):
         stream.write(json.dumps(_as_json(event)) + "\n")
         stream.flush()
 
 
-def _as_json(event: Event) -> dict[str, Any]:
+def _as_json(event: RemoteEvent) -> dict[str, Any]:
     if isinstance(event, RunStarted):
         return {
             "event": "start",
@@ -220,8 +261,7 @@ def _as_json(event: Event) -> dict[str, Any]:
             "total": event.total - event.already_done,
             "already_done": event.already_done,
             "model": event.model,
-            "device": event.device,
-            "threads": event.threads,
+            **({"server": event.server} if event.server else {"device": event.device, "threads": event.threads}),
         }
     if isinstance(event, RunFinished):
         run = event.record
@@ -234,7 +274,32 @@ def _as_json(event: Event) -> dict[str, Any]:
         }
     if isinstance(event, BlockFinished):
         return {"event": "blocks", "image": event.image, "done": event.done, "total": event.total}
+    if not isinstance(event, ImageFinished):
+        return _remote_as_json(event)
     return _image_as_json(event, event.record)
+
+
+def _remote_as_json(event: FilesSent | JobSeen | Remark) -> dict[str, Any]:
+    if isinstance(event, Remark):
+        return {"event": "remark", "text": event.text}
+    if isinstance(event, FilesSent):
+        sizes = {"bytes": event.bytes, "of_bytes": event.of_bytes}
+        return {"event": "upload", "done": event.files, "total": event.of_files, **sizes}
+    return {"event": "job", **job_as_json(event.job)}
+
+
+def job_as_json(job: Job) -> dict[str, Any]:
+    """Return how far a job is, for programs."""
+    seen = job.progress
+    return {
+        "job": job.id,
+        "state": job.state,
+        "done": seen.images_done,
+        "failed": seen.images_failed,
+        "total": seen.images if seen.listed else None,
+        "eta": seen.seconds_left,
+        "cells": seen.objects,
+    }
 
 
 def _image_as_json(event: ImageFinished, record: ImageRecord) -> dict[str, Any]:

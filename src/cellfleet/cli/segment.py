@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter, validators
 
+from cellfleet.errors import UsageError
 from cellfleet.spec.choices import Device, Format, Progress
 
 _INPUT = Group("Input", sort_key=1)
@@ -98,6 +99,22 @@ class HowToRun:
     ] = "auto"
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Which machine computes."""
+
+    on: Annotated[
+        str | None,
+        Parameter(
+            group=_RUN, metavar="SERVER", help="Compute on this server: its address, or its name in the settings."
+        ),
+    ] = None
+    detach: Annotated[
+        bool, Parameter(group=_RUN, show_default=False, help="With --on: leave as soon as the server has the job.")
+    ] = False
+
+
 def segment(
     inputs: Annotated[
         tuple[str, ...],
@@ -111,10 +128,12 @@ def segment(
     find: ModelOptions = ModelOptions(),
     write: OutputOptions,
     how: HowToRun = HowToRun(),
+    where: Where = Where(),
 ) -> int:
     """Segment every image into a folder; the text of its help stands in `cellfleet.cli.help`."""
-    from cellfleet.cli.session import Interrupt, run_session
+    from cellfleet.cli.session import Interrupt, run_session, run_session_there
 
+    _check(how, where)
     with Interrupt() as interrupt:
         # The libraries take half a second to load: a Ctrl-C meanwhile is a stop, too.
         from cellfleet.run.request import make_spec, parse_memory, parse_shard
@@ -136,4 +155,19 @@ def segment(
             progress=how.progress,
             shard=parse_shard(how.shard),
         )
+        if where.on is not None:
+            return run_session_there(inputs, write.out, spec, options, interrupt, server=where.on, detach=where.detach)
         return run_session(inputs, write.out, spec, options, interrupt)
+
+
+def _check(how: HowToRun, where: Where) -> None:
+    """Raise `UsageError` E970 for options that do not go together."""
+    if where.on is None:
+        if where.detach:
+            raise UsageError("E970", "there is nothing to leave", where="--detach", action="Say where with --on, too")
+        return
+    usual = HowToRun()
+    for name in ("device", "threads", "memory", "shard"):
+        if getattr(how, name) != getattr(usual, name):
+            what = "says how this machine computes, and with --on it does not"
+            raise UsageError("E970", what, where=f"--{name}", action="Leave it out, or leave out --on")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -11,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from cellfleet.spec.choices import Progress
     from cellfleet.spec.record import RunRecord
     from cellfleet.spec.segment import RunOptions, SegmentSpec
 
@@ -53,6 +56,47 @@ def run_session(inputs: Sequence[str], out: str, spec: SegmentSpec, options: Run
     with narrator(options.progress, out, sys.stderr, sys.stdout) as tell:
         record = run(inputs, out, spec, options, tell=tell, stop=interrupt.stop)
     return exit_code(record)
+
+
+def run_session_there(
+    inputs: Sequence[str],
+    out: str,
+    spec: SegmentSpec,
+    options: RunOptions,
+    interrupt: Interrupt,
+    *,
+    server: str,
+    detach: bool,
+) -> int:
+    """Run on a server as `run_session` does here. Raises CellfleetError."""
+    from cellfleet.cli.progress import narrator
+    from cellfleet.client.client import Client
+    from cellfleet.client.connection import StoppedError
+    from cellfleet.client.order import Order
+    from cellfleet.client.segment_on import segment_on
+
+    order = Order(tuple(inputs), out, spec, options, detach)
+    with Client(server, stop=interrupt.stop) as client:
+        with narrator(options.progress, out, sys.stderr, sys.stdout) as tell:
+            try:
+                ended = segment_on(order, client, tell)
+            except StoppedError:
+                sys.stderr.write("Stopped before the server had a job. Run the same command again to go on.\n")
+                return EXIT_STOPPED
+        if ended.status == "detached":
+            _tell_way_back(ended.job, client.connection.name, options.progress)
+    return {"done": EXIT_DONE, "detached": EXIT_DONE, "some failed": EXIT_SOME_FAILED, "stopped": EXIT_STOPPED}[
+        ended.status
+    ]
+
+
+def _tell_way_back(job: str, server: str, progress: Progress) -> None:
+    sys.stdout.write(json.dumps({"event": "submitted", "job": job}) + "\n" if progress == "json" else f"{job}\n")
+    if progress != "json":
+        sys.stderr.write(
+            f"The job runs on {server}. To look: cellfleet jobs watch {job} --on {shlex.quote(server)}\n"
+            "To get the results: run the same command again without --detach.\n"
+        )
 
 
 def exit_code(record: RunRecord) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path, PurePath
@@ -10,11 +11,12 @@ from typing import Self
 from urllib.parse import quote
 
 from cellfleet.client.connection import PATIENCE_SECONDS, Connection
+from cellfleet.client.events import FilesSent
 from cellfleet.client.job import RemoteJob
 from cellfleet.client.journal import Journal
 from cellfleet.client.parcel import LocalFile, Parcel, pack, package_files
 from cellfleet.client.servers import find_server
-from cellfleet.client.uploads import Sending, send_files
+from cellfleet.client.uploads import send_files
 from cellfleet.errors import CellfleetError, JobError
 from cellfleet.images.names import printable
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice
@@ -24,12 +26,13 @@ from cellfleet.spec.job import JobState
 from cellfleet.stores.cache import cache_folder
 
 AnyPath = str | PathLike[str]
-Tell = Callable[[Sending], None]
+Tell = Callable[[FilesSent], None]
+_MISSING = frozenset({404})
 _NO_SUCH_JOB = {"E810", "E902"}
 """The second: what was given cannot be an id."""
 
 
-def _silent(state: Sending) -> None:
+def _silent(state: FilesSent) -> None:
     """Tell nobody."""
 
 
@@ -47,6 +50,7 @@ class Client:
         *,
         patience_seconds: float = PATIENCE_SECONDS,
         insecure: bool = False,
+        stop: threading.Event | None = None,
     ) -> None:
         """Take the server; nothing is asked yet.
 
@@ -55,13 +59,13 @@ class Client:
             token: Who asks; None: as the settings say, else ``CELLFLEET_TOKEN``. Is sent to this server only.
             patience_seconds: How long to go on trying while the server does not answer.
             insecure: Allow the token to go over plain http to another machine, where others can read it.
+            stop: Set it to give up waiting: what is under way raises `StoppedError`. None: never.
 
         Raises:
             UsageError: E964, the token would travel unprotected; E965, E966, the settings are not right.
         """
-        self.connection = Connection(
-            find_server(server, token=token, insecure=insecure), patience_seconds=patience_seconds
-        )
+        found = find_server(server, token=token, insecure=insecure)
+        self.connection = Connection(found, patience_seconds=patience_seconds, stop=stop)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -101,7 +105,7 @@ class Client:
 
     def delete_set(self, set_id: str) -> None:
         """Delete a set with its files."""
-        self.connection.send("DELETE", f"/api/v1/sets/{set_id}", fine=frozenset({404}))
+        self.connection.send("DELETE", f"/api/v1/sets/{set_id}", fine=_MISSING)
 
     def upload(self, paths: AnyPath | Sequence[AnyPath], *, tell: Tell = _silent) -> tuple[str, ...]:
         """Send images into a new set; a call that was cut off, be it in another process, goes on where it was.
@@ -208,12 +212,12 @@ class Client:
     def _sent(self, parcel: Parcel, tell: Tell) -> tuple[tuple[str, ...], Journal]:
         """Send a parcel into a set of its own, or go on with it."""
         if parcel.unreadable:
-            raise parcel.unreadable[0]
+            raise parcel.unreadable[0][1]
         if not parcel.places:
             return parcel.addresses, Journal(None)
         request = parcel.digest(self.connection.server.url)
         journal = Journal(cache_folder() / "uploads" / f"{request[:32]}.jsonl")
-        set_id = self.set_for(request, journal)
+        set_id = self.set_for(request, journal, parcel.files)
         self.send(parcel.files, set_id, journal, tell)
         return parcel.inputs(set_id), journal
 
@@ -222,12 +226,22 @@ class Client:
         direct = self.about().direct_uploads
         send_files(self.connection, set_id, files, journal, direct=direct, tell=tell)
 
-    def set_for(self, request: str, journal: Journal, name: str = "") -> str:
-        """Return the set that a request was begun with, if the server still has it; else a new one."""
-        if journal.request == request and journal.set_id:
-            said = self.connection.send("GET", f"/api/v1/sets/{journal.set_id}", fine=frozenset({404}))
-            if said.status_code < 400:
+    def set_for(self, request: str, journal: Journal, files: Sequence[LocalFile], name: str = "") -> str:
+        """Return the set that a request was begun with, if it can still be used; else a new one.
+
+        Args:
+            request: Hash of what is asked.
+            journal: What was done before.
+            files: What shall be in the set.
+            name: Of a new set, for people.
+        """
+        path = f"/api/v1/sets/{journal.set_id}"
+        if journal.set_id and not journal.job:
+            usable = journal.request == request and journal.fits(files)
+            if usable and self.connection.send("GET", path, fine=_MISSING).status_code < 400:
                 return journal.set_id
+            # Nobody will come back to it, and it counts against the user's quota.
+            self.connection.send("DELETE", path, fine=_MISSING)
         made = self.new_set(name).id
         journal.begin(request, made)
         return made

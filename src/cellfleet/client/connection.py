@@ -22,6 +22,7 @@ from cellfleet import errors
 from cellfleet.client.servers import Server, is_loopback
 from cellfleet.errors import CellfleetError, ServiceError
 from cellfleet.spec.http import Problem
+from cellfleet.spec.record import Told
 from cellfleet.stores.url import without_secrets
 
 PATIENCE_SECONDS = 120.0
@@ -323,11 +324,15 @@ def _as_error(said: httpx2.Response, server: Server) -> CellfleetError:
         what = f"answers {said.status_code} as no cellfleet server does"
         action = "Check the address, and what stands between you and the server"
         return ServiceError("E962", what, status=said.status_code, where=str(server), action=action)
+    return as_error(problem, said.status_code)
+
+
+def as_error(told: Problem | Told, status: int = 422) -> CellfleetError:
+    """Return what a server tells as the error that it would be here."""
     for beginning, kind in _KINDS:
-        if problem.code.startswith(beginning):
-            return kind(problem.code, problem.what, where=problem.where, action=problem.action)
-    status = said.status_code
-    return ServiceError(problem.code, problem.what, status=status, where=problem.where, action=problem.action)
+        if told.code.startswith(beginning):
+            return kind(told.code, told.what, where=told.where, action=told.action)
+    return ServiceError(told.code, told.what, status=status, where=told.where, action=told.action)
 
 
 def _moved(url: str, server: Server) -> ServiceError:

@@ -72,6 +72,10 @@ class Fetcher:
             for record in in_parallel(pool, fetch, images, 2 * AT_ONCE, look_up=self.checkpoint):
                 if record is not None:
                     yield record
+        self.summaries()
+
+    def summaries(self) -> None:
+        """Fetch what tells of all images; what the server has not written yet is removed here."""
         for name in _SUMMARIES:
             self.file(name, name, optional=True)
 

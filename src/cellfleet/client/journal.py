@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,11 @@ class Journal:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._take(json.loads(line))
 
-    def begin(self, request: str, set_id: str | None) -> None:
-        """Forget all before, and remember a request (a hash of it) and its set. Raises `OutputError`."""
+    def begin(self, request: str, set_id: str) -> None:
+        """Forget all before, and remember a request (a hash of it) and its set, if any. Raises `OutputError`."""
         with self._lock:
             self._forget()
-            self._write([{"what": "set", "request": request, "id": set_id}], anew=True)
+            self._write({"what": "set", "request": request, "id": set_id, "key": secrets.token_hex(16)}, anew=True)
 
     def upload(self, file: LocalFile, at: str) -> None:
         """Remember where an upload goes on."""
@@ -71,6 +73,11 @@ class Journal:
         found = self.uploads.get(file.path)
         return found if found and (found.size, found.mtime_ns) == (file.size, file.mtime_ns) else None
 
+    def fits(self, files: Sequence[LocalFile]) -> bool:
+        """Say whether all that was begun is among these files, unchanged: else the set holds what is not wanted."""
+        wanted = {file.path: file for file in files}
+        return all(path in wanted and self.begun(wanted[path]) for path in self.uploads)
+
     def remove(self) -> None:
         """Forget everything."""
         if self._path:
@@ -78,8 +85,9 @@ class Journal:
                 self._path.unlink(missing_ok=True)
 
     def _forget(self) -> None:
-        self.request = ""
-        self.set_id: str | None = None
+        self.request = self.set_id = ""
+        self.key = ""
+        """With which the job is handed in, however often."""
         self.job = ""
         self.has_ended = False
         self.uploads: dict[str, Begun] = {}
@@ -92,24 +100,23 @@ class Journal:
 
     def _add(self, entry: dict[str, Any]) -> None:
         with self._lock:
-            self._write([entry])
+            self._write(entry)
 
-    def _write(self, entries: list[dict[str, Any]], *, anew: bool = False) -> None:
-        for entry in entries:
-            self._take(entry)
+    def _write(self, entry: dict[str, Any], *, anew: bool = False) -> None:
+        self._take(entry)
         if self._path is None:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with open(self._path, "w" if anew else "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+                file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise output_error(error, self._path) from error
 
     def _take(self, entry: dict[str, Any]) -> None:
         what = entry["what"]
         if what == "set":
-            self.request, self.set_id = entry["request"], entry["id"]
+            self.request, self.set_id, self.key = entry["request"], entry["id"], entry["key"]
         elif what == "upload":
             self.uploads[entry["path"]] = Begun(entry["size"], entry["mtime_ns"], entry["at"])
         elif what == "part":

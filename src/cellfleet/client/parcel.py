@@ -44,8 +44,8 @@ class Parcel:
     places: tuple[str, ...]
     """Folders and archives of the set; empty: all of it. Without any the parcel is of addresses alone."""
     addresses: tuple[str, ...] = ()
-    unreadable: tuple[InputError, ...] = ()
-    """Files that cannot be sent."""
+    unreadable: tuple[tuple[str, InputError], ...] = ()
+    """Local paths of what cannot be sent, and why."""
 
     def inputs(self, set_id: str) -> tuple[str, ...]:
         """Return the inputs of the job."""
@@ -129,14 +129,14 @@ def _name_there(image: Source, layout: dict[str, str], folder: str) -> str:
     return f"{name}/{inside}" if inside and image.name.endswith(f"/{inside}") else name
 
 
-def _files(layout: dict[str, str]) -> tuple[list[LocalFile], list[InputError]]:
+def _files(layout: dict[str, str]) -> tuple[list[LocalFile], list[tuple[str, InputError]]]:
     files: list[LocalFile] = []
     failed = []
     for local, path in sorted(layout.items(), key=lambda item: item[1]):
         try:
             files += _below(local, path) if os.path.isdir(local) else [_file(local, path)]
         except OSError as error:
-            failed.append(unreadable(path, error))
+            failed.append((local, unreadable(path, error)))
     return files, failed
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from cellfleet.client.connection import AT_ONCE, Connection
 from cellfleet.client.direct import send_direct
+from cellfleet.client.events import FilesSent
 from cellfleet.client.journal import Journal
 from cellfleet.client.outgoing import Counter, Outgoing
 from cellfleet.client.parcel import LocalFile
 from cellfleet.client.tus import send_by_tus
 from cellfleet.run.pools import in_parallel
 
-
-@dataclass(frozen=True)
-class Sending:
-    """How far the uploads are."""
-
-    files: int
-    of_files: int
-    bytes: int
-    of_bytes: int
+_TOLD_EVERY_SECONDS = 1.0
 
 
 def send_files(
@@ -33,7 +26,7 @@ def send_files(
     journal: Journal,
     *,
     direct: bool,
-    tell: Callable[[Sending], None] = lambda state: None,
+    tell: Callable[[FilesSent], None] = lambda state: None,
 ) -> None:
     """Send what is not in the set yet.
 
@@ -43,7 +36,7 @@ def send_files(
         files: Which.
         journal: Knows what was sent before, and is told what is sent.
         direct: Whether the server lets files go straight to its bucket.
-        tell: Called in this thread, several times a second.
+        tell: Called in this thread, once a second.
 
     Raises:
         ServiceError: E960 and others, the server is not reached or refuses; E968, a file changed meanwhile.
@@ -63,13 +56,18 @@ def send_files(
         outgoing.require_unchanged()
         journal.sent(file)
 
+    told = 0.0
+
     def look_up() -> None:
-        tell(Sending(there, len(files), counter.value, of_bytes))
+        nonlocal told
+        if time.monotonic() - told >= _TOLD_EVERY_SECONDS:
+            told = time.monotonic()
+            tell(FilesSent(there, len(files), counter.value, of_bytes))
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload") as pool:
         for _ in in_parallel(pool, send, left, AT_ONCE + 1, look_up=look_up, give_up=over.set):
             there += 1
-    look_up()
+    tell(FilesSent(there, len(files), counter.value, of_bytes))
 
 
 def _is_there(file: LocalFile, journal: Journal) -> bool:

@@ -20,6 +20,8 @@ class RunStarted:
     """``name version``."""
     device: str
     threads: int
+    server: str = ""
+    """Who computes, where that is not this machine."""
 
 
 @dataclass(frozen=True)

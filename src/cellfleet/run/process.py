@@ -87,7 +87,7 @@ def process(task: Task, work: Work) -> ImageRecord | Clock:
     """
     work.checkpoint()
     if work.shard is None or owns(task.index, work.shard):
-        _remove(work.out, task.stale)
+        remove_files(work.out, task.stale)
         work.out.remove(record_name(task.name))
     record = attempt(task, work)
     if isinstance(record, Clock):
@@ -103,14 +103,14 @@ def keep(record: ImageRecord, task: Task, work: Work) -> None:
     """Write the record of an image, and remove what it has no more use for. Raises `OutputError`."""
     if record.status == "failed":
         # Results of an earlier content of the file would look like those of this one.
-        _remove_results(task, work.out)
+        remove_results(task, work.out)
     write_image_record(work.out, record)
     if record.error is None or record.error.code == PARTS_DISAGREE:
         # After other failures the next run goes on from the blocks that are done.
         work.out.remove(parts_folder(task.name))
 
 
-def _remove_results(task: Task, out: Place) -> None:
+def remove_results(task: Task, out: Place) -> None:
     """Remove what results of the task have left; a folder in the place of a file is not ours."""
     for form, first in task.outputs.items():
         for name in all_files(form, first):
@@ -120,7 +120,8 @@ def _remove_results(task: Task, out: Place) -> None:
                     out.remove(name)
 
 
-def _remove(out: Place, names: Iterable[str]) -> None:
+def remove_files(out: Place, names: Iterable[str]) -> None:
+    """Remove files that hold no more, as far as that is possible."""
     for name in names:
         # What cannot be removed is a file that Excel holds open.
         with contextlib.suppress(OutputError):

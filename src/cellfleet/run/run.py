@@ -66,7 +66,7 @@ def run(
         OutputError: The folder cannot be written, or the disk is full.
     """
     place = open_place(out)
-    _refuse_own_input(inputs, place)
+    refuse_own_input(inputs, place)
     require_libraries(options.formats)
     sources = find_images(inputs)
     threads = options.threads or usable_threads()
@@ -132,7 +132,8 @@ def _of_blocks(plan: Plan, options: RunOptions) -> Shard | None:
     return options.shard if plan.by_blocks else None
 
 
-def _refuse_own_input(inputs: Sequence[Given], out: Place) -> None:
+def refuse_own_input(inputs: Sequence[Given], out: Place) -> None:
+    """Raise `UsageError` E035 where results would go into the folder of the images."""
     for path in inputs:
         if isinstance(out, FolderPlace) and Path(path).is_dir() and Path(path).resolve() == out.path.resolve():
             raise UsageError(
