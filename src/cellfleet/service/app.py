@@ -26,8 +26,8 @@ from cellfleet.service.routes import (
     kiosk,
     links,
     metrics,
-    page,
     models,
+    page,
     sets,
     uploads,
 )
