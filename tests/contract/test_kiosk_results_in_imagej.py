@@ -14,8 +14,6 @@ from tests.contract.imagej_java import run_java
 from tests.services import Running, running_service
 from tests.worked import small_image, work_off
 
-from cellfleet.service.state import Settings
-
 pytestmark = pytest.mark.slow
 
 UPLOADS = {"well A1, µ 🦠.tif": small_image()}
@@ -24,7 +22,7 @@ UPLOADS = {"well A1, µ 🦠.tif": small_image()}
 @pytest.fixture(scope="module")
 def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service without login."""
-    with running_service(tmp_path_factory.mktemp("kiosk"), settings=Settings(kiosk_user="local")) as running:
+    with running_service(tmp_path_factory.mktemp("kiosk")) as running:
         yield running
 
 

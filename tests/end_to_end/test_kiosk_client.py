@@ -15,8 +15,6 @@ from PIL import Image
 from tests.kiosks import kiosk_client, working
 from tests.services import Running, running_service
 
-from cellfleet.service.state import Settings
-
 pytestmark = pytest.mark.slow
 
 
@@ -24,7 +22,7 @@ pytestmark = pytest.mark.slow
 def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service without login, with a worker."""
     with (
-        running_service(tmp_path_factory.mktemp("kiosk"), settings=Settings(kiosk_user="local")) as running,
+        running_service(tmp_path_factory.mktemp("kiosk")) as running,
         working(running),
     ):
         yield running

@@ -12,8 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 from tests.services import Running, running_service
+from tests.worked import add_set
 
 from cellfleet.service.state import Settings
+from cellfleet.spec.http import JobRequest, Quota
 
 SLASHES = ["", "/"]
 ORIGINAL = {
@@ -227,6 +229,19 @@ def test_a_job_expires_with_the_number_one(kiosk: Running, slash: str, expire_in
     body = json.dumps({"hash": key, "expireIn": expire_in})
     answer = client.post("/api/redis/expire" + slash, content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["value"], type(answer.json()["value"])) == (200, 1, int)
+
+
+def test_the_operator_can_open_the_routes_for_one_user(tmp_path: Path) -> None:
+    with running_service(tmp_path, login=True, settings=Settings(kiosk_user="kiosk")) as running:
+        key = predicted(running.client(), uploaded(running.client()))
+        assert running.service.desk.job(key.rpartition(":")[2]).owner == "kiosk"
+        other = running.service.desk.submit(JobRequest(inputs=(a_set(running, "ann"),)), "ann", Quota())
+        assert read(running.client(), f"segmentation:a.png:{other.id}", "status") == [None]
+
+
+def a_set(running: Running, owner: str) -> str:
+    """Return a set with an image, as the input of a job."""
+    return f"set:{add_set(running, owner)}"
 
 
 def test_without_a_user_for_them_the_routes_need_a_token(tmp_path: Path) -> None:

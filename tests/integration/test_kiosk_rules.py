@@ -16,8 +16,6 @@ from tests.kiosks import working
 from tests.services import Running, running_service, wait_until
 from tests.support import discs
 
-from cellfleet.service.state import Settings
-
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -25,7 +23,7 @@ Answer = tuple[int, dict[str, str], bytes]
 def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service without login, with a worker."""
     with (
-        running_service(tmp_path_factory.mktemp("kiosk"), settings=Settings(kiosk_user="local")) as running,
+        running_service(tmp_path_factory.mktemp("kiosk")) as running,
         working(running),
     ):
         yield running

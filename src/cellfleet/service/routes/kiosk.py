@@ -1,8 +1,8 @@
 """The routes of the DeepCell Kiosk, for its own clients: kiosk-client, the ImageJ plugin, scripts of users.
 
 They answer as the original does (docs/reference/kiosk.md), with and without a slash at the end. Their clients know no
-login: the routes are open for one user that the operator names, and below ``/kiosk/TOKEN``, which clients can be given
-as an address, for the token's user.
+login: where one is needed, the routes are open for one user, if the operator names one, and below ``/kiosk/TOKEN``,
+which clients can be given as an address, for the token's user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.convertors import Convertor, register_url_convertor
 import cellfleet
 from cellfleet.errors import InputError, JobError, ModelError, ServiceError, UsageError
 from cellfleet.service import sets
-from cellfleet.service.access import User
+from cellfleet.service.access import LOCAL, User
 from cellfleet.service.body import pieces
 from cellfleet.service.context import Shared, job_to_see
 from cellfleet.service.kiosk_fields import Seen, archive_stem, read_field, read_refusal
@@ -48,7 +48,7 @@ def _kiosk_user(request: Request, service: Shared) -> User:
         name = service.settings.kiosk_user
         user = User(name, "user", service.access.quota(name))
     else:
-        user = None
+        user = None if service.settings.login else LOCAL
     if user is None:
         what = "these routes need a token" if token is None else "this token is not known, or not any more"
         action = "Give your client the address of the service with /kiosk/TOKEN behind it"
