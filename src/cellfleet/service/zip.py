@@ -97,7 +97,7 @@ async def zip_pieces(place: Place, members: Iterator[Member]) -> AsyncGenerator[
         await run_in_threadpool(archive.close)
         yield out.take()
     finally:
-        # Else a zip that nobody wants any more would be given its directory.
+        # A zip that nobody wants any more needs no directory.
         archive.infolist().clear()
         archive.close()
 

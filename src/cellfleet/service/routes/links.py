@@ -61,6 +61,9 @@ def create_link(job: JobId, body: NewLink, request: Request, service: Shared, us
     """Make an address that shows the results without a token until it expires."""
     spec = spec_to_see(service, user, job)
     _check_formats(body.formats, spec.formats)
+    if body.what == "files" and body.formats:
+        what = "a link to files shows those of all formats"
+        raise ServiceError("E945", what, status=422, action="Leave `formats` out, or ask for a link to a zip")
     return signed_link(service, public_base(request, service), body, job, _file_name(spec.name, job))
 
 
