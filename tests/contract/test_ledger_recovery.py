@@ -296,7 +296,12 @@ def test_an_image_of_a_large_job_is_found_with_few_reads(place: FolderPlace, mon
     manifest = read_manifest(place, written(place, "job", 64_000).id)
     names: list[str] = []
     read = FolderPlace.read
-    monkeypatch.setattr(FolderPlace, "read", lambda self, name: names.append(name) or read(self, name))
+
+    def noted(self: FolderPlace, name: str) -> bytes | None:
+        names.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(FolderPlace, "read", noted)
     for image in (0, 31_999, 63_500):
         names.clear()
         assert next(read_tasks_from_image(place, manifest, image)).first_image == image
