@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cellfleet.errors import InputError, JobError, UsageError
+from cellfleet.images.source import Source
 from cellfleet.jobs import manifest
 from cellfleet.jobs.ledger import Ledger
-from cellfleet.jobs.places import results_of
+from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.submission import bring_in
 from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
@@ -164,6 +165,13 @@ class Desk:
                     record = load_record(out, image.name)
                     status = record.status if record else "waiting"
                     yield JobImage(number=number, image=image.name, status=status, record=record)
+
+    def source(self, job: str, number: int) -> Source:
+        """Return where the image with this number is, for this process. Raises `JobError` E810 where there is none."""
+        tasks = manifest.read_tasks_from_image(self.store, manifest.read_manifest(self.store, job), number)
+        for task in tasks:
+            return source_here(task.images[number - task.first_image], self.store)
+        raise JobError("E810", "the job has no such image", where=f"{job} {number}", action="Look at its images")
 
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the tasks that were given up."""

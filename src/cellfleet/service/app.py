@@ -13,6 +13,7 @@ from cellfleet.service.browsers import KnownOrigins, SafeAnswers
 from cellfleet.service.errors import CatchAll, answer_errors
 from cellfleet.service.levels import Gauge
 from cellfleet.service.limits import Bounded, Limits
+from cellfleet.service.pyramid import Pyramids
 from cellfleet.service.routes import (
     about,
     admin,
@@ -28,6 +29,7 @@ from cellfleet.service.routes import (
     metrics,
     models,
     page,
+    pixels,
     sets,
     uploads,
 )
@@ -50,6 +52,7 @@ _ROUTERS = (
     links.router,
     models.router,
     infer.router,
+    pixels.router,
     page.router,
     kiosk.router,
 )
@@ -76,6 +79,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
     app.state.turns = infer.Turns()
     app.state.levels = Gauge(service.ledger)
+    app.state.pyramids = Pyramids()
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
