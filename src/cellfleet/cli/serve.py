@@ -91,6 +91,8 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> i
     with Interrupt() as interrupt, sharing_metrics():
         from cellfleet.observe.logs import VARIABLE, setup_logging
         from cellfleet.run.request import parse_memory
+
+        _require_libraries()
         from cellfleet.service.serve import ServeOptions
         from cellfleet.service.serve import serve as run_service
         from cellfleet.service.settings import make_settings
@@ -116,6 +118,18 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> i
         )
         run_service(options, settings, interrupt.stop, _say)
     return 0
+
+
+def _require_libraries() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import redis  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        from cellfleet.errors import UsageError
+
+        what = f"the service needs a library that is not installed ({error.name})"
+        raise UsageError("E915", what, action="pip install 'cellfleet[server]'") from error
 
 
 def _say(text: str) -> None:

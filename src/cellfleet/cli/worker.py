@@ -81,5 +81,7 @@ def worker(
 
 
 def _stop_at_end_of_input(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin.read: a thread that waits there has a lock without which Python cannot end.
+    while os.read(0, 4096):
+        pass
     stop.set()

@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from cellfleet.service.connections import http_server
 from cellfleet.service.limits import Limits
 from cellfleet.service.state import Service, Settings, open_service
 from cellfleet.service.supervisor import Kept, WorkerProcess, refuse_hopeless, stop_workers
+from cellfleet.service.upkeep import Upkeep
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import NewToken
 from cellfleet.stores.place import open_place
@@ -105,11 +107,12 @@ def serve(options: ServeOptions, settings: Settings, stop: threading.Event, say:
         url = redis.process.url if redis is not None else str(options.ledger)
         ledger = stack.enter_context(contextlib.closing(Ledger(url)))
         service = _open(options, settings, ledger, say)
-        keeper = Keeper(service.desk)
+        upkeep = Upkeep(service)
+        keeper = Keeper(service.desk, also=upkeep.tasks)
         keeper.start()
         stack.callback(keeper.stop)
         if redis is not None:
-            redis.started_again = keeper.recover
+            redis.started_again = partial(_rebuild, keeper, upkeep)
         workers = stack.enter_context(_workers(options, url))
         http = stack.enter_context(_answering(service, listener))
         say(f"Serving at {_address(options, service.settings, listener)} (Ctrl-C stops)")
@@ -147,6 +150,12 @@ def _allow_open_files() -> None:
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _rebuild(keeper: Keeper, upkeep: Upkeep) -> None:
+    """Have the ledger rebuilt, whose server was started again: at least its last second may be lost."""
+    keeper.recover()
+    upkeep.ledger_was_lost()
 
 
 @contextlib.contextmanager
