@@ -32,6 +32,8 @@ class Running:
 
     url: str
     service: Service
+    stop_ledger: Callable[[], None]
+    """Ends the server of the ledger."""
     _clients: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -75,7 +77,7 @@ def running_service(
         store = store or FolderPlace(tmp_path / "store")
         service = open_service(store, ledger, replace(settings or Settings(), login=login), cache=tmp_path / "cache")
         with answering(service, limits or Limits()) as url:
-            running = Running(url, service)
+            running = Running(url, service, server.stop)
             with running._clients:
                 yield running
         ledger.close()
