@@ -33,6 +33,10 @@ class Metadata:
     path: str
     sha256: str | None
 
+    def __str__(self) -> str:
+        said = {"set": self.set, "path": self.path, "sha256": self.sha256}
+        return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in said.items() if value)
+
 
 @dataclass(frozen=True)
 class Checksum:

@@ -25,6 +25,7 @@ from cellfleet.service.context import Changing, Shared
 from cellfleet.service.errors import answer, status_of
 from cellfleet.service.state import Service
 from cellfleet.service.uploads import Upload
+from cellfleet.spec.http import NewDirectUpload
 
 _CONTENT_TYPE = "application/offset+octet-stream"
 
@@ -64,12 +65,12 @@ def tus_options(service: Shared) -> Response:
 async def tus_create(request: Request, service: Shared, user: Changing) -> Response:
     """Announce a file (Upload-Length; Upload-Metadata: set, path, sha256); its first bytes may come along."""
     length = tus.number_of(request.headers, "upload-length")
-    said = request.headers.get("upload-metadata", "")
-    metadata = tus.metadata_of(said)
+    metadata = tus.metadata_of(request.headers.get("upload-metadata", ""))
 
     def announce() -> Upload:
         found = sets.find_set(service, user, metadata.set, change=True)
-        return uploads.announce(service, user, found, metadata.path, length, metadata.sha256, told=said)
+        file = NewDirectUpload(path=sets.check_path(metadata.path), size=length, sha256=metadata.sha256)
+        return uploads.announce(service, user, found, file)
 
     upload = await run_in_threadpool(announce)
     offset = await _receive(request, service, upload, 0) if _has_body(request) or not length else 0
@@ -86,8 +87,9 @@ def tus_offset(service: Shared, user: Changing, upload_id: str) -> Response:
         # All is here, but a process ended before it was done.
         with uploads.receiving(service.store, upload) as receiver:
             uploads.finish(service, upload, receiver)
+    metadata = tus.Metadata(upload.set, upload.path, upload.sha256)
     headers = {"Upload-Offset": str(offset), "Upload-Length": str(upload.length), "Cache-Control": "no-store"}
-    return Response(headers={**headers, "Upload-Metadata": upload.told, **_expires(upload)})
+    return Response(headers={**headers, "Upload-Metadata": str(metadata), **_expires(upload)})
 
 
 @router.patch("/api/v1/uploads/{upload_id}", status_code=204)
