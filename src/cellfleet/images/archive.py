@@ -1,27 +1,31 @@
 """Images inside zip archives, read where they are: nothing is ever extracted under a name that an archive gives.
 
 Members that are stored without compression are read in place, others are unpacked into memory or, when large, into a
-temporary file without a name. What a header says about sizes is not believed. Knows no image formats.
+temporary file without a name. In a bucket, the bytes of a member that is not large are fetched with one request, and no
+others. What a header says about sizes is not believed. Knows no image formats.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
+import io
 import lzma
 import os
 import struct
 import tempfile
+import time
 import zipfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from cellfleet.errors import InputError
 from cellfleet.images.border import decoding, unsupported_codec
 from cellfleet.images.content import Content, FileContent, SharedContent, window
 from cellfleet.images.stored import DEFLATE_RATIO, HARMLESS_BYTES
-from cellfleet.stores.remote import open_remote, stat_remote
+from cellfleet.stores.remote import RemoteFile, open_remote, read_part, stat_remote
 from cellfleet.stores.url import is_url
 
 MOST_IN_MEMORY = 256 << 20
@@ -31,6 +35,10 @@ LARGEST_MEMBER = 16 << 30
 OPEN_ARCHIVES = 4
 """Archives whose list of members is kept: a plate has thousands of members, each opened by itself."""
 _PIECE = 1 << 20
+_AT_ONCE = 16 << 20
+"""Bytes of a member in a bucket that are fetched with one request; of larger ones, parts are as they are needed."""
+_BELIEVED_SECONDS = 2
+"""How long an archive in a bucket counts as unchanged: opening one member asks four times, a plate has thousands."""
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Signature, and the lengths of the name and the extra field that lie between this header and the data."""
@@ -71,29 +79,51 @@ def member_content(path: str, inside: str, name: str) -> Content:
             where=name,
             action="Unpack the archive with its password and give the folder",
         )
+    piece = _fetched(path, info, name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        return SharedContent(path, lambda: _unpacked(path, info, name, piece))
+    if piece is not None:
+        return _StoredMember(piece, 0, info.file_size, name)
     archive = SharedContent(path, lambda: open_remote(path)) if is_url(path) else FileContent(path)
-    if info.compress_type == zipfile.ZIP_STORED:
-        return _StoredMember(archive, info, name)
-    return SharedContent(path, lambda: _unpacked(path, inside, name))
+    return _StoredMember(archive, info.header_offset, info.file_size, name)
 
 
 class _StoredMember:
-    def __init__(self, archive: Content, info: zipfile.ZipInfo, name: str) -> None:
+    def __init__(self, archive: Content, begin: int, size: int, name: str) -> None:
         self.path = archive.path
-        self._archive = archive
-        self._info = info
-        self._name = name
+        self._archive, self._begin, self._size, self._name = archive, begin, size, name
 
     def open(self) -> BinaryIO:
         file = self._archive.open()
-        file.seek(self._info.header_offset)
-        header = file.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+        try:
+            start = _start(file, self._begin, self._name)
+        except BaseException:
             file.close()
-            raise _damaged(self._name)
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        start = self._info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        return window(file, start, self._info.file_size)
+            raise
+        return window(file, start, self._size)
+
+
+def _start(file: BinaryIO, header_offset: int, name: str) -> int:
+    """Return where the data of the member begins whose header is at this place."""
+    file.seek(header_offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+        raise _damaged(name)
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    return header_offset + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
+
+
+def _fetched(path: str, info: zipfile.ZipInfo, name: str) -> Content | None:
+    """Return the bytes of a member in a bucket, from its header on, fetched when they are asked for; None: too many."""
+    if not is_url(path) or path.partition(":")[0] in {"http", "https"}:  # a web server may serve no parts
+        return None
+    archive = _archive(path, name)
+    end = archive.end(info)
+    short = info.header_offset + _LOCAL_HEADER.size + info.compress_size > end  # members lie over each other
+    if archive.remote is None or short or end - info.header_offset > _AT_ONCE:
+        return None
+    remote = archive.remote
+    return SharedContent(path, lambda: io.BytesIO(read_part(remote, info.header_offset, end)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,25 +131,40 @@ class _Archive:
     file: zipfile.ZipFile
     copies: Counter[str]
     """Name → how many members have it."""
+    begins: list[int]
+    """Where members begin, and the directory behind them, in order."""
+    remote: RemoteFile | None
+
+    def end(self, info: zipfile.ZipInfo) -> int:
+        """Return where the next member begins, or the directory."""
+        after = bisect.bisect_right(self.begins, info.header_offset)
+        return self.begins[after] if after < len(self.begins) else info.header_offset
 
 
 def _archive(path: str, name: str) -> _Archive:
-    if is_url(path):
-        remote = stat_remote(path)
-        version: tuple[int, str] = (remote.size, remote.etag)
+    remote = _described(path, int(time.monotonic() / _BELIEVED_SECONDS)) if is_url(path) else None
+    if remote is not None:
+        version = (remote.size, remote.etag)
     else:
         with decoding(path, name, "zip", part="header"):
             status = os.stat(path)
         version = (status.st_size, str(status.st_mtime_ns))
     with decoding(path, name, "zip", part="header"):
-        return _opened(path, version)
+        return _opened(path, version, remote)
 
 
 @functools.lru_cache(OPEN_ARCHIVES)
-def _opened(path: str, version: tuple[int, str]) -> _Archive:
+def _described(path: str, moment: int) -> RemoteFile:
+    assert moment >= 0, "a part of the key, so that the server is asked again"
+    return stat_remote(path)
+
+
+@functools.lru_cache(OPEN_ARCHIVES)
+def _opened(path: str, version: tuple[int, str], remote: RemoteFile | None) -> _Archive:
     assert version, "a part of the key, so that a changed archive is opened anew"
     file = zipfile.ZipFile(open_remote(path) if is_url(path) else path)
-    return _Archive(file, Counter(file.namelist()))
+    begins = sorted({info.header_offset for info in file.infolist()} | {file.start_dir})
+    return _Archive(file, Counter(file.namelist()), begins, remote)
 
 
 def _member(path: str, inside: str, name: str) -> zipfile.ZipInfo:
@@ -131,13 +176,12 @@ def _member(path: str, inside: str, name: str) -> zipfile.ZipInfo:
         ) from error
 
 
-def _unpacked(path: str, inside: str, name: str) -> BinaryIO:
-    info = _member(path, inside, name)
+def _unpacked(path: str, info: zipfile.ZipInfo, name: str, piece: Content | None) -> BinaryIO:
     # No codec of images or archives that is in use packs more densely, save for what is small anyway.
     most = min(LARGEST_MEMBER, max(HARMLESS_BYTES, info.compress_size * DEFLATE_RATIO))
     file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY)  # noqa: SIM115 (it lives as long as the image)
     try:
-        with _archive(path, name).file.open(info) as packed:
+        with _packed(path, info, name, piece) as packed:
             while data := packed.read(_PIECE):
                 file.write(data)
                 if file.tell() > most:
@@ -150,6 +194,15 @@ def _unpacked(path: str, inside: str, name: str) -> BinaryIO:
             raise _damaged(name) from error
         raise
     return cast("BinaryIO", file)
+
+
+def _packed(path: str, info: zipfile.ZipInfo, name: str, piece: Content | None) -> IO[bytes]:
+    """Open a compressed member: what is read is unpacked."""
+    if piece is None:
+        return _archive(path, name).file.open(info)
+    file = piece.open()
+    file.seek(_start(file, 0, name))
+    return cast("IO[bytes]", zipfile.ZipExtFile(file, "r", info, close_fileobj=True))
 
 
 def _bomb(name: str, stored: int) -> InputError:

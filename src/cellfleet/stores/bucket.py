@@ -96,9 +96,14 @@ class BucketPlace:
 
     def remove(self, name: str) -> None:
         """Remove an object, or a tree: first what makes it one, so that no half of it is taken for whole."""
-        metadata = sorted((part for part in self.names(name) if _is_metadata(part)), key=_depth)
-        for part in (name, *metadata):
+        tree, metadata = False, []
+        for part in self.names(name):
+            tree = True
+            metadata += [part] if _is_metadata(part) else []
+        for part in (name, *sorted(metadata, key=_depth)):
             self._found(part, self._store.delete)
+        if not tree:
+            return
         with self._asking(name):
             for page in self._store.list(self._key(name), chunk_size=_PAGE):
                 self._store.delete([meta["path"] for meta in page])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
     from zarr.abc.store import Store
 
-__all__ = ["RemoteFile", "is_url", "list_files", "open_remote", "read_remote", "stat_remote", "zarr_store"]
+__all__ = ["RemoteFile", "is_url", "list_files", "open_remote", "read_part", "read_remote", "stat_remote", "zarr_store"]
 
 LARGEST_WHOLE = 256 << 20
 """Largest file, bytes, that is taken as a whole from a web server that serves no parts."""
@@ -71,6 +71,22 @@ def read_remote(url: str, *, limit: int = LARGEST_WHOLE) -> bytes:
         return bytes(answer.bytes())
 
 
+def read_part(file: RemoteFile, first: int, end: int) -> bytes:
+    """Return the bytes `first` … `end` − 1 of a file, in one request. Of a web server that serves parts.
+
+    Raises:
+        InputError: E150–E153, E158 when it has changed since it was described, E159.
+    """
+    path = local_path(file.url)
+    if path is not None:
+        with open(path, "rb") as local:
+            local.seek(first)
+            return local.read(end - first)
+    store, key = _target(file.url)
+    with asking(file.url):
+        return bytes(store.get(key, options={"range": (first, end), **_unchanged(file.etag)}).bytes())
+
+
 def open_remote(url: str) -> BinaryIO:
     """Open a file for reading at any place; only what is read is fetched, with some read-ahead.
 
@@ -91,10 +107,7 @@ def open_remote(url: str) -> BinaryIO:
         return cast(BinaryIO, _whole_file(store, key, url))
     with asking(url):
         start = bytes(answer.bytes())
-    unchanged: GetOptions = {}
-    etag = answer.meta["e_tag"]
-    if etag and not etag.startswith("W/"):  # a weak ETag may not be asked for (RFC 9110)
-        unchanged = {"if_match": etag}
+    unchanged = _unchanged(answer.meta["e_tag"] or "")
 
     def fetch(first: int, end: int) -> bytes:
         with asking(url):
@@ -203,6 +216,12 @@ def _refuse_larger(size: int, limit: int, url: str) -> None:
     if size > limit:
         what = f"has {size / 1e6:.1f} MB; at most {limit / 1e6:.1f} MB are expected here"
         raise InputError("E156", what, where=without_secrets(url), action="Check that the address is the right one")
+
+
+def _unchanged(etag: str) -> GetOptions:
+    """Return what has a server refuse to read a file of another ETag, if this is one that may be asked for."""
+    # Not a weak one (RFC 9110), nor a time that stands for an ETag.
+    return {"if_match": etag} if etag.startswith('"') else {}
 
 
 def _version(meta: ObjectMeta) -> str:

@@ -119,8 +119,10 @@ def _done(task: ImageTask, work: Work, mine: Callable[[], bool]) -> ImageRecord 
     if record.status == "failed":
         return _failed(work, record)
     write_image_record(work.out, record)
-    work.out.remove(parts_folder(task.name))
-    work.out.remove(failure_name(task.name))
+    if record.blocks > 1:  # an image of one block is never kept in parts
+        work.out.remove(parts_folder(task.name))
+    if stands is not None:
+        work.out.remove(failure_name(task.name))
     return record
 
 
