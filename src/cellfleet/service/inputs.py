@@ -37,7 +37,7 @@ def check_inputs(service: Service, user: User, inputs: Iterable[str]) -> None:
 def check_place(settings: Settings, given: str) -> None:
     """Refuse an address or path that is not below those that are allowed. Raises `InputError` E818."""
     if settings.login and not any(_is_below(given, allowed) for allowed in settings.allowed_inputs):
-        action = "Upload the images to a set, or ask the operator to allow it (`cellfleet serve --allow`)"
+        action = "Upload the images to a set, or ask the operator to allow it (`cellfleet serve --allow-input`)"
         raise InputError("E818", "the service may not use this place", where=without_secrets(given), action=action)
 
 
