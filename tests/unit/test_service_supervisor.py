@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import pairwise
 
 import pytest
 from tests.services import wait_until
@@ -77,7 +78,7 @@ def test_a_child_that_keeps_ending_is_started_less_and_less_often(monkeypatch: p
     for tenth in range(1200):
         clock.now = tenth / 10
         kept.look()
-    pauses = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert pauses == pytest.approx([0, 1, 2, 4, 8, 16, 30, 30], abs=0.35)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 import cellfleet
+from cellfleet.service import direct_uploads
 from cellfleet.service.context import Asking, Shared
 from cellfleet.spec.http import About
 
@@ -22,5 +23,5 @@ def about(service: Shared, user: Asking) -> About:
         quota=user.quota,
         used_bytes=service.ledger.used(user.name),
         running_jobs=service.ledger.running(user.name),
-        direct_uploads=False,
+        direct_uploads=direct_uploads.offered(service.store),
     )
