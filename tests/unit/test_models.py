@@ -15,6 +15,7 @@ import yaml
 from cellfleet.errors import CellfleetError, DeviceError, ModelError
 from cellfleet.models import bundled_names, load_model, read_manifest
 from cellfleet.models import load as loading
+from cellfleet.models.package import read_package
 
 BUNDLED = Path(loading.__file__).parent / "bundled"
 
@@ -71,6 +72,38 @@ def test_the_hash_follows_what_changes_results_and_only_that(package: Path) -> N
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ModelError, match=r"nucleus: is neither.*nuclei, otsu.*E401"):
         load_model("nucleus")
+
+
+def test_a_bundled_model_is_found_by_name_and_version(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_model("nuclei:1.0.0", device="cpu").sha256 == load_model("nuclei", device="cpu").sha256
+    for other in ("nuclei:1.0", "nuclei:", "nuclei:1.0.0:1"):
+        with pytest.raises(ModelError, match=rf"{other}: is neither.*E401"):
+            load_model(other)
+    monkeypatch.chdir(package.parent)
+    package.rename("my:model")
+    assert read_manifest("my:model").name == "nuclei"
+
+
+def test_what_the_manifest_does_not_state_is_not_in_the_hash(package: Path) -> None:
+    """So a field that a later version adds changes the hash of no package that is in use."""
+    before = load_model(package, device="cpu").sha256
+    content = yaml.safe_load((package / "rdf.yaml").read_text(encoding="utf-8"))
+    del content["config"]["cellfleet"]["compartment"]  # as if it were new
+    (package / "rdf.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    without = read_package((package / "rdf.yaml").read_bytes(), "here")
+    stated = without.manifest.model_dump_json(exclude={"training", "scores"}, exclude_unset=True)
+    assert "compartment" not in stated
+    assert (
+        without.sha256 == hashlib.sha256((stated + content["weights"]["onnx"]["sha256"]).encode()).hexdigest() != before
+    )
+
+
+def test_a_description_that_unfolds_without_end_costs_nothing(package: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    (package / "rdf.yaml").write_text("\n".join([*lines, "description: *a29", "inputs: *a29"]), encoding="utf-8")
+    with pytest.raises(ModelError, match="E402"):
+        read_manifest(package)
 
 
 def test_changed_weights_are_refused(package: Path) -> None:
