@@ -117,8 +117,10 @@ def read_request(place: Place, job: str) -> JobSpec | None:
 
 
 def list_requests(place: Place) -> Iterator[str]:
-    """Yield the ids of those jobs, in no order."""
-    yield from _named(place, "requests", ".json")
+    """Yield the ids of those jobs, in no order; without those that have a problem, of which nothing more will come."""
+    for job in _named(place, "requests", ".json"):
+        if not place.exists(_beside(job, "problem")):
+            yield job
 
 
 def remove_request(place: Place, job: str) -> None:
@@ -194,7 +196,7 @@ def recover(place: Place, ledger: Ledger, standing: Standing) -> list[str]:
     jobs = defaultdict[str, set[str]](set)
     for name in place.names("jobs"):
         jobs[PurePosixPath(name).suffix].add(PurePosixPath(name).stem)
-    requests = set(list_requests(place)) - jobs[".json"]
+    requests = set(_named(place, "requests", ".json")) - jobs[".json"]
     recovered = []
     for job in sorted(requests | jobs[".json"]):
         held = (place.read(_beside(job, "hold")) or b"").decode() if job in jobs[".hold"] else ""

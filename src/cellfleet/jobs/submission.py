@@ -1,7 +1,7 @@
 """From a request to tasks in the ledger: list the images, write the manifest, tell the ledger.
 
 It may be cut short anywhere: what was taken in stands as a request in the store until its manifest does, so that
-whoever comes next goes on.
+whoever comes next goes on. One with a problem stays there, so that a ledger that was lost knows of the job again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def bring_in(job: JobSpec, store: Place, ledger: Ledger) -> None:
         told = Told(code=error.code, what=error.what, where=error.where, action=error.action)
         write_problem(store, job.id, told)
         ledger.fail(job.id)
-        remove_request(store, job.id)
         raise
     ledger.submit(job, read_tasks(store, manifest))
     remove_request(store, job.id)
