@@ -63,6 +63,13 @@ class S3:
 @pytest.fixture(scope="session")
 def moto() -> Iterator[S3]:
     """An S3 server that keeps everything in memory and checks no signature."""
+    with moto_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[S3]:
+    """Run moto while the block runs."""
     port = _free_port()
     with _running([str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)], port, {}):
         yield S3(f"http://127.0.0.1:{port}")
