@@ -1,6 +1,7 @@
-"""A worker process for fault tests: python -m tests.ledger_worker URL RESULTS AT_ONCE DEADLY…
+"""A worker process for fault tests: python -m tests.ledger_worker URL LEASE_SECONDS RESULTS AT_ONCE DEADLY…
 
-Each task's result is one small file. DEADLY are the numbers of tasks that kill whoever tries them.
+Each task's result is one small file. DEADLY are the numbers of tasks that kill whoever tries them. The time of a lease
+is that of all others, because this may be the first process that meets a wiped ledger.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def result(task: Task) -> bytes:
 
 def main() -> None:
     """Work until SIGTERM."""
-    url, results, at_once, *numbers = sys.argv[1:]
+    url, lease_seconds, results, at_once, *numbers = sys.argv[1:]
     deadly = set(map(int, numbers))
     place = FolderPlace(Path(results))
     stop = threading.Event()
@@ -45,7 +46,8 @@ def main() -> None:
         place.write(f"{task.number}.txt", result(task))
         return Done(tally=Tally(images=1))
 
-    work(Ledger(url), run, stop=stop, at_once=int(at_once), patience=Patience(grace=2, outage=60))
+    ledger = Ledger(url, lease_seconds=float(lease_seconds))
+    work(ledger, run, stop=stop, at_once=int(at_once), patience=Patience(grace=2, outage=60))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Fleet:
 
     def hire(self) -> subprocess.Popen[bytes]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "tests.ledger_worker", self.server.url, str(self.results.path), *self.words]
+        words = [self.server.url, str(LEASE_SECONDS), str(self.results.path), *self.words]
+        command = [sys.executable, "-m", "tests.ledger_worker", *words]
         return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
 
     def replace_the_dead(self) -> None:
