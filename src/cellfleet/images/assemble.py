@@ -55,6 +55,7 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
     channels = _settle_channels(planes, colours_by_user="S" in (axes or "").upper())
     lengths = {**lengths, "C": len(channels.names)}
     image_axes = "".join(letter for letter in "TCZ" if lengths.get(letter, 1) > 1) + "YX"
+    smaller = stored.overview
     microns, source, size_notices = settle_pixel_size(stored.pixel_sizes)
     return Image(
         name=name,
@@ -68,6 +69,7 @@ def assemble(stored: Stored, name: str, axes: str | None) -> Image:
         notices=(*stored.notices, *notices, *channels.notices, *size_notices),
         blank_channels=channels.blank,
         region_bytes=stored.region_bytes,
+        overview=smaller and (lambda side: assemble(smaller(side), name, axes)),
     )
 
 

@@ -48,6 +48,9 @@ class Image:
     region_bytes: int = 0
     """Bytes that reading even the smallest region of a plane holds for each channel or colour picture, beside the
     region itself: a tile, a strip, or the whole plane where the format can only be unpacked as a whole."""
+    overview: Callable[[int], Image] | None = field(default=None, repr=False)
+    """Opens the smallest copy in the file's pyramid whose longer side has at least so many pixels (itself, if there is
+    no such copy); None where there is no pyramid. Only its pixels are of use."""
 
     def length(self, axis: str) -> int:
         """Return the length along one of ``TCZYX``, 1 where the image lacks that axis."""

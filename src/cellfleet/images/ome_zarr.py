@@ -10,7 +10,7 @@ import math
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,14 @@ def list_ome_zarr_images(path: str) -> list[str]:
     return found
 
 
-def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache) -> Stored:
+def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache, *, least_side: int | None = None) -> Stored:
     """Read the metadata of one image; its pixels are the largest level, and unpacked ones are kept in `cache`.
+
+    Args:
+        source: Where it is.
+        name: Of the image.
+        cache: Of this image alone.
+        least_side: For the smallest level with so many pixels along the longer side; None: the largest.
 
     Raises:
         InputError: E104, E106, E109, E141, E142 (it claims nonsense), E145 (so does a chunk), E150 to E159.
@@ -79,8 +85,9 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache) -> Stored
         if node is None or node.multiscales is None or node.label is not None:
             raise _no_image("it is a label image" if node and node.label else "it has no multiscales", name)
         multiscale = node.multiscales[0]
-        array = _open_array(store, _joined(source.inside, multiscale.datasets[0].path), name)
-    axes = metadata.axis_letters(multiscale)
+        axes = metadata.axis_letters(multiscale)
+        paths = [_joined(source.inside, dataset.path) for dataset in multiscale.datasets]
+        array = _open_level(store, paths, name, axes, least_side)
     if len(axes) != array.ndim:
         raise damaged(name, KIND, f"it names {len(axes)} axes for {array.ndim} dimensions")
     check_extent(axes, array.shape, name)
@@ -94,7 +101,12 @@ def read_ome_zarr_header(source: Source, name: str, cache: ChunkCache) -> Stored
         pixel_sizes=metadata.pixel_sizes(multiscale),
         unit="planes",
         region_bytes=math.prod(array.chunks) * array.dtype.itemsize,
+        overview=_overview(source, name, cache) if len(paths) > 1 else None,
     )
+
+
+def _overview(source: Source, name: str, cache: ChunkCache) -> Callable[[int], Stored]:
+    return lambda side: read_ome_zarr_header(source, name, cache.apart(), least_side=side)
 
 
 class _Reader:
@@ -247,6 +259,16 @@ def _open_array(store: Store, path: str, name: str) -> zarr.Array[Any]:
         raise unsupported_codec(name, "by a codec that is not installed") from error
     except (zarr.errors.ArrayNotFoundError, zarr.errors.ContainsGroupError) as error:
         raise damaged(name, KIND, f"there is no array {printable(path)[:80]}") from error
+
+
+def _open_level(store: Store, paths: list[str], name: str, axes: str, least_side: int | None) -> zarr.Array[Any]:
+    """Open the largest level, or the smallest whose longer side is long enough."""
+    for path in reversed(paths[1:] if least_side is not None else []):
+        array = _open_array(store, path, name)
+        sides = [length for letter, length in zip(axes, array.shape, strict=False) if letter in "YX"]
+        if max(sides, default=0) >= (least_side or 0):
+            return array
+    return _open_array(store, paths[0], name)
 
 
 def _check_chunks(array: zarr.Array[Any], name: str) -> None:

@@ -7,7 +7,9 @@ neither files nor the rules for axes and colours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,8 @@ DEFLATE_RATIO = 1100
 """Deflate, the densest codec of PNG and most TIFF, cannot shrink data by more than 1032 : 1."""
 DENSE_RATIO = 100_000
 """Bound for codecs that can store a constant area in a few bytes (zstd, LZMA, JPEG 2000 …)."""
+
+_largest_piece: ContextVar[int] = ContextVar("_largest_piece", default=LARGEST_PIECE_BYTES)
 
 MOST_PLANE_PIXELS = 10**12
 MOST_PLANES = 10**7
@@ -55,6 +59,8 @@ class Stored:
     """What to call the entries of a dimension without a name."""
     region_bytes: int = 0
     """Bytes that reading even the smallest region holds: a tile, a strip, the whole plane; 0: only the region's own."""
+    overview: Callable[[int], Stored] | None = None
+    """Opens the smallest copy in a pyramid whose longer side has at least so many pixels; None: there is no pyramid."""
 
 
 def check_dtype(dtype: np.dtype[np.generic], name: str) -> np.dtype[np.generic]:
@@ -87,13 +93,24 @@ def check_claim(claimed_bytes: int, stored_bytes: int, ratio: int, name: str) ->
         )
 
 
+@contextmanager
+def pieces_up_to(count: int) -> Iterator[None]:
+    """Decode no larger pieces, in bytes, of images that are opened while the block runs, in this thread."""
+    before = _largest_piece.set(count)
+    try:
+        yield
+    finally:
+        _largest_piece.reset(before)
+
+
 def check_piece(piece_bytes: int, name: str) -> None:
     """Refuse a picture, tile or strip that is too large to be decoded as a whole, which is the only way."""
-    if piece_bytes > LARGEST_PIECE_BYTES:
+    largest = _largest_piece.get()
+    if piece_bytes > largest:
         raise InputError(
             "E108",
             f"its header claims {piece_bytes / 1e9:.4g} GB that can only be unpacked at once, more than the"
-            f" {LARGEST_PIECE_BYTES / 1e9:.3g} GB that are read so",
+            f" {largest / 1e9:.3g} GB that are read so",
             where=name,
             action="If the image is really that large, save it as a tiled TIFF; else export it again, the file is"
             " damaged",

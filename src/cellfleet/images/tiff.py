@@ -38,8 +38,14 @@ DEFLATE_LIKE = frozenset({5, 8, 32946, 32773})
 """LZW, deflate (both codes), PackBits."""
 
 
-def read_tiff_header(content: Content, name: str, cache: ChunkCache) -> Stored:
+def read_tiff_header(content: Content, name: str, cache: ChunkCache, *, least_side: int | None = None) -> Stored:
     """Read the first image of a TIFF file up to its pixels; unpacked strips and tiles are kept in `cache`.
+
+    Args:
+        content: The file.
+        name: Of the image.
+        cache: Of this file alone.
+        least_side: For the smallest copy in its pyramid with so many pixels along the longer side; None: the image.
 
     Raises:
         InputError: E104, E106 to E111: the file cannot be opened, is damaged, claims nonsense, or is of a kind
@@ -49,7 +55,8 @@ def read_tiff_header(content: Content, name: str, cache: ChunkCache) -> Stored:
     with decoding(content.path, name, "TIFF", part="header") as records, content.open() as file:
         # _multifile=False: an OME file that is one of a set must not open the others, each is an input of its own.
         tif = tifffile.TiffFile(file, name=os.path.basename(content.path), _multifile=False)
-        pages = _first_series(tif, content, name, cache)
+        pages = _Series(tif, _first_series(tif, name, least_side), content, name, cache)
+        has_pyramid = len(tif.series[0].levels) > 1
         if any(record.levelno >= logging.ERROR for record in records):
             # tifffile goes on with the pages that it found; an image without its other half is no image.
             raise damaged(name, "TIFF", "its list of pages or its metadata break off")
@@ -69,18 +76,27 @@ def read_tiff_header(content: Content, name: str, cache: ChunkCache) -> Stored:
         notices=(*notices, *_complaints(records)),
         small=small,
         region_bytes=pages.region_bytes,
+        overview=(lambda side: read_tiff_header(content, name, cache.apart(), least_side=side))
+        if has_pyramid
+        else None,
     )
 
 
-def _first_series(tif: tifffile.TiffFile, content: Content, name: str, cache: ChunkCache) -> _Series:
+def _first_series(tif: tifffile.TiffFile, name: str, least_side: int | None) -> tifffile.TiffPageSeries:
     if not len(tif.pages):
         raise InputError("E110", "this TIFF file holds no image", where=name, action="Export it again")
     tiff_metadata.refuse_unsafe_xml(tif, name)
-    series = tif.series[0].levels[0]
+    levels = tif.series[0].levels
+    enough = [level for level in levels if least_side is not None and _longer_side(level) >= least_side]
+    series = enough[-1] if enough else levels[0]
     check_sizes(series.shape, name)
     if series.keyframe.dtype is None:
         raise unsupported_codec(name, f"as {series.keyframe.bitspersample} bits per sample")
-    return _Series(tif, series, content, name, cache)
+    return series
+
+
+def _longer_side(series: tifffile.TiffPageSeries) -> int:
+    return max((length for letter, length in zip(series.axes, series.shape, strict=True) if letter in "YX"), default=0)
 
 
 def _complaints(records: list[logging.LogRecord]) -> tuple[Notice, ...]:
