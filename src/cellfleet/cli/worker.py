@@ -11,9 +11,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from cellfleet.errors import LedgerError, OutputError
 from cellfleet.spec.choices import Device
 
 _POSITIVE = validators.Number(gt=0)
+_EXIT_AGAIN = 5
+"""Tells whoever keeps workers running that this one is to be started again, which 2, 4 and 6 do not."""
+_MAY_PASS = frozenset({"E301", "E323", "E801", "E807"})
+"""Ledger or store do not answer, or are full."""
 
 
 @Parameter(name="*")
@@ -75,7 +80,12 @@ def worker(
         setup_logging(form, None if form or os.environ.get(VARIABLE) else "warning", worker=options.name)
         if watched.metrics is not None:
             stack.enter_context(serving_metrics(watched.metrics))
-        worked = run_worker(options, interrupt.stop)
+        try:
+            worked = run_worker(options, interrupt.stop)
+        except (LedgerError, OutputError) as error:
+            if error.code in _MAY_PASS:
+                error.exit_code = _EXIT_AGAIN
+            raise
     sys.stderr.write(f"Worker ended: {worked.done} tasks done, {worked.failed} failed, {worked.released} given back.\n")
     return 0
 
