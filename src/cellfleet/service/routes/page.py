@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mimetypes
 import secrets
-from functools import cache, lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -59,12 +58,7 @@ def asset(name: str = "") -> Response:
     return Response(content, media_type=kind, headers={"Cache-Control": _FOR_EVER} if name else None)
 
 
-@cache
-def _files() -> frozenset[str]:
-    return frozenset(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
-
-
-@lru_cache(maxsize=256)
 def _file(name: str) -> bytes | None:
-    """Return a built file; only names that are there are looked up, so that no path leads elsewhere."""
-    return (FOLDER / name).read_bytes() if name in _files() else None
+    """Return a built file. A name has one part, so it leads nowhere else."""
+    path = FOLDER / name
+    return path.read_bytes() if path.is_file() else None
