@@ -83,6 +83,20 @@ class Segmented:
         return np.concatenate([np.zeros(0, np.int64), *(batch["area_px"] for batch in self.rows.batches())])
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentedRegion:
+    """What the pipeline found in a part of one plane."""
+
+    labels: NDArray[np.uint32]
+    """(height, width): 0 = background; numbers of their own, from 1 without gaps."""
+    areas: NDArray[np.int64]
+    """Of the objects that begin in the region, whole, px."""
+    pixels: NDArray[np.float32]
+    """(R, height, width), as the model saw them."""
+    survey: Survey
+    notices: tuple[Notice, ...]
+
+
 @dataclass(frozen=True)
 class How:
     """What changes no result of an image."""
@@ -138,6 +152,30 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
         return work.clock
     labels = Stitched(work.layout, parts)
     return work.ended(labels, StitchedRows(labels), (parts.load(*job) for job in jobs))
+
+
+def segment_region(
+    image: Image, spec: SegmentSpec, model: LoadedModel, how: How, plane: int, box: Box
+) -> SegmentedRegion:
+    """Segment a part of one plane, as it comes out of the whole image. No more is read than that takes.
+
+    Args:
+        image: The image.
+        spec: How.
+        model: Loaded.
+        how: What changes no result; only its pools are used.
+        plane: Counted over T, then Z.
+        box: Within the plane.
+
+    Raises:
+        CellfleetError: The image cannot be read, or does not fit the request.
+    """
+    work = _Work(image, spec, model, how)
+    with how.pools.budget.hold(image.region_bytes):
+        work.look()
+        block = work.do_in_sight((plane, box))
+        pixels = work.plane(plane).role_pixels(box)
+    return SegmentedRegion(block.labels, block.table["area_px"], pixels, work.survey, work.notices())
 
 
 class _Work:
@@ -236,6 +274,16 @@ class _Work:
                         parts.save(job[0], replace(block, redone=redone))
                     return
 
+    def do_in_sight(self, job: Job) -> BlockResult:
+        """Do a block from what has to be seen for it."""
+        for region in self._regions(job):
+            with self.how.pools.budget.hold(self.bytes_of(region), beside=self.image.region_bytes):
+                block = self._attempt(job, region)
+                if block:
+                    self.how.pools.tiles.forget(self._name)
+                    return block
+        raise AssertionError("regions grow until all is seen")
+
     def _regions(self, job: Job) -> Iterator[Box]:
         total = self.how.pools.budget.total_bytes
         largest = np.inf if total is None else (total - self.image.region_bytes) / self._bytes_per_pixel
@@ -259,9 +307,7 @@ class _Work:
         for block in blocks:
             counts.update(blocks=1, unusable=block.unusable, blank=int(block.blank), redone=int(block.redone > 0))
         notices = (
-            *self.image.notices,
-            *choice_notices(self.image, self.spec.channels, self.roles),
-            *self.survey.notices,
+            *self.notices(),
             *self._told_of_unusable(counts["unusable"]),
             *_told_of_blank(counts["blank"] // len(self.layout.boxes), self.layout.planes),
         )
@@ -280,6 +326,11 @@ class _Work:
             blocks=counts["blocks"],
             redone=counts["redone"],
         )
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what is to be said of the image before any block is done."""
+        chosen = choice_notices(self.image, self.spec.channels, self.roles)
+        return (*self.image.notices, *chosen, *self.survey.notices)
 
     def _told_of_unusable(self, count: int) -> tuple[Notice, ...]:
         if not count:

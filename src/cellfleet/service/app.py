@@ -23,6 +23,7 @@ from cellfleet.service.routes import (
     health,
     images,
     infer,
+    inspect,
     jobs,
     kiosk,
     links,
@@ -30,6 +31,7 @@ from cellfleet.service.routes import (
     models,
     page,
     pixels,
+    preview,
     sets,
     uploads,
 )
@@ -45,6 +47,8 @@ _ROUTERS = (
     sets.router,
     direct.router,
     uploads.router,
+    inspect.router,
+    preview.router,
     jobs.router,
     events.router,
     images.router,
@@ -78,6 +82,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     app.state.service = service
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
     app.state.turns = infer.Turns()
+    app.state.looks, app.state.previews = inspect.turns(), preview.turns()
     app.state.levels = Gauge(service.ledger)
     app.state.pyramids = Pyramids()
     for router in _ROUTERS:
