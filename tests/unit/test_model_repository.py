@@ -165,6 +165,25 @@ def test_what_was_fetched_once_serves_without_the_store(tmp_path: Path, models: 
         opened(tmp_path, "another cache").load(pinned)
 
 
+def test_a_worker_that_looked_just_before_finds_what_is_new(tmp_path: Path, models: Path) -> None:
+    worker = opened(tmp_path)
+    assert "small:1.0" not in names(worker)
+    write_package(models / "a")
+    pinned = opened(tmp_path, "cache of the service").resolve("small")
+    assert worker.load(pinned).sha256 == pinned.sha256
+
+
+def test_another_package_in_the_cache_is_not_taken_for_the_pinned_one(tmp_path: Path, models: Path) -> None:
+    write_package(models / "a")
+    write_otsu(models / "b", "mine", "1")
+    pinned, other = (opened(tmp_path).resolve(name) for name in ("small", "mine"))
+    for model in (pinned, other):
+        opened(tmp_path).load(model)
+    kept = tmp_path / "cache" / f"{pinned.sha256}.yaml"
+    shutil.copy(tmp_path / "cache" / f"{other.sha256}.yaml", kept)
+    assert opened(tmp_path).load(pinned).manifest.name == "small"
+
+
 def test_a_damaged_cache_is_fetched_again(tmp_path: Path, models: Path) -> None:
     write_package(models / "a")
     pinned = opened(tmp_path).resolve("small")

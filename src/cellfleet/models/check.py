@@ -74,13 +74,11 @@ def _file(source: Source, file: File, most: int) -> bytes:
 
 
 def _array(content: bytes, name: str, source: Source) -> NDArray[Any]:
-    """Return what an ``.npy`` file holds; no memory is taken for what its header only claims."""
+    """Return what an ``.npy`` file holds: numbers, no objects; no memory is taken for what its header only claims."""
     file = io.BytesIO(content)
     try:
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = read_header[np.lib.format.read_magic(file)](file)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
         return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError) as error:
         raise broken(source.where, f"{name} is no array ({error})") from error
