@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cellfleet.api import Result, Results, segment
+    from cellfleet.client.client import Client
     from cellfleet.errors import CellfleetError
     from cellfleet.evaluation.evaluate import evaluate
     from cellfleet.models import load_model
     from cellfleet.training import train
 
 __version__ = "0.1.0"
-__all__ = ["segment", "evaluate", "load_model", "train", "Result", "Results", "CellfleetError", "__version__"]
+__all__ = ["segment", "evaluate", "load_model", "train", "Client", "Result", "Results", "CellfleetError", "__version__"]
 
 _HOMES = {
     "segment": "cellfleet.api",
@@ -22,6 +23,7 @@ _HOMES = {
     "evaluate": "cellfleet.evaluation.evaluate",
     "load_model": "cellfleet.models",
     "train": "cellfleet.training",
+    "Client": "cellfleet.client.client",
     "CellfleetError": "cellfleet.errors",
 }
 

@@ -27,7 +27,8 @@ COMMANDS: dict[str, Help] = {
         """Examples:
   cellfleet segment slide.ome.tif -o results
   cellfleet segment plates/ -o results --channel DAPI --pixel-size 0.325
-  cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv""",
+  cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv
+  cellfleet segment plates/ -o results --on https://cells.lab.example""",
     ),
     "export": Help(
         "Write finished results in further formats, for other programs.\n\n"
@@ -45,6 +46,15 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment slides/ -o results --shard 1/2
   cellfleet segment slides/ -o results --shard 2/2
   cellfleet merge results""",
+    ),
+    "jobs": Help(
+        "Look at the jobs of a server, change them, fetch their results.\n\n"
+        "list (the newest first), show ID, watch ID, fetch ID -o DIR, pause, resume, cancel, retry (what failed) and "
+        "delete (with its results) ID…; recover, for who runs the server: build a ledger that was lost again.",
+        """Examples:
+  cellfleet jobs
+  cellfleet jobs watch 3k7 --on lab
+  cellfleet jobs fetch 3k7 -o results --on https://cells.lab.example""",
     ),
     "serve": Help(
         "Run the service: jobs over HTTP for many users and machines.\n\n"

@@ -180,13 +180,13 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
         return
     if run.shard:
         yield (
-            f"Part {run.shard} is done, {_duration(run.wall_seconds)}. When all parts are: cellfleet merge "
+            f"Part {run.shard} is done, {duration(run.wall_seconds)}. When all parts are: cellfleet merge "
             f"{shlex.quote(out)}"
         )
         return
     cells = _count(sum(image.objects for image in done), "cell")
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
-    time_taken = f", {_duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
+    time_taken = f", {duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
     folder = _folder(out)
     yield f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {folder}, summary in {folder}report.html"
     if failed:
@@ -216,17 +216,23 @@ def job_position(job: Job) -> tuple[int, int | None, str]:
     done = seen.images_done + seen.images_failed
     if not seen.listed:
         return 0, None, f"{job.state} · {_count(seen.images, 'image')} found so far"
-    left = "" if seen.seconds_left is None else f" · {_duration(seen.seconds_left)} left"
+    left = "" if seen.seconds_left is None else f" · {duration(seen.seconds_left)} left"
     return done, seen.images, f"{job.state}{left} · {_count(seen.objects, 'cell')} · {seen.images_failed} failed"
+
+
+def job_line(job: Job) -> str:
+    """Return in one line how far a job is."""
+    done, total, words = job_position(job)
+    return f"{job.id}: {words}" if total is None else f"{job.id}: {count(done)}/{count(total)} images · {words}"
 
 
 def _sent(event: FilesSent) -> str:
     size = f"{_megabytes(event.bytes)} of {_megabytes(event.of_bytes)} MB"
-    return f"sending files: {_grouped(event.files)} of {_grouped(event.of_files)} · {size}"
+    return f"sending files: {count(event.files)} of {count(event.of_files)} · {size}"
 
 
 def _megabytes(size: int) -> str:
-    return _grouped(round(size / 1e6)) if size >= 1e7 else f"{size / 1e6:.1f}"
+    return count(round(size / 1e6)) if size >= 1e7 else f"{size / 1e6:.1f}"
 
 
 def _blocks(event: BlockFinished) -> str:
@@ -234,7 +240,7 @@ def _blocks(event: BlockFinished) -> str:
 
 
 def _status(event: ImageFinished) -> str:
-    left = f" · {_duration(_seconds_left(event))} left" if event.done < event.to_do else ""
+    left = f" · {duration(_seconds_left(event))} left" if event.done < event.to_do else ""
     return f"{_rate(event):.3g} images/s{left} · {_count(event.objects, 'cell')} · {event.failed} failed"
 
 
@@ -322,14 +328,16 @@ def _folder(out: str) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{_grouped(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def _grouped(number: int) -> str:
+def count(number: int) -> str:
+    """Return a number with its thousands apart."""
     return f"{number:,}".replace(",", " ")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -23,8 +23,10 @@ EXIT_DONE, EXIT_SOME_FAILED, EXIT_STOPPED = 0, 3, 130
 class Interrupt:
     """Ctrl-C and SIGTERM while the block runs: the first asks the run to stop, the second ends the program."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "") -> None:
+        """Take over nothing yet; `what` follows the word "Stopping"."""
         self.stop = threading.Event()
+        self._said = f"\nStopping{' ' + what if what else ''}. Press Ctrl-C again to stop at once.\n".encode()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -45,7 +47,7 @@ class Interrupt:
             os._exit(EXIT_STOPPED)
         self.stop.set()
         # Not print: the handler may interrupt a print that holds the stream's lock.
-        os.write(2, b"\nStopping. Press Ctrl-C again to stop at once.\n")
+        os.write(2, self._said)
 
 
 def run_session(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions, interrupt: Interrupt) -> int:

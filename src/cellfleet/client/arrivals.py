@@ -24,12 +24,15 @@ _LOOK_AHEAD = 1000
 
 
 def watched(connection: Connection, job_id: str, tell: Tell) -> Iterator[Job]:
-    """Yield a job as it goes on, and say when the server is away and when it is back. Raises as `follow`."""
-    lost = False
+    """Yield a job as it goes on; say when the server is away and back, and when the job stands. Raises as `follow`."""
+    lost = paused = False
     for update in follow(connection, job_id):
         if bool(update.lost) != lost:
             lost = bool(update.lost)
             tell(Remark(_lost(connection, update) if lost else f"Connected to {connection.name} again."))
+        if (update.job.state == "paused") != paused:
+            paused = not paused
+            tell(Remark(f"The job is {update.job.state}." + " 'cellfleet jobs resume' lets it go on." * paused))
         if not lost:
             yield update.job
 

@@ -28,6 +28,8 @@ from cellfleet.stores.cache import cache_folder
 AnyPath = str | PathLike[str]
 Tell = Callable[[FilesSent], None]
 _MISSING = frozenset({404})
+_MADE = "key-"
+"""Begins the ids of all jobs that were handed in from here."""
 _NO_SUCH_JOB = {"E810", "E902"}
 """The second: what was given cannot be an id."""
 
@@ -89,7 +91,8 @@ class Client:
 
     def model(self, name: str) -> ModelInfo:
         """Return a model by ``name`` (its newest version) or ``name:version``."""
-        return self.connection.ask("GET", f"/api/v1/models/{name.replace(':', '/', 1)}", ModelInfo)
+        parts = (quote(part, safe="") for part in name.split(":", 1))
+        return self.connection.ask("GET", f"/api/v1/models/{'/'.join(parts)}", ModelInfo)
 
     def add_model(self, package: AnyPath) -> ModelInfo:
         """Send a model package, a bioimage.io folder or a zip of one; jobs can use it at once."""
@@ -190,7 +193,7 @@ class Client:
             after = page.after
 
     def job(self, job_id: str) -> RemoteJob:
-        """Return a job by its id, or by the beginning of it that no other has.
+        """Return a job by its id, or by the beginning of it (with or without ``key-``) that no other has.
 
         Raises:
             JobError: E810, there is none; E967, several begin so.
@@ -201,7 +204,7 @@ class Client:
             missing = error
             if error.code not in _NO_SUCH_JOB:
                 raise
-        fitting = [job for job in self.jobs() if job.id.startswith(job_id)] if job_id else []
+        fitting = [job for job in self.jobs() if job.id.startswith((job_id, f"{_MADE}{job_id}"))]
         if len(fitting) > 1:
             shown = ", ".join(job.id for job in fitting[:3]) + (", …" if len(fitting) > 3 else "")
             raise JobError("E967", f"{len(fitting)} jobs begin so: {shown}", where=job_id, action="Give more of the id")

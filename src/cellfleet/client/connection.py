@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 import cellfleet
 from cellfleet import errors
-from cellfleet.client.servers import Server, is_loopback
+from cellfleet.client.servers import HERE, Server, is_loopback
 from cellfleet.errors import CellfleetError, ServiceError
 from cellfleet.spec.http import Problem
 from cellfleet.spec.record import Told
@@ -37,6 +37,9 @@ _BUSY = {429, 502, 503, 504}
 _TOO_MANY_JOBS = "E816"
 """A quota: that may take days to change."""
 _MOVED = {301, 302, 303, 307, 308}
+
+_HINT = "Jobs that it has taken go on there; run this again when it is back"
+_HINT_HERE = "Start it with 'cellfleet serve', or say which server you mean with --on"
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Content = bytes | Iterable[bytes]
@@ -76,7 +79,7 @@ class Patience:
                 f"cannot be reached ({reason}; tried {self._tries} times in {spent:.0f} s)",
                 status=503,
                 where=str(self._server),
-                action="Jobs that it has taken go on there; run this again when it is back",
+                action=_HINT_HERE if self._server.url == HERE else _HINT,
             )
         if self._stop.wait(pause):
             raise StoppedError

@@ -16,6 +16,8 @@ from cellfleet.spec.job import JobState
 from cellfleet.spec.record import ImageRecord
 from cellfleet.stores.place import FolderPlace
 
+_MISSING = frozenset({404})
+
 
 class RemoteJob:
     """A job on a server. What is known of it is as old as the last question; `refresh` and `watch` ask."""
@@ -82,9 +84,17 @@ class RemoteJob:
         """Try again what failed; images that are done are not done again."""
         return self._changed("retry")
 
-    def delete(self) -> None:
-        """Remove it with its results in the server's store. It must have ended."""
-        self._connection.send("DELETE", self._path(), fine=frozenset({404}))
+    def delete(self, *, uploads: bool = False) -> None:
+        """Remove it with its results in the server's store. It must have ended.
+
+        Args:
+            uploads: Whether to remove the sets of files that it was made from, too; no other job must need them.
+        """
+        self._connection.send("DELETE", self._path(), fine=_MISSING)
+        if uploads:
+            sets = (given.removeprefix("set:") for given in self._job.inputs if given.startswith("set:"))
+            for set_id in {name.partition("/")[0] for name in sets}:
+                self._connection.send("DELETE", f"/api/v1/sets/{set_id}", fine=_MISSING)
 
     def images(self) -> Iterator[JobImage]:
         """Yield its images in order, each with its record where it has one; while it runs, too."""

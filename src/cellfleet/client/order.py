@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from cellfleet.client.client import Client, name_of
 from cellfleet.client.events import Remark, Tell
 from cellfleet.client.journal import Journal
 from cellfleet.client.parcel import Parcel
-from cellfleet.errors import CellfleetError, ServiceError
+from cellfleet.errors import CellfleetError, ServiceError, UsageError
 from cellfleet.spec.http import Job, JobRequest, ModelInfo
 from cellfleet.spec.segment import RunOptions, SegmentSpec
 
@@ -44,9 +45,17 @@ def model_there(client: Client, order: Order) -> tuple[ModelInfo, str]:
     """Return the model as the server has it, and the key of results with it.
 
     Raises:
+        UsageError: E977, the model is a folder of this machine.
         ServiceError: E976, the server is of another version: its results could differ from those of a run here.
         ModelError: It has no such model.
     """
+    if os.path.isdir(order.spec.model):
+        raise UsageError(
+            "E977",
+            "is a folder of this machine, not a model of the server",
+            where=order.spec.model,
+            action="Add it to the server with cellfleet.Client(…).add_model(folder), then give its name",
+        )
     theirs = client.about().cellfleet
     if theirs != cellfleet.__version__:
         raise ServiceError(
