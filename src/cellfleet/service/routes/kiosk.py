@@ -70,7 +70,10 @@ Body = Annotated[dict[str, Any], Depends(_body)]
 
 
 def home(user: KioskUser) -> dict[str, str]:
-    """Say that somebody is here: clients ask once, and take the address that they end up at for that of all routes."""
+    """Say that somebody is here: clients ask once, and take the address that they end up at for that of all routes.
+
+    Where they are given the address of the service itself, the web page answers.
+    """
     return {"service": "cellfleet", "version": cellfleet.__version__}
 
 
@@ -163,7 +166,6 @@ class _BesideV1(Convertor[str]):
 
 
 _ROUTES: Final[tuple[tuple[str, Literal["GET", "POST"], Callable[..., Any]], ...]] = (
-    ("", "GET", home),
     ("/api/health-check", "GET", health_check),
     ("/api/upload", "POST", upload),
     ("/api/predict", "POST", predict),
@@ -179,12 +181,10 @@ _ROUTES: Final[tuple[tuple[str, Literal["GET", "POST"], Callable[..., Any]], ...
 def _add_routes() -> None:
     """Add every route with and without a slash at the end, a token before it, or both: nothing is redirected."""
     register_url_convertor("beside_v1", _BesideV1())
-    for base in ("", "/kiosk/{token}"):
-        for path, method, endpoint in _ROUTES:
-            for slash in ("", "/"):
-                if base + path + slash:
-                    shown = not base and not slash and path
-                    router.add_api_route(base + path + slash, endpoint, methods=[method], include_in_schema=bool(shown))
+    for base, routes in {"": _ROUTES, "/kiosk/{token}": (("", "GET", home), *_ROUTES)}.items():
+        for path, method, endpoint in routes:
+            router.add_api_route(base + path, endpoint, methods=[method], include_in_schema=not base)
+            router.add_api_route(f"{base}{path}/", endpoint, methods=[method], include_in_schema=False)
         router.add_api_route(base + "/api/{rest:beside_v1}", nothing, methods=["GET", "POST"], include_in_schema=False)
 
 
