@@ -34,8 +34,8 @@ VARIABLE: Final = "CELLFLEET_LOG"
 _OURS: Final = ("cellfleet", "uvicorn")
 """Loggers that obey the level. Others tell warnings at most: in debug, libraries log what signs requests."""
 
-_OF_A_CALL: Final = (*get_args(Field), "method", "route", "status", "ms")
-"""Fields that one call may give: ``_log.info("…", extra={"job": …})``."""
+_OF_A_REQUEST: Final = ("method", "route", "status", "ms")
+"""Fields that one call gives by `extra`, as it may those of `Field`: ``_log.info("…", extra={"job": …})``."""
 
 _fields: ContextVar[Mapping[str, str]] = ContextVar("_fields", default={})  # noqa: B039 (never changed, only replaced)
 
@@ -134,8 +134,9 @@ class _Lines(logging.Formatter):
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         """Return what the line belongs to."""
-        said = {name: value for name in _OF_A_CALL if (value := getattr(record, name, None)) is not None}
-        return {**self._everywhere, **_fields.get(), **said}
+        said = {name: str(value) for name in get_args(Field) if (value := getattr(record, name, None)) is not None}
+        measured = {name: value for name in _OF_A_REQUEST if (value := getattr(record, name, None)) is not None}
+        return {**self._everywhere, **_fields.get(), **said, **measured}
 
     def exception(self, record: logging.LogRecord) -> str:
         """Return the traceback, or nothing."""
