@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_each_image_has_one_result_whatever_dies(
             happened.append(fleet.happen())
         assert not fleet.ended(first), "the jobs were over before everything had happened"
         for job in (first, second):
-            fleet.until(lambda job=job: fleet.ended(job), f"job {job} ends after {happened}", LIMIT_SECONDS)
+            fleet.until(partial(fleet.ended, job), f"job {job} ends after {happened}", LIMIT_SECONDS)
             check(fleet, job, undisturbed)
         check_nothing_is_left(fleet, first, second)
 
@@ -106,9 +107,9 @@ def test_deadly_images_end_on_the_dead_list_and_block_nothing(
         pass_time(fleet, job)
         other = fleet.submit(str(plate), key="well", priority="interactive")
         fleet.freeze_worker()
-        fleet.until(lambda: fleet.ended(other), "the other job ends", LIMIT_SECONDS)
+        fleet.until(partial(fleet.ended, other), "the other job ends", LIMIT_SECONDS)
         check(fleet, other, undisturbed)
-        fleet.until(lambda: fleet.ended(job), "the job with deadly images ends", LIMIT_SECONDS)
+        fleet.until(partial(fleet.ended, job), "the job with deadly images ends", LIMIT_SECONDS)
         codes = check(fleet, job, undisturbed, failed=frozenset({*deadly, "broken.tif"}))
         assert codes == {"a deadly, µ.tif": "E814", "z deadly 💀.tif": "E820", "broken.tif": "E105"}
         check_nothing_is_left(fleet, job, other)
@@ -120,14 +121,13 @@ def test_a_full_disk_is_waited_for(folder: Path, plate: Path, undisturbed: dict[
         contextlib.closing(Fleet(folder, seed, **disk.environment)) as fleet,
     ):
         first = fleet.submit(str(plate), key="first")
-        for _ in range(2):
-            pass_time(fleet, first)
-            disk.fill()
-            pass_time(fleet, first, seconds=fleet.random.uniform(1, 4))
-            disk.clear()
+        pass_time(fleet, first)
+        disk.fill()
+        pass_time(fleet, first, seconds=fleet.random.uniform(1, 4))
+        disk.clear()
         second = fleet.submit(str(plate), key="second")
         for job in (first, second):
-            fleet.until(lambda job=job: fleet.ended(job), f"job {job} ends", LIMIT_SECONDS)
+            fleet.until(partial(fleet.ended, job), f"job {job} ends", LIMIT_SECONDS)
             check(fleet, job, undisturbed)
         check_nothing_is_left(fleet, first, second)
 
@@ -143,9 +143,9 @@ def test_a_store_in_trouble_is_waited_for(
         for trouble in fleet.random.sample(TROUBLES, len(TROUBLES)):
             pass_time(fleet, job)
             way.trouble = trouble
-            pass_time(fleet, job, seconds=fleet.random.uniform(1, 4))
+            pass_time(fleet, job, seconds=fleet.random.uniform(1, 3))
             way.trouble = "none"
-        fleet.until(lambda: fleet.ended(job), "the job ends", LIMIT_SECONDS)
+        fleet.until(partial(fleet.ended, job), "the job ends", LIMIT_SECONDS)
         mirror(moto, bucket, fleet.data / "store")
         check(fleet, job, undisturbed)
         assert moto.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
