@@ -112,7 +112,7 @@ bench-large: $(VENV)/.package
 
 soak: $(VENV)/.package
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
-	$(BIN)/python -m pytest tests/integration/test_ledger_faults.py --seeds 20
+	$(BIN)/python -m pytest tests/integration/test_ledger_faults.py tests/integration/test_service_faults.py --seeds 20
 
 clean:
 	rm -rf build dist src/*.egg-info src/cellfleet/*.so .mypy_cache .ruff_cache .hypothesis $(DEMO_VENV) $(DEMO_RESULTS) web/node_modules src/cellfleet/service/page

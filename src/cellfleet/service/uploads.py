@@ -18,6 +18,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from cellfleet.errors import ServiceError
+from cellfleet.observe import metrics
 from cellfleet.service import incoming, sets
 from cellfleet.service.access import User
 from cellfleet.service.incoming import Receiver, folder_of_upload, incoming_of
@@ -168,6 +169,7 @@ def finish(service: Service, upload: Upload, receiver: Receiver) -> None:
 def mark_done(store: Place, upload: Upload) -> None:
     """Remember that the file is in its set; what else is kept of the upload goes."""
     store.write(_done(upload.id), b"")
+    metrics.upload_ended("direct" if upload.direct else "service", upload.length)
     for file in list_in_order(store, folder_of_upload(upload.id)):
         if file.name not in {"upload.json", "done"}:
             store.remove(f"{folder_of_upload(upload.id)}/{file.name}")
