@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -135,6 +136,9 @@ def test_streams_end_when_the_service_stops(running: Running) -> None:
 # --- without a server ------------------------------------------------------------------------------------------------
 
 
+_ESTIMATES = itertools.count(0.0)
+
+
 def a_job(done: int, state: JobState = "running", *, summarised: bool = False) -> Job:
     progress = JobProgress(
         images=9,
@@ -150,7 +154,7 @@ def a_job(done: int, state: JobState = "running", *, summarised: bool = False) -
         submitted_ms=0,
         started_ms=0,
         finished_ms=None,
-        seconds_left=float(id(object()) % 1000),
+        seconds_left=next(_ESTIMATES),
     )
     return Job(
         id="job",

@@ -20,7 +20,8 @@ _bearer = HTTPBearer(
 _USER_NAME = re.compile(r"[0-9a-z][0-9a-z._@-]{0,62}")
 
 
-def _service(request: Request) -> Service:
+# These wait for nothing: as coroutines they need no thread.
+async def _service(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
@@ -57,12 +58,12 @@ Asking = Annotated[User, Depends(_user)]
 """Who asks; a request without valid login does not get here."""
 
 
-def _changing(user: Asking) -> User:
+async def _changing(user: Asking) -> User:
     user.check_may_change(user.name)
     return user
 
 
-def _admin(user: Asking) -> User:
+async def _admin(user: Asking) -> User:
     if user.role != "admin":
         action = "Ask an administrator"
         raise ServiceError("E903", "only administrators may do this", status=403, where=user.name, action=action)

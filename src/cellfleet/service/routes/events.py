@@ -22,7 +22,7 @@ def _to_see(job: JobId, service: Shared, user: Asking) -> JobSpec:
     return spec_to_see(service, user, job)
 
 
-def _watch(request: Request) -> Watch:
+async def _watch(request: Request) -> Watch:
     return cast(Watch, request.app.state.watch)
 
 
