@@ -26,6 +26,7 @@ from cellfleet.service.context import Shared, job_to_see
 from cellfleet.service.kiosk_fields import Seen, archive_stem, read_field, read_refusal
 from cellfleet.service.kiosk_form import JOB_TYPES, PredictForm, job_request, model_versions
 from cellfleet.service.kiosk_key import Refusal, job_key, named_by, refusal_key
+from cellfleet.service.kiosk_openapi import ANSWERS, BODIES
 from cellfleet.service.kiosk_upload import receive
 from cellfleet.service.routes.links import public_base, signed_link
 from cellfleet.service.state import Service
@@ -183,7 +184,14 @@ def _add_routes() -> None:
     register_url_convertor("beside_v1", _BesideV1())
     for base, routes in {"": _ROUTES, "/kiosk/{token}": (("", "GET", home), *_ROUTES)}.items():
         for path, method, endpoint in routes:
-            router.add_api_route(base + path, endpoint, methods=[method], include_in_schema=not base)
+            router.add_api_route(
+                base + path,
+                endpoint,
+                methods=[method],
+                include_in_schema=not base,
+                openapi_extra=BODIES.get(path),
+                responses=ANSWERS.get(path),
+            )
             router.add_api_route(f"{base}{path}/", endpoint, methods=[method], include_in_schema=False)
         router.add_api_route(base + "/api/{rest:beside_v1}", nothing, methods=["GET", "POST"], include_in_schema=False)
 
