@@ -11,5 +11,17 @@ export const words = {
     leave: "Sign out",
     wrong: "This token is not known here, or has expired.",
   },
+  refused: "This did not work",
+  again: "Try again",
+  states: {
+    listing: "looking for images",
+    queued: "waiting",
+    running: "running",
+    paused: "paused",
+    done: "done",
+    partly: "done, some images failed",
+    failed: "failed",
+    cancelled: "cancelled",
+  },
   trouble: { title: "Something went wrong on this page", again: "Load the page again", details: "Technical details" },
 } as const;

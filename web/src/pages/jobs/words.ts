@@ -1,0 +1,16 @@
+export const words = {
+  title: "Jobs",
+  filter: "Filter by name",
+  states: "State",
+  all: "All",
+  active: "Running and waiting",
+  ended: "Ended",
+  columns: { name: "Job", state: "State", images: "Images", objects: "Objects", model: "Model", owner: "Owner", when: "Begun" },
+  none: "No jobs yet",
+  noneLead: "Segment images, and their jobs stay here: you can close this page and come back.",
+  begin: "Segment images",
+  noMatchYet: "No job that is loaded fits the filter; older ones are being looked through.",
+  noMatch: "No job fits the filter.",
+  unnamed: "unnamed",
+  loading: "Jobs are being loaded",
+} as const;
