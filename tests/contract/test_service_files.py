@@ -8,12 +8,15 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx2
+import numpy as np
 import pytest
+import zarr
 from tests.services import Running, running_service
-from tests.worked import add_job, add_set, work_off
+from tests.worked import add_job, add_set, labels_of, work_off
 
 from cellfleet.service import files
 from cellfleet.stores.place import Place, open_place
+from cellfleet.stores.remote import zarr_store
 
 NAME = "plate/A1, field µ 🦠_labels.tif"
 CONTENT = bytes(range(256)) * 40
@@ -245,6 +248,17 @@ def test_every_file_that_a_job_names_can_be_fetched(running: Running) -> None:
             assert client.get(f"/api/v1/jobs/{job}/files/{quote(name)}").status_code == 200
     missing = client.get(f"/api/v1/jobs/{job}/files/{quote(path)}/0/c/9/9")
     assert (missing.status_code, missing.json()["code"]) == (404, "E940")
+
+
+def test_an_ome_zarr_is_read_where_it_stands(running: Running) -> None:
+    client = running.client("ann")
+    job = add_job(client, add_set(running, "ann", ["a.tif"]), formats=["labels-tiff", "ome-zarr", "ome-zarr-0.4"])
+    work_off(running)
+    labels = labels_of(client.get(f"/api/v1/jobs/{job}/files/a_labels.tif").content)
+    url = client.post(f"/api/v1/jobs/{job}/links", json={"what": "files"}).json()["url"]
+    for name in ("a_labels.ome.zarr", "a_labels_v0.4.ome.zarr"):
+        array = zarr.open_array(zarr_store(f"{url}{name}/0"), mode="r")
+        assert (np.asarray(array[:]) == labels).all() and (np.asarray(array[20:30, 5:60]) == labels[20:30, 5:60]).all()
 
 
 @pytest.mark.slow

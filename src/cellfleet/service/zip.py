@@ -66,7 +66,8 @@ def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[M
     Results come first: ImageJ opens the first file of a zip that it is given the address of.
     """
     for image in _chosen(desk, job.id, choice.images):
-        outputs = image.record.outputs if image.record and image.record.status == "done" else {}
+        # An image that failed has none.
+        outputs = image.record.outputs if image.record else {}
         for form, first in outputs.items():
             if not choice.formats or form in choice.formats:
                 yield from map(Member, _names(place, form, first))
