@@ -88,6 +88,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
+    _describe_errors(app)
     # From the inside to the outside.
     app.add_middleware(KnownOrigins, settings=service.settings)
     app.add_middleware(Bounded, limits=limits or Limits())
@@ -95,6 +96,16 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(SafeAnswers)
     app.add_middleware(Observed)
     return app
+
+
+def _describe_errors(app: FastAPI) -> None:
+    """Say in the OpenAPI document that a `Problem` is JSON, also where other answers of the route are not."""
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for operations in app.openapi()["paths"].values():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                if problem in answer.get("content", {}).values():
+                    answer["content"] = {"application/json": problem}
 
 
 def _operation_id(route: APIRoute) -> str:
