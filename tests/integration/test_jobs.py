@@ -17,7 +17,7 @@ import tifffile
 from tests.services import wait_until
 
 from cellfleet.cli import main
-from cellfleet.errors import InputError, JobError, OutputError, UsageError
+from cellfleet.errors import InputError, JobError, LedgerError, OutputError, UsageError
 from cellfleet.jobs import manifest, split
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.keeper import Keeper
@@ -179,6 +179,18 @@ def test_a_wiped_ledger_is_built_again_and_nothing_is_done_twice(house: House, u
     house.work_off()
     assert house.ended(open_).state == house.ended(done).state == "done"
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*_labels.tif")} == before
+
+
+def test_a_job_that_the_ledger_lost_is_not_said_to_be_gone(house: House, uploads: Path) -> None:
+    job = house.submit("set:one")
+    house.ledger._client.flushall()
+    with pytest.raises(LedgerError, match="E829"):
+        house.desk.job(job.id)
+    with pytest.raises(JobError, match="E810"):
+        house.desk.job("no-such-job")
+    house.keeper.recover()
+    wait_until(lambda: house.ledger.told(job.id) == 4, "the ledger knows the job again")
+    assert house.desk.job(job.id).state == "queued"
 
 
 def test_pause_resume_cancel_and_removal(house: House, uploads: Path) -> None:

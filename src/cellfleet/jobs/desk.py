@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from cellfleet.errors import InputError, JobError, UsageError
+from cellfleet.errors import InputError, JobError, LedgerError, UsageError
 from cellfleet.images.source import Source
 from cellfleet.jobs import manifest
 from cellfleet.jobs.ledger import Ledger
@@ -34,7 +34,9 @@ RESULTS = "results"
 
 @dataclass(frozen=True)
 class Desk:
-    """Every method may be called from any thread, and raises `JobError` E810 for a job that is not there."""
+    """Every method may be called from any thread, and raises `JobError` E810 for a job that is not there; `LedgerError`
+    E829 while the ledger does not know it again, after a loss.
+    """
 
     store: Place
     ledger: Ledger
@@ -95,7 +97,12 @@ class Desk:
 
     def spec(self, job: str) -> JobSpec:
         """Return what was submitted."""
-        return self.ledger.spec(job)
+        try:
+            return self.ledger.spec(job)
+        except JobError:
+            if manifest.is_known(self.store, job):
+                raise _being_rebuilt(job) from None
+            raise
 
     def jobs(self, owner: str | None = None, *, after: str | None = None) -> Iterator[Job]:
         """Yield jobs, newest first: of one owner or of all, those after the job `after`."""
@@ -198,7 +205,7 @@ class Desk:
         )
 
     def _view(self, job: str, unsummarised: list[str]) -> Job:
-        spec, progress = self.ledger.spec(job), self.ledger.progress(job)
+        spec, progress = self.spec(job), self.ledger.progress(job)
         problem = manifest.read_problem(self.store, job) if progress.state == "failed" and not progress.told else None
         return view(spec, progress, problem=problem, unsummarised=unsummarised)
 
@@ -223,6 +230,11 @@ def _new_id(owner: str, key: str) -> str:
 
 def _results(job: str) -> str:
     return f"{RESULTS}/{job}"
+
+
+def _being_rebuilt(job: str) -> LedgerError:
+    action = "Ask again in a few seconds; nothing is lost"
+    return LedgerError("E829", "the ledger has lost this job, and is being built again", where=job, action=action)
 
 
 def _not_while(job: str, state: str, what: str) -> JobError:

@@ -106,6 +106,11 @@ def list_manifests(place: Place) -> Iterator[str]:
     yield from _named(place, "jobs", ".json")
 
 
+def is_known(place: Place, job: str) -> bool:
+    """Say whether a job was taken in and not removed."""
+    return place.exists(_head(job)) or place.exists(_request(job))
+
+
 def write_request(place: Place, job: JobSpec) -> None:
     """Remember a job whose tasks are not written yet."""
     place.write(_request(job.id), job.model_dump_json(indent=2).encode())
