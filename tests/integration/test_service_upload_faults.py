@@ -1,8 +1,9 @@
-"""A server that is killed while it takes an upload: the offset that it tells afterwards is right."""
+"""A server that is killed, or whose disk is full, while it takes an upload: it keeps what it says, and goes on."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.services import wait_until
+from tests.services import running_service, wait_until
 from tests.tus import Tus, sha256
 
 from cellfleet.jobs.server import private_server
@@ -84,3 +85,25 @@ def test_a_killed_server_has_kept_what_it_says_and_the_file_becomes_whole(store:
             assert tus.append(address, arrived, DATA[arrived:]).status_code == 204
             assert tus.files(into) == {"a.tif": len(DATA)}
     assert place.read(f"uploads/{into}/a.tif") == DATA
+
+
+def test_a_full_disk_is_told_and_the_upload_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_service(tmp_path) as running:
+        tus = Tus(running.client())
+        into = tus.new_set()
+        address = tus.announced(into, "a", len(DATA))
+        with monkeypatch.context() as patch:
+            real = os.fsync
+
+            def full(descriptor: int) -> None:
+                if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/data"):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                real(descriptor)
+
+            patch.setattr(os, "fsync", full)
+            answer = tus.append(address, 0, DATA)
+        assert (answer.status_code, answer.json()["code"]) == (507, "E301")
+        assert tus.files(into) == {}
+        start = tus.offset(address)
+        assert tus.append(address, start, DATA[start:]).status_code == 204
+        assert running.store.read(f"uploads/{into}/a") == DATA

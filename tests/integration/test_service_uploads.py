@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -384,25 +381,3 @@ def test_another_users_uploads_are_not_to_be_had(running: Running, tus: Tus) -> 
     assert viewer.append(address, 0, b"abc").status_code == 403
     assert Tus(running.client()).head(address).status_code == 401
     assert tus.offset(address) == 0
-
-
-def test_a_full_disk_is_told_and_the_upload_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running_service(tmp_path) as running:
-        tus = Tus(running.client())
-        into = tus.new_set()
-        address = tus.announced(into, "a", SIZE)
-        with monkeypatch.context() as patch:
-            real = os.fsync
-
-            def full(descriptor: int) -> None:
-                if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/data"):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                real(descriptor)
-
-            patch.setattr(os, "fsync", full)
-            answer = tus.append(address, 0, DATA)
-        assert (answer.status_code, answer.json()["code"]) == (507, "E301")
-        assert tus.files(into) == {}
-        start = tus.offset(address)
-        assert tus.append(address, start, DATA[start:]).status_code == 204
-        assert content(running, into, "a") == DATA
