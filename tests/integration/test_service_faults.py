@@ -35,7 +35,7 @@ from cellfleet.stores.place import FolderPlace
 pytestmark = pytest.mark.slow
 
 EVENTS = 6
-LIMIT_SECONDS = 150
+LIMIT_SECONDS = 300
 IMAGES = 44
 """More than the first 32, each of which is a task of its own."""
 LARGE = "large µ.tif"
