@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.services import Running, running_service, wait_until
+from tests.worked import add_job, add_set
 
 from cellfleet.service.limits import Limits
 
@@ -141,6 +142,19 @@ def test_a_body_that_drips_is_cut(local: Running) -> None:
                 continue
         answer += everything(client)
     assert problem(answer) == (408, "E908")
+
+
+def test_a_client_that_does_not_take_its_answer_is_cut(local: Running) -> None:
+    client = local.client()
+    job = add_job(client, add_set(local, "local"))
+    local.store.write(f"results/{job}/large.bin", bytes(30_000_000))
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        parts = urlsplit(local.url)
+        slow.connect((parts.hostname, parts.port))
+        slow.sendall(f"GET /api/v1/jobs/{job}/files/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        wait_until(lambda: slow.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the connection is cut")
 
 
 def test_a_crowd_is_asked_to_come_again(local: Running) -> None:

@@ -7,6 +7,9 @@ route; what a request may cost stands in `limits.py`.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +24,8 @@ from cellfleet.service.limits import Limits, busy, headers_too_large, too_slow
 
 _LINGER_SECONDS = 1.0
 """A socket that is closed while its client sends is reset, and the client misses the answer: so read on a little."""
+
+_THROW_AWAY = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 def http_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
@@ -88,7 +93,7 @@ class PatientProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for the client to take what was sent."""
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._limits.idle_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self._limits.idle_seconds, self._abandon)
 
     def resume_writing(self) -> None:
         """Go on sending."""
@@ -122,6 +127,11 @@ class PatientProtocol(H11Protocol):
             self._refuse(too_slow())
         else:
             self.transport.abort()
+
+    def _abandon(self) -> None:
+        """Hang up, and have the system throw away what the client did not take; it would offer that for minutes."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _THROW_AWAY)
+        self.transport.abort()
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer outside of any request, and hang up."""
