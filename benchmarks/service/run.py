@@ -101,7 +101,7 @@ def main() -> int:
         f"Costs are the median of {ROUNDS} times {ALONE} requests.",
     ]
     header = ["request", "requests", "p50, ms", "p95, ms", "p99, ms", "service, ms of processor", "ledger, ms"]
-    save("service", [], {"together": together, "alone": alone, "busy": busy}, notes, table(header, rows))
+    save("service", [], {"rows": rows, "alone": alone, "busy": busy}, notes, table(header, rows))
     return 0
 
 
