@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from cellfleet.run import process
 from cellfleet.spec.http import Job, JobRequest, Quota
 from cellfleet.spec.job import Done, Failed
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores import atomic
 from cellfleet.stores.place import FolderPlace
 from cellfleet.tiling.blocks import blocks
 from cellfleet.worker import tasks
@@ -191,6 +193,23 @@ def test_a_job_that_the_ledger_lost_is_not_said_to_be_gone(house: House, uploads
     house.keeper.recover()
     wait_until(lambda: house.ledger.told(job.id) == 4, "the ledger knows the job again")
     assert house.desk.job(job.id).state == "queued"
+
+
+def test_what_killed_processes_left_half_written_is_removed(house: House, uploads: Path) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    job = house.submit("set:one")
+    left = [
+        house.store.path / folder / f".cellfleet-{atomic._host()}-{dead.pid}-x.part" for folder in ("jobs", "tasks")
+    ]
+    left.append(house.store.path / "results" / job.id / "plate" / left[0].name)
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    house.keeper.recover()
+    house.work_off()
+    house.ended(job)
+    wait_until(lambda: not any(path.exists() for path in left), "it is removed")
 
 
 def test_pause_resume_cancel_and_removal(house: House, uploads: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from cellfleet.errors import CellfleetError, LedgerError, OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.desk import Desk
-from cellfleet.jobs.places import results_of
+from cellfleet.jobs.places import below, results_of
 from cellfleet.jobs.summary import summarise
 from cellfleet.results.record import load_record
 from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, Task
@@ -78,6 +78,8 @@ class Keeper:
         for job in recover_all(self.desk):
             _log.info("job %s was built again", job, extra={"job": job})
         self._recover.clear()
+        for folder in manifest.FOLDERS:
+            below(self.desk.store, folder).sweep()
         self._go_on_with_requests(at_once=True)
 
     def _go_on_with_requests(self, *, at_once: bool = False) -> None:

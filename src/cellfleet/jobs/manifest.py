@@ -33,6 +33,8 @@ Hold = Literal["paused", "cancelled"]
 Standing = Callable[[JobSpec], Callable[[Task], bool]]
 """Says of a job's tasks whether their results stand."""
 
+FOLDERS = ("requests", "jobs", "tasks")
+"""Of the store: all that is written here."""
 CHUNK = 1000
 """Tasks per file."""
 

@@ -43,6 +43,7 @@ def summarise(store: Place, ledger: Ledger, models: Repository, job: str) -> Non
     out = results_of(spec, store)
     records = list(_kept(_all_records(store, manifest, out, _dead(ledger, job), spec, models), manifest.images))
     write_summary(out, _run(spec, progress, records, models))
+    out.sweep()  # of what workers that were killed left half-written
     if progress.state == "done":
         for name in _WORK_FOLDERS:
             out.remove(f"{FOLDER}/{name}")
