@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from cellfleet.errors import UsageError
+
+SAMPLES: Final[Mapping[str, str]] = {
+    "cell_painting.ome.tif": "Cells in two channels: DNA and a cell stain",
+    "dense_nuclei.tif": "179 nuclei of a cell culture, 28 px wide",
+    "large_nuclei.tif": "43 large nuclei, many of them touching, 43 px wide",
+    "small_nuclei.tif": "60 small nuclei, 12 px wide",
+}
+"""Name of every sample image, sorted, and what is to be seen."""
+
+
+def read_sample(name: str) -> bytes:
+    """Return the file of one of `SAMPLES`."""
+    return files(__name__).joinpath(name).read_bytes()
 
 
 def copy_samples(folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from cellfleet.service.routes import (
     page,
     pixels,
     preview,
+    samples,
     sets,
     uploads,
 )
@@ -45,6 +46,7 @@ _ROUTERS = (
     health.router,
     metrics.router,
     sets.router,
+    samples.router,
     direct.router,
     uploads.router,
     inspect.router,
