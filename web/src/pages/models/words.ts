@@ -1,0 +1,17 @@
+export const words = {
+  title: "Models",
+  lead: "What can be found. A new package serves the next job at once; running jobs keep the model that they began with.",
+  version: "Version",
+  licence: "Licence",
+  size: "Size",
+  scale: "Pixel size",
+  anyScale: "any (sizes are estimated)",
+  sees: "Sees",
+  bundled: "part of cellfleet",
+  use: "Segment with it",
+  add: "Add a model",
+  addLead: "A bioimage.io package with ONNX weights, as a zip. It is checked, its test tensors are run, and then it is kept.",
+  choose: "Choose a zip",
+  adding: "The package is being checked…",
+  added: (name: string) => `${name} can be used now.`,
+} as const;
