@@ -82,6 +82,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
         responses=_ERRORS,
     )
     app.state.service = service
+    app.state.readiness = health.Readiness(service)
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
     app.state.turns = infer.Turns()
     app.state.looks, app.state.previews = inspect.turns(), preview.turns()
