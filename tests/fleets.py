@@ -51,7 +51,7 @@ class Fleet:
         path = os.pathsep.join([str(FAULTY), *filter(None, [os.environ.get("PYTHONPATH")])])
         own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CELLFLEET_LOG": "json", "TMPDIR": str(folder)}
         self.environment = {**os.environ, **own, "CELLFLEET_CACHE": str(folder / "cache"), **environment}
-        self.port = _free_port()
+        self.port = free_port()
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.serve = self.open()
@@ -238,7 +238,7 @@ class Fleet:
             yield ledger
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return int(server.getsockname()[1])
