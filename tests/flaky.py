@@ -23,6 +23,8 @@ class Flaky:
     """Bytes that have gone to the server so far."""
     refusing: bool = False
     """Whether new connections are dropped at once."""
+    refused: int = 0
+    """How many were."""
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,6 +70,7 @@ def _accept(listener: socket.socket, target: tuple[str, int], state: Flaky) -> N
             return
         if state.refusing:
             client.close()
+            state.refused += 1
             continue
         server = socket.create_connection(target)
         state._open |= {client, server}

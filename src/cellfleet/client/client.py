@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -198,10 +199,12 @@ class Client:
         Raises:
             JobError: E810, there is none; E967, several begin so.
         """
+        missing = JobError("E810", "there is no such job", where=job_id, action="'cellfleet jobs list' shows yours")
+        if not re.fullmatch(r"[0-9a-z-]{1,63}", job_id):
+            raise missing
         try:
-            return RemoteJob(self.connection, self.connection.ask("GET", f"/api/v1/jobs/{quote(job_id, safe='')}", Job))
+            return RemoteJob(self.connection, self.connection.ask("GET", f"/api/v1/jobs/{job_id}", Job))
         except CellfleetError as error:
-            missing = error
             if error.code not in _NO_SUCH_JOB:
                 raise
         fitting = [job for job in self.jobs() if job.id.startswith((job_id, f"{_MADE}{job_id}"))]
