@@ -19,7 +19,7 @@ from cellfleet.service.app import make_app
 from cellfleet.service.connections import http_server
 from cellfleet.service.limits import Limits
 from cellfleet.service.state import Service, Settings, open_service
-from cellfleet.spec.http import NewToken, Quota, Role
+from cellfleet.spec.access import NewToken, Quota, Role
 from cellfleet.stores.place import FolderPlace, Place
 
 START_SECONDS = 30

@@ -44,7 +44,8 @@ from cellfleet.jobs.work import Patience, work
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.service.access import Access
-from cellfleet.spec.http import JobRequest, NewToken, Quota, UploadSet
+from cellfleet.spec.access import NewToken, Quota
+from cellfleet.spec.http import JobRequest, UploadSet
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.worker.bench import Bench

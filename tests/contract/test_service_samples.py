@@ -10,7 +10,7 @@ from tests.looks import picture
 from tests.services import Running, running_service
 
 from cellfleet.samples import SAMPLES, read_sample
-from cellfleet.spec.http import Quota
+from cellfleet.spec.access import Quota
 
 
 @pytest.fixture(scope="module")

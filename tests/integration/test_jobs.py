@@ -29,7 +29,8 @@ from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.results.record import load_run_record
 from cellfleet.run import process
-from cellfleet.spec.http import Job, JobRequest, Quota
+from cellfleet.spec.access import Quota
+from cellfleet.spec.http import Job, JobRequest
 from cellfleet.spec.job import Done, Failed
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores import atomic

@@ -15,7 +15,8 @@ from tests.services import Running, running_service
 from tests.worked import add_set
 
 from cellfleet.service.state import Settings
-from cellfleet.spec.http import JobRequest, Quota
+from cellfleet.spec.access import Quota
+from cellfleet.spec.http import JobRequest
 
 SLASHES = ["", "/"]
 ORIGINAL = {

@@ -16,7 +16,7 @@ from cellfleet.errors import ServiceError
 from cellfleet.service.access import User
 from cellfleet.service.kiosk_upload import receive
 from cellfleet.service.state import Settings
-from cellfleet.spec.http import Quota
+from cellfleet.spec.access import Quota
 
 ANN = User("ann", "user", Quota(bytes=5000))
 TYPE = "multipart/form-data; boundary=edge"

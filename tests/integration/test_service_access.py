@@ -11,7 +11,7 @@ from tests.services import Running, running_service
 
 from cellfleet.cli import main
 from cellfleet.service.settings import make_settings
-from cellfleet.spec.http import NewToken, Quota
+from cellfleet.spec.access import NewToken, Quota
 from cellfleet.stores.place import FolderPlace
 
 

@@ -16,7 +16,7 @@ from tests.tus import Tus, sha256
 
 from cellfleet.service import direct_uploads
 from cellfleet.service.uploads import expire_uploads, used_bytes
-from cellfleet.spec.http import Quota
+from cellfleet.spec.access import Quota
 from cellfleet.stores.place import BucketPlace
 
 PART = 5 << 20

@@ -15,7 +15,7 @@ from tests.tus import TYPE, VERSION, Tus, checksum, metadata, sha256
 from cellfleet.service import incoming
 from cellfleet.service.state import Settings
 from cellfleet.service.uploads import DAYS_TO_FINISH, expire_uploads, used_bytes
-from cellfleet.spec.http import Quota
+from cellfleet.spec.access import Quota
 from cellfleet.stores.place import BucketPlace, FolderPlace, Place
 
 DATA = bytes(range(256)) * 4000

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellfleet.service.access import Access, User
-from cellfleet.spec.http import NewToken
+from cellfleet.spec.access import NewToken
 from cellfleet.stores.place import FolderPlace
 
 HOUR_MS = 3_600_000

@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
     from cellfleet.service.access import Access
-    from cellfleet.spec.http import NewToken, TokenInfo
+    from cellfleet.spec.access import NewToken, TokenInfo
 
 _AT_LEAST_ONE = validators.Number(gte=1)
 
@@ -71,7 +71,7 @@ def _new_token(access: Access, user: str, added: Added) -> NewToken:
 
     from cellfleet.errors import UsageError
     from cellfleet.run.request import parse_memory
-    from cellfleet.spec.http import NewToken
+    from cellfleet.spec.access import NewToken
 
     try:
         new = NewToken(user=user, role=added.role, days=added.days, note=added.note)

@@ -25,7 +25,8 @@ from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
 from cellfleet.results.formats import require_libraries
 from cellfleet.results.record import RUN, load_record
-from cellfleet.spec.http import Job, JobImage, JobRequest, Quota
+from cellfleet.spec.access import Quota
+from cellfleet.spec.http import Job, JobImage, JobRequest
 from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec
 from cellfleet.stores.place import Place, open_place
 

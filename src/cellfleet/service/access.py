@@ -27,7 +27,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from cellfleet.errors import ServiceError
-from cellfleet.spec.http import NewToken, Quota, Role, TokenInfo, TokenMade
+from cellfleet.spec.access import NewToken, Quota, Role, TokenInfo, TokenMade
 from cellfleet.spec.job import UserName
 from cellfleet.stores.place import Place
 

@@ -36,8 +36,8 @@ from cellfleet.service.limits import Limits
 from cellfleet.service.state import Service, Settings, open_service
 from cellfleet.service.supervisor import Kept, WorkerProcess, refuse_hopeless, stop_workers
 from cellfleet.service.upkeep import Upkeep
+from cellfleet.spec.access import NewToken
 from cellfleet.spec.choices import Device
-from cellfleet.spec.http import NewToken
 from cellfleet.stores.place import open_place
 
 if sys.platform != "win32":

@@ -11,7 +11,7 @@ from cellfleet.jobs.ledger import Ledger
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.service.access import UNLIMITED, Access
-from cellfleet.spec.http import Quota
+from cellfleet.spec.access import Quota
 from cellfleet.stores.place import Place
 
 

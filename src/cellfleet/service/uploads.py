@@ -23,7 +23,8 @@ from cellfleet.service import incoming, sets
 from cellfleet.service.access import User
 from cellfleet.service.incoming import Receiver, folder_of_upload, incoming_of
 from cellfleet.service.state import Service
-from cellfleet.spec.http import NewDirectUpload, Quota, UploadSet
+from cellfleet.spec.access import Quota
+from cellfleet.spec.http import NewDirectUpload, UploadSet
 from cellfleet.spec.job import JobId
 from cellfleet.stores import multipart
 from cellfleet.stores.listing import list_in_order

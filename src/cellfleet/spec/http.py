@@ -10,13 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from cellfleet.spec.access import Quota, Role
 from cellfleet.spec.choices import Format
 from cellfleet.spec.job import DeadTask, JobId, JobState, PinnedModel, Priority, UserName
 from cellfleet.spec.record import ImageRecord, Told
 from cellfleet.spec.segment import SegmentSpec
-
-Role = Literal["admin", "user", "viewer"]
-"""`viewer`: sees what the user of this name has, changes nothing. `admin`: sees and does everything."""
 
 
 class _Request(BaseModel):
@@ -36,16 +34,6 @@ class Problem(_Answer):
     action: str = ""
     message: str
     """All of it as one text."""
-
-
-class Quota(BaseModel):
-    """What a user may have; None: no limit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bytes: NonNegativeInt | None = None
-    """Of uploads."""
-    running_jobs: NonNegativeInt | None = None
 
 
 class Health(_Answer):
@@ -356,57 +344,3 @@ class NewModel(_Request):
 
     input: str = Field(max_length=2000)
     """``set:ID`` or ``set:ID/package.zip``."""
-
-
-# --- who may do what -------------------------------------------------------------------------------------------------
-
-
-class NewToken(_Request):
-    """A token for a user, who is made where there is none."""
-
-    user: UserName
-    role: Role = "user"
-    quota: Quota = Quota()
-    note: str = Field(default="", max_length=200)
-    days: PositiveInt | None = None
-    """Until it expires."""
-
-
-class TokenInfo(_Answer):
-    """A token, without its secret."""
-
-    id: str
-    user: UserName
-    role: Role
-    quota: Quota
-    note: str
-    created_ms: NonNegativeInt
-    expires_ms: NonNegativeInt | None
-
-
-class TokenMade(_Answer):
-    """A new token; its secret is told only here."""
-
-    token: str
-    info: TokenInfo
-
-
-class TokenList(_Answer):
-    """All tokens."""
-
-    tokens: tuple[TokenInfo, ...]
-
-
-class UserInfo(_Answer):
-    """A user, and what is used."""
-
-    name: UserName
-    quota: Quota
-    used_bytes: NonNegativeInt
-    running_jobs: NonNegativeInt
-
-
-class UserList(_Answer):
-    """All users who have, or had, a token, by name."""
-
-    users: tuple[UserInfo, ...]

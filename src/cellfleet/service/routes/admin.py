@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, status
 
 from cellfleet.service.context import Admin, Shared
-from cellfleet.spec.http import NewToken, TokenList, TokenMade, UserInfo, UserList
+from cellfleet.spec.access import NewToken, TokenList, TokenMade, UserInfo, UserList
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
