@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_a_job_is_one_job_though_the_answer_was_lost(running: Running, line: Fla
         send = lab.connection._http.send
         lost = []
 
-        def losing(request: object, **more: object) -> object:
+        def losing(request: Any, **more: Any) -> Any:
             answer = send(request, **more)
             if request.url.path == "/api/v1/jobs" and not lost:
                 lost.append(answer)
@@ -322,7 +323,7 @@ def test_a_large_image_is_fetched_though_the_line_is_cut(running: Running, tmp_p
         asked = []
         stream = lab.connection.stream
 
-        def cutting(path: str, **more: object) -> object:
+        def cutting(path: str, **more: Any) -> Any:
             import contextlib
 
             import httpx2

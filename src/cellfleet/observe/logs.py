@@ -1,8 +1,8 @@
-r"""Log lines of all processes of the service: one event, one line, as JSON or as text; with what it belongs to, without
+"""Log lines of all processes of the service: one event, one line, as JSON or as text; with what it belongs to, without
 secrets.
 
 Whatever a file is called, a line stays a line: line ends, control characters and signs that turn the direction of text
-are written as ``\uXXXX``. Knows no image, job or request.
+are written as their numbers. Knows no image, job or request.
 """
 
 from __future__ import annotations
