@@ -25,6 +25,7 @@ OF_NOBODY = {
     "/jobs/{rest:path}": "the page, the same for everybody",
     "/api/v1/models/": "models are everybody's",
     "/v2/models/": "models are everybody's",
+    "/api/v1/samples/": "samples come with the package",
     "/api/v1/admin/": "administrators see everything; others get 403",
     "/api/{rest:": "answers that nothing is there",
     "/kiosk/{token}": "the token is the login; ids are in bodies, see IN_BODIES",
@@ -101,6 +102,8 @@ def asked(client: httpx2.Client, name: str, ids: dict[str, str]) -> httpx2.Respo
     """Send the request of a route."""
     method, path = name.split(" ", 1)
     where = {"path": "run.json", "x": "0", "y": "0", "z": "0", "c": "0", "t": "0", "level": "0", "number": "0", **ids}
+    missing = set(re.findall(r"\{(\w+)", path)) - where.keys()
+    assert not missing, f"{name} is new: say here whose its {missing} is, or in OF_NOBODY why it is nobody's"
     address = re.sub(r"\{(\w+)(:\w+)?\}", lambda found: where[found[1]], path)
     more = {**BODIES.get(name, {})}
     headers = {"Tus-Resumable": "1.0.0", **more.pop("headers", {})}
