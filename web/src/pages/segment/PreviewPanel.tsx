@@ -1,0 +1,144 @@
+/** What the model finds in a region, before the job is made. */
+import { Alert, Button, Group, Loader, Paper, Select, Skeleton, Stack, Switch, Text, Title } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import type { UseQueryResult } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { Refused } from "../../parts/Refused";
+import { Compare } from "./Compare";
+import type { Model } from "./Find";
+import type { Inspected, Preview, Region } from "./looks";
+import { Outlined } from "./Outlined";
+import css from "./Preview.module.css";
+import { SIDE_PX, Square } from "./Square";
+import { words } from "./words";
+
+export interface Shown {
+  input: string;
+  look: Inspected;
+  region: Region;
+}
+
+interface Properties {
+  shown?: Shown;
+  /** Whether an image is being looked at, so that there will be something to show. */
+  soon: boolean;
+  found: UseQueryResult<Preview>;
+  models: Model[];
+  micronsPerPixel?: number;
+  moved: (region: Region) => void;
+  chooseImage: (name: string) => void;
+}
+
+export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, moved, chooseImage }: Properties) {
+  const [outlines, setOutlines] = useState(true);
+  const [comparing, { open: compare, close }] = useDisclosure(false);
+  const { data, error, isFetching, refetch } = found;
+  return (
+    <Paper withBorder component="section" p="md" aria-label={words.preview.title}>
+      <Stack gap="sm">
+        <Group justify="space-between" wrap="nowrap">
+          <Title order={3} size="h5">
+            {words.preview.title}{" "}
+            {shown && (
+              <Text span c="dimmed" size="sm" fw={400}>
+                {words.preview.region(shown.region.width, shown.region.height)}
+              </Text>
+            )}
+          </Title>
+          {data && <Switch size="xs" label={words.preview.outlines} checked={outlines} onChange={(event) => setOutlines(event.currentTarget.checked)} />}
+        </Group>
+        {shown && <Images look={shown.look} choose={chooseImage} />}
+        {!shown && (soon ? <Skeleton height={340} /> : <Nothing />)}
+        {shown && !error && (
+          <div className={css.wrap} aria-busy={isFetching}>
+            {isFetching && (
+              <div className={css.working}>
+                <Loader size="sm" color="white" /> <Text size="sm">{words.preview.working}</Text>
+              </div>
+            )}
+            {data ? <Outlined preview={data} outlines={outlines} /> : <Skeleton height={340} animate={false} />}
+          </div>
+        )}
+        {shown && error && <Refused error={error} again={isFetching ? undefined : () => void refetch()} />}
+        {shown && (
+          <div className={css.look}>
+            <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />
+            <Stack gap={6}>
+              <div aria-live="polite">{data && !error && <Told preview={data} micronsPerPixel={micronsPerPixel} />}</div>
+              {isLarger(shown.look) && (
+                <Text size="xs" c="dimmed">
+                  {words.preview.hint}
+                </Text>
+              )}
+              {models.length > 1 && (
+                <Button variant="default" size="xs" onClick={compare}>
+                  {words.preview.compare}
+                </Button>
+              )}
+            </Stack>
+          </div>
+        )}
+        {data && !error && data.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
+      </Stack>
+      {shown && <Compare opened={comparing} close={close} shown={shown} models={models} micronsPerPixel={micronsPerPixel} />}
+    </Paper>
+  );
+}
+
+export function sizeOf({ axes, shape }: Inspected): { width: number; height: number } {
+  return { width: shape[axes.indexOf("X")] ?? 1, height: shape[axes.indexOf("Y")] ?? 1 };
+}
+
+function isLarger(look: Inspected): boolean {
+  const { width, height } = sizeOf(look);
+  return width > SIDE_PX || height > SIDE_PX;
+}
+
+export function Told({ preview, micronsPerPixel }: { preview: Preview; micronsPerPixel?: number }) {
+  const { objects, median_diameter_px: median } = preview;
+  const size = micronsPerPixel ? `${((median ?? 0) * micronsPerPixel).toPrecision(3)} µm` : `${(median ?? 0).toPrecision(3)} px`;
+  return (
+    <>
+      <Text fw={600} size="sm">
+        {objects > 0 ? words.preview.found(objects) : words.preview.nothing}
+      </Text>
+      {median !== null && (
+        <Text size="xs" c="dimmed">
+          {words.preview.median(size)}
+        </Text>
+      )}
+    </>
+  );
+}
+
+function Images({ look, choose }: { look: Inspected; choose: (name: string) => void }) {
+  if (look.images.length < 2) {
+    return (
+      <Text size="xs" c="dimmed" truncate title={look.image}>
+        {look.image}
+      </Text>
+    );
+  }
+  return (
+    <Select
+      size="xs"
+      searchable
+      allowDeselect={false}
+      aria-label={words.preview.image}
+      data={[...look.images]}
+      value={look.image}
+      onChange={(name) => name && choose(name)}
+    />
+  );
+}
+
+function Nothing() {
+  return (
+    <div className={css.placeholder}>
+      <Text size="sm" c="dimmed">
+        {words.preview.none}
+      </Text>
+    </div>
+  );
+}

@@ -1,0 +1,70 @@
+/** Below the list: what is missing in the files and what it means, and why some cannot be read. */
+import { Alert, List, Stack, Text } from "@mantine/core";
+
+import { Refusal, type Problem } from "../../api/client";
+import { sentence } from "../../parts/Refused";
+import type { Draft } from "../../uploads/draft";
+import { isUnclear, readingsOf, type Facts } from "./facts";
+import type { Look } from "./looks";
+import { useSettings } from "./settings";
+import { words } from "./words";
+
+const MOST = 4;
+
+export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts; looks: Map<string, Look> }) {
+  const { micronsPerPixel, axes } = useSettings();
+  const problems = problemsOf(draft, looks);
+  const asTaken = !axes && [...looks.values()].some((look) => look.data && readingsOf(look).length > 1);
+  const noSize = facts.withoutSize > 0 && micronsPerPixel === undefined;
+  const replaced = micronsPerPixel !== undefined && facts.sizes.some((size) => size !== micronsPerPixel);
+  if (problems.length === 0 && !asTaken && !noSize && !replaced && !facts.unclear) return null;
+  return (
+    <Stack gap={6} px="md" py="sm">
+      {facts.unclear && (
+        <Alert color="yellow" title={words.axes.title(facts.unclear.path)}>
+          {words.axes.forAll}
+        </Alert>
+      )}
+      {noSize && (
+        <Text size="sm" c="dimmed">
+          {words.pixelSize.missing(facts.withoutSize)} {words.pixelSize.without}
+          {facts.images > 1 && ` ${words.pixelSize.forAll}`}
+        </Text>
+      )}
+      {replaced && (
+        <Text size="sm">
+          {words.pixelSize.forAll} {words.pixelSize.replaces(facts.sizes.map((size) => `${size} µm`).join(", "))}
+        </Text>
+      )}
+      {asTaken && (
+        <Text size="sm" c="dimmed">
+          {words.axes.asTaken}
+        </Text>
+      )}
+      {problems.length > 0 && (
+        <Alert color="red" title={words.files.unreadable(problems.length)}>
+          <List size="sm">
+            {problems.slice(0, MOST).map(({ path, problem }) => (
+              <List.Item key={path}>
+                {sentence(problem.what, problem.where || path)}. {problem.action && `${problem.action}. `}
+                <Text span size="sm" c="dimmed">
+                  [{problem.code}]
+                </Text>
+              </List.Item>
+            ))}
+          </List>
+        </Alert>
+      )}
+    </Stack>
+  );
+}
+
+function problemsOf(draft: Draft, looks: Map<string, Look>): { path: string; problem: Problem }[] {
+  const found: { path: string; problem: Problem }[] = [];
+  for (const { path, input, problem } of draft.items) {
+    const error = input ? looks.get(input)?.error : undefined;
+    if (problem) found.push({ path, problem });
+    else if (error instanceof Refusal && !isUnclear(error)) found.push({ path, problem: error.problem });
+  }
+  return found;
+}

@@ -1,0 +1,37 @@
+/** The images of the next job, for React. */
+import { useEffect, useSyncExternalStore } from "react";
+
+import { answer, api } from "../api/client";
+import { Drafts, type Draft } from "./draft";
+import { send } from "./send";
+
+async function filesOf(set: string): Promise<Map<string, number>> {
+  const files = new Map<string, number>();
+  let after: string | undefined;
+  do {
+    const params = { path: { set_id: set }, query: { after, limit: 1000 } };
+    const page = await answer(api.GET("/api/v1/sets/{set_id}/files", { params }));
+    page.files.forEach(({ path, size }) => files.set(path, size));
+    after = page.after ?? undefined;
+  } while (after);
+  return files;
+}
+
+export const drafts = new Drafts({
+  newSet: async (name) => (await answer(api.POST("/api/v1/sets", { body: { name } }))).id,
+  files: filesOf,
+  deleteSet: async (set) => {
+    await answer(api.DELETE("/api/v1/sets/{set_id}", { params: { path: { set_id: set } } }));
+  },
+  send,
+});
+
+// A connection that is back is used at once.
+window.addEventListener("online", () => {
+  if (drafts.get().lost) drafts.goOn();
+});
+
+export function useDraft(): Draft {
+  useEffect(() => void drafts.restore(), []);
+  return useSyncExternalStore(drafts.subscribe, drafts.get);
+}
