@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import tifffile
@@ -20,6 +22,7 @@ import cellfleet
 from cellfleet.client import tus
 from cellfleet.client.client import Client
 from cellfleet.client.connection import StoppedError
+from cellfleet.client.download import download
 from cellfleet.errors import CellfleetError, JobError, ModelError, ServiceError, UsageError
 from cellfleet.spec.http import JobRequest
 from cellfleet.spec.segment import SegmentSpec
@@ -206,8 +209,6 @@ def test_a_job_is_one_job_though_the_answer_was_lost(running: Running, line: Fla
             answer = send(request, **more)
             if request.url.path == "/api/v1/jobs" and not lost:
                 lost.append(answer)
-                import httpx2
-
                 raise httpx2.ReadError("the line was cut")
             return answer
 
@@ -324,10 +325,6 @@ def test_a_large_image_is_fetched_though_the_line_is_cut(running: Running, tmp_p
         stream = lab.connection.stream
 
         def cutting(path: str, **more: Any) -> Any:
-            import contextlib
-
-            import httpx2
-
             @contextlib.contextmanager
             def cut() -> Iterator[object]:
                 asked.append(more["headers"].get("Range"))
@@ -345,8 +342,6 @@ def test_a_large_image_is_fetched_though_the_line_is_cut(running: Running, tmp_p
             return cut()
 
         lab.connection.stream = cutting
-        from cellfleet.client.download import download
-
         with open(tmp_path / "fetched", "w+b") as file:
             download(lab.connection, f"/api/v1/jobs/{job.id}/files/a_labels.tif", file)
     assert asked == [None, f"bytes={1 << 20}-"]

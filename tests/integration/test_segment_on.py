@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from tests.support import discs, results, run_record, segment
 from tests.worked import broken_image, small_image, work_off
 
 from cellfleet.cli import main
+from cellfleet.client import arrivals
 from cellfleet.client.client import Client
+from cellfleet.client.follow import Update
 from cellfleet.spec.record import ImageRecord
 
 
@@ -245,11 +248,18 @@ def test_the_service_may_be_away_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cellfleet.client.connection._LONGEST_PAUSE", 0.3)
-    before = len(job_ids(running))
+    watching, follow = threading.Event(), arrivals.follow
+
+    def followed(*arguments: Any) -> Iterator[Update]:
+        for update in follow(*arguments):
+            watching.set()
+            yield update
+
+    monkeypatch.setattr(arrivals, "follow", followed)
     with flaky(running.url) as line:
 
         def away() -> None:
-            wait_until(lambda: len(job_ids(running)) > before, "the job is there")
+            watching.wait(30)
             line.refusing = True
             line.cut()
             work_off(running)

@@ -86,7 +86,7 @@ class Arrivals:
         """Yield the images that are done and not taken yet; those that failed only at the end: they are tried again."""
         waiting = 0
         for image in images_of(self._connection, self._job, start=self._first):
-            if image.number in self._taken:
+            if image.number < self._first or image.number in self._taken:
                 continue
             if image.record is not None and (to_the_end or image.record.status == "done"):
                 self._take(image.number)
