@@ -327,8 +327,10 @@ def test_a_damaged_manifest_is_named(place: FolderPlace, ledger: Ledger, damage:
         place.remove(name)
     else:
         place.write(name, changed)
+    written(place, "later", 1)
     with pytest.raises(JobError, match=rf"{name}.*E813"):
         recover(place, ledger, nothing_stands)
+    assert ledger.told("later") == 1
     place.write(name, content)
     assert recover(place, ledger, nothing_stands) == [job.id]
     assert counts(ledger.progress(job.id)) == {"queued": 1500}

@@ -19,7 +19,7 @@ from tests.services import wait_until
 
 from cellfleet.cli import main
 from cellfleet.errors import InputError, JobError, LedgerError, OutputError, UsageError
-from cellfleet.jobs import manifest, split
+from cellfleet.jobs import keeper, manifest, split
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.keeper import Keeper
 from cellfleet.jobs.ledger import Ledger
@@ -194,6 +194,25 @@ def test_a_job_that_the_ledger_lost_is_not_said_to_be_gone(house: House, uploads
     house.keeper.recover()
     wait_until(lambda: house.ledger.told(job.id) == 4, "the ledger knows the job again")
     assert house.desk.job(job.id).state == "queued"
+
+
+def test_a_second_loss_while_the_ledger_is_built_again_is_not_missed(
+    house: House, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, losses = house.submit("set:one"), [1]
+    recover = keeper.recover_all
+
+    def lost_again(desk: Desk) -> list[str]:
+        found = recover(desk)
+        if losses:
+            losses.clear()
+            house.ledger._client.flushall()
+            house.keeper.recover()
+        return found
+
+    monkeypatch.setattr(keeper, "recover_all", lost_again)
+    house.keeper.recover()
+    wait_until(lambda: not losses and house.ledger.told(job.id) == 4, "the ledger knows the job again")
 
 
 def test_what_killed_processes_left_half_written_is_removed(house: House, uploads: Path) -> None:

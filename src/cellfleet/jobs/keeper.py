@@ -75,9 +75,15 @@ class Keeper:
             _log.exception("the keeper failed")
 
     def _recovered(self) -> None:
-        for job in recover_all(self.desk):
-            _log.info("job %s was built again", job, extra={"job": job})
-        self._recover.clear()
+        self._recover.clear()  # first: while this goes on, it may be asked for again
+        try:
+            for job in recover_all(self.desk):
+                _log.info("job %s was built again", job, extra={"job": job})
+        except CellfleetError as error:
+            if error.code != manifest.DAMAGED:  # of one job; another attempt would meet it again
+                self._recover.set()
+                raise
+            _log.error("%s", error)
         for folder in manifest.FOLDERS:
             below(self.desk.store, folder).sweep()
         self._go_on_with_requests(at_once=True)

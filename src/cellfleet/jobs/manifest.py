@@ -37,6 +37,7 @@ FOLDERS = ("requests", "jobs", "tasks")
 """Of the store: all that is written here."""
 CHUNK = 1000
 """Tasks per file."""
+DAMAGED = "E813"
 
 
 class Manifest(BaseModel):
@@ -198,45 +199,55 @@ def recover(place: Place, ledger: Ledger, standing: Standing) -> list[str]:
         standing: Says what needs no work, because its results stand.
 
     Raises:
-        JobError: E813, when a manifest is damaged; the jobs before it are recovered.
+        JobError: E813, when a manifest is damaged; all others are recovered.
     """
     jobs = defaultdict[str, set[str]](set)
     for name in place.names("jobs"):
         jobs[PurePosixPath(name).suffix].add(PurePosixPath(name).stem)
     requests = set(_named(place, "requests", ".json")) - jobs[".json"]
-    recovered = []
+    recovered, damaged = [], []
     for job in sorted(requests | jobs[".json"]):
         held = (place.read(_beside(job, "hold")) or b"").decode() if job in jobs[".hold"] else ""
-        told = ledger.told(job)
-        if job in requests:
-            _announce_again(place, ledger, job, failed=job in jobs[".problem"])
-            known = told is not None
-        else:
-            known = told is not None and (held == "cancelled" or ledger.progress(job).total is not None)
-            if not known:
-                _submit_again(place, ledger, job, told or 0, standing, cancelled=held == "cancelled")
+        try:
+            if job in requests:
+                known = _announce_again(place, ledger, job, failed=job in jobs[".problem"])
+            else:
+                known = _submit_again(place, ledger, job, standing, cancelled=held == "cancelled")
+        except JobError as error:
+            if error.code != DAMAGED:
+                raise
+            damaged.append(error)
+            continue
         if not known:
             recovered.append(job)
         _hold_again(ledger, job, held)
+    if damaged:
+        raise damaged[0]
     return recovered
 
 
-def _announce_again(place: Place, ledger: Ledger, job: str, *, failed: bool) -> None:
-    spec = read_request(place, job)
+def _announce_again(place: Place, ledger: Ledger, job: str, *, failed: bool) -> bool:
+    """Tell the ledger that there is such a job; return whether it knew."""
+    known, spec = ledger.told(job) is not None, read_request(place, job)
     if spec is None:
-        return  # it became a manifest, or was given up, this very moment
+        return known  # it became a manifest, or was given up, this very moment
     ledger.announce(spec)
     if failed and ledger.progress(job).state not in FINAL_JOB_STATES:
         ledger.fail(job)
+    return known
 
 
-def _submit_again(place: Place, ledger: Ledger, job: str, told: int, standing: Standing, *, cancelled: bool) -> None:
-    """Tell the ledger of a job and its tasks; of one that was cancelled only that there is such a job."""
+def _submit_again(place: Place, ledger: Ledger, job: str, standing: Standing, *, cancelled: bool) -> bool:
+    """Tell the ledger of a job and its tasks, of a cancelled one only that it is there; return whether it knew that."""
+    told = ledger.told(job)
+    if told is not None and (cancelled or ledger.progress(job).total is not None):
+        return True
     manifest = read_manifest(place, job)
     if cancelled:
         ledger.announce(manifest.job)
     else:
-        ledger.submit(manifest.job, read_tasks(place, manifest, start=told), stands=standing(manifest.job))
+        ledger.submit(manifest.job, read_tasks(place, manifest, start=told or 0), stands=standing(manifest.job))
+    return False
 
 
 def _hold_again(ledger: Ledger, job: str, held: str) -> None:
@@ -286,7 +297,7 @@ def _task(place: Place, job: str, first: int, number: int, line: bytes) -> Task:
 
 def _damaged(place: Place, name: str) -> JobError:
     action = "Restore this file from a copy, or cancel the job and submit it again; results that stand are kept"
-    return JobError("E813", "the job's manifest is damaged or incomplete", where=f"{place.url}/{name}", action=action)
+    return JobError(DAMAGED, "the job's manifest is damaged or incomplete", where=f"{place.url}/{name}", action=action)
 
 
 def _head(job: str) -> str:
