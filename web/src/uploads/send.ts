@@ -68,18 +68,16 @@ async function start(upload: Upload): Promise<void> {
   upload.start();
 }
 
+/** Busy; or an earlier connection is still being read, so that the bytes go on elsewhere than was thought. */
+const isNotNow = (status: number, code: string) =>
+  status === 0 || (status >= 500 && status !== 507) || status === 423 || status === 429 || (status === 409 && code !== "E922");
+
 function reason(error: Error): Error {
   const response = error instanceof DetailedError ? error.originalResponse : null;
   const status = response?.getStatus() ?? 0;
-  // 409 and 423: an earlier connection is still being read, or the bytes go on elsewhere than was thought.
-  if (!response || status === 0 || status >= 500 || status === 423 || status === 409 || status === 429) {
-    if (status === 507 || isTaken(response?.getBody())) return new Refusal(problemOf(response?.getBody()), status);
-    return new NotNow(error.message, { cause: error });
-  }
-  return new Refusal(problemOf(response.getBody()), status);
+  const problem = problemOf(response?.getBody());
+  return isNotNow(status, problem.code) ? new NotNow(error.message, { cause: error }) : new Refusal(problem, status);
 }
-
-const isTaken = (body?: string) => problemOf(body).code === "E922";
 
 function problemOf(body?: string): Problem {
   try {

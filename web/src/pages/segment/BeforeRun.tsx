@@ -11,6 +11,7 @@ import type { Draft } from "../../uploads/draft";
 import { drafts } from "../../uploads/useDraft";
 import type { Facts } from "./facts";
 import type { Preview } from "./looks";
+import css from "./SegmentPage.module.css";
 import { change, forgetAnswers, formatsOf, newKey, useSettings, type Spec } from "./settings";
 import { words } from "./words";
 
@@ -49,7 +50,7 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
   });
   const { images, more, pixels, guessed } = facts;
   return (
-    <Paper withBorder component="section" p="md" aria-label={words.before.title}>
+    <Paper withBorder component="section" p="md" pb={0} aria-label={words.before.title}>
       <Stack gap="sm">
         <Title order={3} size="h5">
           {words.before.title}
@@ -74,19 +75,21 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
             <Line name={words.before.results} value={formatsOf(settings).map((one) => words.formats[one][0]).join(", ")} />
           </Table.Tbody>
         </Table>
-        {submit.error && <Refused error={submit.error} />}
-        <Button
-          size="md"
-          disabled={question !== undefined || !spec}
-          loading={submit.isPending}
-          aria-describedby="open-question"
-          onClick={() => spec && submit.mutate(requestOf(draft, facts, spec, { name: settings.name, formats: formatsOf(settings) }))}
-        >
-          {draft.items.length === 0 ? words.before.empty : words.before.button(images, more)}
-        </Button>
-        <Text id="open-question" size="sm" c="dimmed" aria-live="polite">
-          {question}
-        </Text>
+        <Stack gap="xs" className={css.run}>
+          {submit.error && <Refused error={submit.error} />}
+          <Button
+            size="md"
+            disabled={question !== undefined || !spec}
+            loading={submit.isPending}
+            aria-describedby="open-question"
+            onClick={() => spec && submit.mutate(requestOf(draft, facts, spec, { name: settings.name, formats: formatsOf(settings) }))}
+          >
+            {draft.items.length === 0 ? words.before.empty : words.before.button(images, more)}
+          </Button>
+          <Text id="open-question" size="sm" c="dimmed" ta="center" aria-live="polite">
+            {question}
+          </Text>
+        </Stack>
       </Stack>
     </Paper>
   );

@@ -1,28 +1,24 @@
 /** Two models on the same region, side by side. */
-import { Button, Loader, Modal, Select, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
+import { Button, Modal, Select, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
-import { Refused } from "../../parts/Refused";
 import type { Model } from "./Find";
 import { preview } from "./looks";
-import { Outlined } from "./Outlined";
-import css from "./Preview.module.css";
-import { Told, type Shown } from "./PreviewPanel";
+import { Found, Told, type Shown } from "./PreviewPanel";
 import { change, specOf, useSettings } from "./settings";
 import { words } from "./words";
 
 interface Properties {
-  opened: boolean;
   close: () => void;
   shown: Shown;
   models: Model[];
   micronsPerPixel?: number;
 }
 
-export function Compare({ opened, close, ...rest }: Properties) {
+export function Compare({ close, ...rest }: Properties) {
   return (
-    <Modal opened={opened} onClose={close} title={words.compare.title} size="min(1040px, 94vw)" centered>
+    <Modal opened onClose={close} title={words.compare.title} size="min(1040px, 94vw)" centered>
       <Stack gap="md">
         <Text size="sm" c="dimmed">
           {words.compare.lead}
@@ -36,7 +32,7 @@ export function Compare({ opened, close, ...rest }: Properties) {
   );
 }
 
-type SideProperties = Omit<Properties, "opened"> & { side: string; first: number };
+type SideProperties = Properties & { side: string; first: number };
 
 function Side({ side, first, close, shown, models, micronsPerPixel }: SideProperties) {
   const settings = useSettings();
@@ -45,7 +41,7 @@ function Side({ side, first, close, shown, models, micronsPerPixel }: SideProper
   const [name, setName] = useState(models[(Math.max(0, at) + first) % models.length]?.name);
   const model = models.find((one) => one.name === name) ?? (models[0] as Model);
   const { input, look, region } = shown;
-  const { data, error, isFetching, refetch } = useQuery(preview(input, look.image, region, specOf(settings, model)));
+  const found = useQuery(preview(input, look.image, region, specOf(settings, model)));
   return (
     <Stack gap="sm">
       <Select
@@ -55,19 +51,8 @@ function Side({ side, first, close, shown, models, micronsPerPixel }: SideProper
         value={model.name}
         onChange={(value) => value && setName(value)}
       />
-      {error ? (
-        <Refused error={error} again={() => void refetch()} />
-      ) : (
-        <div className={css.wrap} aria-busy={isFetching}>
-          {isFetching && (
-            <div className={css.working}>
-              <Loader size="sm" color="white" /> <Text size="sm">{words.preview.working}</Text>
-            </div>
-          )}
-          {data ? <Outlined preview={data} outlines /> : <Skeleton height={340} animate={false} />}
-        </div>
-      )}
-      <div aria-live="polite">{data && !error && <Told preview={data} micronsPerPixel={micronsPerPixel} />}</div>
+      <Found found={found} outlines />
+      <div aria-live="polite">{found.data && <Told preview={found.data} micronsPerPixel={micronsPerPixel} />}</div>
       <Button
         variant="default"
         onClick={() => {

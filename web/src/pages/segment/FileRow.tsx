@@ -9,7 +9,7 @@ import { sentence } from "../../parts/Refused";
 import type { Draft, Item } from "../../uploads/draft";
 import { drafts } from "../../uploads/useDraft";
 import css from "./Files.module.css";
-import { isUnclear, readingsOf } from "./facts";
+import { isUnclear, readingsOf, type Reading } from "./facts";
 import { inspect, type Inspected, type Look } from "./looks";
 import { change, useSettings } from "./settings";
 import { words } from "./words";
@@ -101,26 +101,29 @@ function PixelSize({ look }: { look?: Inspected }) {
 function Channels({ look, name }: { look: Look; name: string }) {
   const { axes } = useSettings();
   const readings = readingsOf(look);
-  if (readings.length > 1 || (axes && look.data && axes === look.data.axes)) {
-    const options = readings.length > 1 ? readings : [{ axes: axes as string, name: axes as string }];
-    return (
-      <Select
-        size="xs"
-        aria-label={words.axes.title(name)}
-        placeholder={words.axes.label}
-        title={words.axes.forAll}
-        value={axes ?? look.data?.axes ?? null}
-        data={options.map((reading) => ({ value: reading.axes, label: reading.name }))}
-        onChange={(value) => change({ axes: value ?? undefined })}
-        clearable={axes !== undefined}
-        allowDeselect={false}
-      />
-    );
-  }
+  if (readings.length > 1) return <Pages readings={readings} value={look.data?.axes} name={name} />;
+  if (axes && look.data) return <Pages readings={[{ axes, name: axes }]} value={axes} name={name} />;
   const names = look.data?.channel_names ?? [];
   if (names.length <= 1) return <>{names[0] || (look.data && words.files.channels(1))}</>;
   const shown = names.slice(0, 3).map((one, at) => one || String(at + 1));
   return <>{[...shown, ...(names.length > 3 ? [words.files.more(names.length - 3)] : [])].join(", ")}</>;
+}
+
+function Pages({ readings, value, name }: { readings: Reading[]; value?: string; name: string }) {
+  const { axes } = useSettings();
+  return (
+    <Select
+      size="xs"
+      aria-label={words.axes.title(name)}
+      placeholder={words.axes.label}
+      title={words.axes.forAll}
+      value={axes ?? value ?? null}
+      data={readings.map((reading) => ({ value: reading.axes, label: reading.name }))}
+      onChange={(chosen) => change({ axes: chosen ?? undefined })}
+      clearable={axes !== undefined}
+      allowDeselect={false}
+    />
+  );
 }
 
 function Status({ item, draft, look, reading }: { item: Item; draft: Draft; look: Look; reading: boolean }) {
@@ -128,11 +131,7 @@ function Status({ item, draft, look, reading }: { item: Item; draft: Draft; look
   if (item.state === "waiting") return <Text size="sm" c="dimmed">{draft.paused ? words.states.paused : words.states.waiting}</Text>;
   if (item.state === "missing") return <Told colour="yellow" text={words.states.missing} />;
   if (item.state === "refused" && item.problem) return <Told colour="red" text={words.states.refused} why={textOf(item.problem)} />;
-  if (look.error) {
-    const asks = isUnclear(look.error);
-    const why = look.error instanceof Refusal ? textOf(look.error.problem) : look.error.message;
-    return <Told colour={asks ? "yellow" : "red"} text={asks ? words.states.asking : words.states.unreadable} why={why} />;
-  }
+  if (look.error) return <Failed error={look.error} />;
   if (reading) return <Text size="sm" c="dimmed">{words.states.reading}…</Text>;
   if (!look.data) return <Text size="sm" c="dimmed">{words.states.up}</Text>;
   return (
@@ -143,6 +142,12 @@ function Status({ item, draft, look, reading }: { item: Item; draft: Draft; look
       </Text>
     </>
   );
+}
+
+function Failed({ error }: { error: Error }) {
+  const why = error instanceof Refusal ? textOf(error.problem) : error.message;
+  if (isUnclear(error)) return <Told colour="yellow" text={words.states.asking} why={why} />;
+  return <Told colour="red" text={words.states.unreadable} why={why} />;
 }
 
 const textOf = (problem: { what: string; where?: string; action?: string; code: string }) =>

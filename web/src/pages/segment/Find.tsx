@@ -80,7 +80,7 @@ function ModelCard({ model, best }: { model: Model; best: boolean }) {
         </Group>
         <Text size="sm">{model.description}</Text>
         <Text size="xs" c="dimmed">
-          {[words.find.roles(model.roles.join(" + ")), pixel, model.licence].filter(Boolean).join(" · ")}
+          {[words.find.roles(model.roles), pixel, model.licence].filter(Boolean).join(" · ")}
         </Text>
       </Stack>
     </Radio.Card>

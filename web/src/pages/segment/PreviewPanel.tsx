@@ -33,7 +33,7 @@ interface Properties {
 export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, moved, chooseImage }: Properties) {
   const [outlines, setOutlines] = useState(true);
   const [comparing, { open: compare, close }] = useDisclosure(false);
-  const { data, error, isFetching, refetch } = found;
+  const good = found.error ? undefined : found.data;
   return (
     <Paper withBorder component="section" p="md" aria-label={words.preview.title}>
       <Stack gap="sm">
@@ -46,43 +46,64 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
               </Text>
             )}
           </Title>
-          {data && <Switch size="xs" label={words.preview.outlines} checked={outlines} onChange={(event) => setOutlines(event.currentTarget.checked)} />}
+          {good && <Switch size="xs" label={words.preview.outlines} checked={outlines} onChange={(event) => setOutlines(event.currentTarget.checked)} />}
         </Group>
         {shown && <Images look={shown.look} choose={chooseImage} />}
         {!shown && (soon ? <Skeleton height={340} /> : <Nothing />)}
-        {shown && !error && (
-          <div className={css.wrap} aria-busy={isFetching}>
-            {isFetching && (
-              <div className={css.working}>
-                <Loader size="sm" color="white" /> <Text size="sm">{words.preview.working}</Text>
-              </div>
-            )}
-            {data ? <Outlined preview={data} outlines={outlines} /> : <Skeleton height={340} animate={false} />}
-          </div>
-        )}
-        {shown && error && <Refused error={error} again={isFetching ? undefined : () => void refetch()} />}
+        {shown && <Found found={found} outlines={outlines} />}
         {shown && (
-          <div className={css.look}>
-            <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />
-            <Stack gap={6}>
-              <div aria-live="polite">{data && !error && <Told preview={data} micronsPerPixel={micronsPerPixel} />}</div>
-              {isLarger(shown.look) && (
-                <Text size="xs" c="dimmed">
-                  {words.preview.hint}
-                </Text>
-              )}
-              {models.length > 1 && (
-                <Button variant="default" size="xs" onClick={compare}>
-                  {words.preview.compare}
-                </Button>
-              )}
-            </Stack>
-          </div>
+          <Below shown={shown} good={good} micronsPerPixel={micronsPerPixel} moved={moved} compare={models.length > 1 ? compare : undefined} />
         )}
-        {data && !error && data.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
+        {good?.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
       </Stack>
-      {shown && <Compare opened={comparing} close={close} shown={shown} models={models} micronsPerPixel={micronsPerPixel} />}
+      {shown && comparing && <Compare close={close} shown={shown} models={models} micronsPerPixel={micronsPerPixel} />}
     </Paper>
+  );
+}
+
+interface BelowProperties {
+  shown: Shown;
+  good?: Preview;
+  micronsPerPixel?: number;
+  moved: (region: Region) => void;
+  compare?: () => void;
+}
+
+/** Where the region is, and how many objects are in it. */
+function Below({ shown, good, micronsPerPixel, moved, compare }: BelowProperties) {
+  return (
+    <div className={css.look}>
+      <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />
+      <Stack gap={6}>
+        <div aria-live="polite">{good && <Told preview={good} micronsPerPixel={micronsPerPixel} />}</div>
+        {isLarger(shown.look) && (
+          <Text size="xs" c="dimmed">
+            {words.preview.hint}
+          </Text>
+        )}
+        {compare && (
+          <Button variant="default" size="xs" onClick={compare}>
+            {words.preview.compare}
+          </Button>
+        )}
+      </Stack>
+    </div>
+  );
+}
+
+/** The picture, or why there is none. */
+export function Found({ found, outlines }: { found: UseQueryResult<Preview>; outlines: boolean }) {
+  const { data, error, isFetching, refetch } = found;
+  if (error) return <Refused error={error} again={isFetching ? undefined : () => void refetch()} />;
+  return (
+    <div className={css.wrap} aria-busy={isFetching}>
+      {isFetching && (
+        <div className={css.working}>
+          <Loader size="sm" color="white" /> <Text size="sm">{words.preview.working}</Text>
+        </div>
+      )}
+      {data ? <Outlined preview={data} outlines={outlines} /> : <Skeleton height={340} animate={false} />}
+    </div>
   );
 }
 

@@ -17,7 +17,7 @@ export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts;
   const asTaken = !axes && [...looks.values()].some((look) => look.data && readingsOf(look).length > 1);
   const noSize = facts.withoutSize > 0 && micronsPerPixel === undefined;
   const replaced = micronsPerPixel !== undefined && facts.sizes.some((size) => size !== micronsPerPixel);
-  if (problems.length === 0 && !asTaken && !noSize && !replaced && !facts.unclear) return null;
+  if (![problems.length > 0, asTaken, noSize, replaced, facts.unclear].some(Boolean)) return null;
   return (
     <Stack gap={6} px="md" py="sm">
       {facts.unclear && (
@@ -41,26 +41,35 @@ export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts;
           {words.axes.asTaken}
         </Text>
       )}
-      {problems.length > 0 && (
-        <Alert color="red" title={words.files.unreadable(problems.length)}>
-          <List size="sm">
-            {problems.slice(0, MOST).map(({ path, problem }) => (
-              <List.Item key={path}>
-                {sentence(problem.what, problem.where || path)}. {problem.action && `${problem.action}. `}
-                <Text span size="sm" c="dimmed">
-                  [{problem.code}]
-                </Text>
-              </List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      {problems.length > 0 && <Unreadable problems={problems} />}
     </Stack>
   );
 }
 
-function problemsOf(draft: Draft, looks: Map<string, Look>): { path: string; problem: Problem }[] {
-  const found: { path: string; problem: Problem }[] = [];
+interface Told {
+  path: string;
+  problem: Problem;
+}
+
+function Unreadable({ problems }: { problems: Told[] }) {
+  return (
+    <Alert color="red" title={words.files.unreadable(problems.length)}>
+      <List size="sm">
+        {problems.slice(0, MOST).map(({ path, problem }) => (
+          <List.Item key={path}>
+            {sentence(problem.what, problem.where || path)}. {problem.action && `${problem.action}. `}
+            <Text span size="sm" c="dimmed">
+              [{problem.code}]
+            </Text>
+          </List.Item>
+        ))}
+      </List>
+    </Alert>
+  );
+}
+
+function problemsOf(draft: Draft, looks: Map<string, Look>): Told[] {
+  const found: Told[] = [];
   for (const { path, input, problem } of draft.items) {
     const error = input ? looks.get(input)?.error : undefined;
     if (problem) found.push({ path, problem });

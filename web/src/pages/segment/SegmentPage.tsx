@@ -1,21 +1,22 @@
 /** From images to a job: choose them, see what the model finds in one of them, start. */
 import { Stack, Text, Title } from "@mantine/core";
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 
 import { about } from "../../api/queries";
+import type { Item } from "../../uploads/draft";
 import { useDraft } from "../../uploads/useDraft";
 import { BeforeRun } from "./BeforeRun";
 import { DropZone } from "./DropZone";
 import { asksForChannel, factsOf, openQuestion } from "./facts";
 import { Files } from "./Files";
 import { Find, models, sortedByFit } from "./Find";
-import { inspect, preview, useLooks, type Region } from "./looks";
+import { inspect, preview, useLooks, type Look, type Region } from "./looks";
 import { PreviewPanel, sizeOf, type Shown } from "./PreviewPanel";
 import { Questions } from "./Questions";
 import { Samples } from "./Samples";
 import css from "./SegmentPage.module.css";
-import { specOf, useSettings } from "./settings";
+import { specOf, useSettings, type Spec } from "./settings";
 import { middle } from "./Square";
 import { useAddressed } from "./useAddressed";
 import { words } from "./words";
@@ -49,6 +50,29 @@ interface Choice {
   region?: Region;
 }
 
+/** The image of the preview: the one that was chosen, else the first that can be read. */
+function useShown(items: readonly Item[], looks: Map<string, Look>, axes?: string) {
+  const [choice, setChoice] = useState<Choice>({});
+  const chosen = (items.find(({ path }) => path === choice.path) ??
+    items.find(({ input, state }) => state === "up" && input && looks.get(input)?.data)) as (Item & { input: string }) | undefined;
+  const mine = chosen && chosen.path === choice.path ? choice : {};
+  const { data, error } = useQuery({ ...inspect(chosen?.input ?? "", mine.image, axes), enabled: chosen !== undefined });
+  if (!chosen || !data || error) return { chosen, shown: undefined, setChoice };
+  const { width, height } = sizeOf(data);
+  const shown: Shown = { input: chosen.input, look: data, region: mine.region ?? middle(width, height) };
+  return { chosen, shown, setChoice };
+}
+
+/** What the model finds there. */
+function useFound(shown: Shown | undefined, spec: Spec | undefined) {
+  return useQuery({
+    ...preview(shown?.input ?? "", shown?.look.image ?? "", shown?.region, spec as Spec),
+    enabled: shown !== undefined && spec !== undefined,
+    // Of the same image only: another place may be waited for with the old picture.
+    placeholderData: (before, query) => (query?.queryKey[1] === shown?.input ? before : undefined),
+  });
+}
+
 function Filled() {
   const draft = useDraft();
   const settings = useSettings();
@@ -60,27 +84,13 @@ function Filled() {
   const model = sorted.find(({ name }) => name === settings.model) ?? sorted[0];
   const spec = model && specOf(settings, model);
 
-  const [choice, setChoice] = useState<Choice>({});
-  const chosen = draft.items.find(({ path, state }) => path === choice.path && state === "up") ??
-    draft.items.find(({ input, state }) => state === "up" && input && looks.get(input)?.data);
-  const image = chosen?.path === choice.path ? choice.image : undefined;
-  const look = useQuery({ ...inspect(chosen?.input ?? "", image, settings.axes), enabled: chosen !== undefined, placeholderData: keepPreviousData });
-  let shown: Shown | undefined;
-  if (chosen?.input && look.data && !look.error) {
-    const { width, height } = sizeOf(look.data);
-    shown = { input: chosen.input, look: look.data, region: choice.region ?? middle(width, height) };
-  }
-  const found = useQuery({
-    ...preview(shown?.input ?? "", shown?.look.image ?? "", shown?.region, spec as NonNullable<typeof spec>),
-    enabled: shown !== undefined && spec !== undefined && !look.isPlaceholderData,
-    placeholderData: keepPreviousData,
-  });
-  const micronsPerPixel = settings.micronsPerPixel ?? look.data?.microns_per_pixel ?? undefined;
+  const { chosen, shown, setChoice } = useShown(draft.items, looks, settings.axes);
+  const found = useFound(shown, spec);
+  const micronsPerPixel = settings.micronsPerPixel ?? shown?.look.microns_per_pixel ?? undefined;
   const question = openQuestion(draft, facts, found.error, who?.role === "viewer");
   const soon = draft.items.some(({ state, input }) => state === "up" && input && !looks.has(input));
   return (
-    <Stack gap="md">
-      <div className={css.grid}>
+    <div className={css.grid}>
         <Stack gap="md">
           <Title order={2}>{words.title}</Title>
           <DropZone small />
@@ -89,19 +99,18 @@ function Filled() {
           </Files>
           <Find list={sorted} model={model} channelNames={facts.channelNames} asked={asksForChannel(found.error)} />
         </Stack>
-        <Stack gap="md" className={css.side}>
+        <Stack gap="md">
           <PreviewPanel
             shown={shown}
             soon={soon}
             found={found}
             models={sorted}
             micronsPerPixel={micronsPerPixel}
-            moved={(region) => setChoice({ path: chosen?.path, image, region })}
+            moved={(region) => setChoice({ path: chosen?.path, image: shown?.look.image, region })}
             chooseImage={(name) => setChoice({ path: chosen?.path, image: name })}
           />
           <BeforeRun draft={draft} facts={facts} spec={spec} preview={found.data} question={question} />
         </Stack>
-      </div>
-    </Stack>
+    </div>
   );
 }

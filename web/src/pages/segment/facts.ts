@@ -32,22 +32,24 @@ const AXES_CODES = new Set(["E201", "E202", "E203"]);
 export const isUnclear = (error?: Error) => error instanceof Refusal && AXES_CODES.has(error.problem.code);
 const isRefused = (error: Error) => error instanceof Refusal && error.status >= 400 && error.status < 500;
 
+const NOT_YET: Look = {};
+
 export function factsOf(items: readonly Item[], looks: Map<string, Look>): Facts {
   const facts: Facts = {
     images: 0, more: false, guessed: false, ready: 0, asking: 0, unreadable: 0, withoutSize: 0, sizes: [], channelNames: [],
   };
   let [seen, pixels] = [0, 0];
   for (const item of items) {
-    const look = item.input ? looks.get(item.input) : undefined;
-    const inside = look?.data?.images.length ?? 1;
+    const { data, error } = (item.input && looks.get(item.input)) || NOT_YET;
+    const inside = data ? data.images.length : 1;
     facts.images += inside;
-    facts.more ||= look?.data?.more_images ?? (item.archive && !look);
-    if (look?.data) {
+    facts.more ||= data ? data.more_images : item.archive && !error;
+    if (data) {
       seen += inside;
-      pixels += inside * pixelsOf(look.data);
-      addLook(facts, look.data);
-    } else if (look?.error) {
-      addError(facts, item, look.error);
+      pixels += inside * pixelsOf(data);
+      addLook(facts, data);
+    } else if (error) {
+      addError(facts, item, error);
     }
   }
   facts.guessed = seen < facts.images - facts.unreadable;

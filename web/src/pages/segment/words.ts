@@ -86,7 +86,7 @@ export const words = {
   },
   find: {
     title: "What do you want to find?",
-    roles: (roles: string) => `needs ${roles}`,
+    roles: (roles: readonly string[]) => `needs ${roles.map((role) => `a ${role}`).join(" and ")} channel`,
     anyPixel: "any pixel size",
     pixel: (size: number) => `made for ${size} µm per pixel`,
     fits: "fits best",
