@@ -58,7 +58,16 @@ function Users() {
           ))}
         </Table.Tbody>
       </Table>
+      {list.data?.users.length === 0 && <Nothing />}
     </section>
+  );
+}
+
+function Nothing() {
+  return (
+    <Text c="dimmed" size="sm" p="sm">
+      {words.none}
+    </Text>
   );
 }
 
@@ -109,6 +118,7 @@ function Tokens() {
           ))}
         </Table.Tbody>
       </Table>
+      {list.data?.tokens.length === 0 && <Nothing />}
     </section>
   );
 }

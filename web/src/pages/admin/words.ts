@@ -5,6 +5,7 @@ export const words = {
   users: "Users",
   tokens: "Tokens",
   columns: { user: "User", role: "Role", used: "Uploads", jobs: "Running jobs", note: "Note", made: "Made", ends: "Expires" },
+  none: "None yet.",
   never: "never",
   noLimit: "no limit",
   of: "of",

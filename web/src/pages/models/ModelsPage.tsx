@@ -40,7 +40,7 @@ function ModelCard({ model }: { model: Model }) {
     [words.sees, model.roles.join(", ")],
     [words.scale, size ? `${size} µm` : words.anyScale],
     [words.licence, model.licence || "–"],
-    [words.size, bytes(model.size_bytes)],
+    [words.size, model.size_bytes ? bytes(model.size_bytes) : words.noWeights],
   ] as const;
   return (
     <Card withBorder padding="lg">

@@ -4,6 +4,7 @@ export const words = {
   version: "Version",
   licence: "Licence",
   size: "Size",
+  noWeights: "no weights",
   scale: "Pixel size",
   anyScale: "any (sizes are estimated)",
   sees: "Sees",
