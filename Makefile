@@ -97,7 +97,7 @@ types: $(VENV)/.package $(VENV)/.torch
 
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(PAGE)
 	cd web && npm run --silent test
-	CELLFLEET_KIOSK_CLIENT=$(KIOSK_VENV)/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
+	CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)
