@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from cellfleet.errors import UsageError
@@ -17,7 +20,8 @@ from cellfleet.observe.metrics import Levels
 from cellfleet.observe.table import METRICS
 from cellfleet.spec.record import ImageRecord, InputFile
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE, HOW_TO = DOCS / "reference" / "metrics.md", DOCS / "how-to" / "watch-a-service.md"
 LEVELS = Levels(queued={"interactive": 0, "batch": 12}, leased={"interactive": 1, "batch": 2}, dead=3)
 
 
@@ -45,6 +49,18 @@ def test_the_reference_shows_the_table() -> None:
         section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("|")][2:]
         assert rows == [row(metric) for metric in METRICS if metric.part == part]
+
+
+def test_the_how_to_and_its_alerts_name_only_metrics_that_exist(tmp_path: Path) -> None:
+    text = HOW_TO.read_text(encoding="utf-8")
+    named = set(re.findall(r"\bcellfleet_\w+", text))
+    assert named and named <= {metric.name for metric in METRICS}
+    rules = tmp_path / "cellfleet.rules.yml"
+    rules.write_text(next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "groups:" in block))
+    assert yaml.safe_load(rules.read_text())["groups"][0]["rules"]
+    if promtool := shutil.which("promtool"):  # where Prometheus is installed, its own word
+        subprocess.run([promtool, "check", "rules", rules], check=True)
+        subprocess.run([promtool, "check", "metrics"], input=metrics.page(LEVELS, ledger=True)[0], check=True)
 
 
 def row(metric: metrics.Metric) -> str:
