@@ -40,7 +40,9 @@ def kiosk_client(folder: Path, address: str, *words: str) -> Ran:
     out = folder / "out"
     out.mkdir()
     # Without these it writes beside its own code.
-    places = {"DOWNLOAD_DIR": str(folder / "down"), "LOG_DIR": str(folder / "log"), "HOME": str(folder)}
+    log = folder / "log"
+    places = {"DOWNLOAD_DIR": str(folder / "down"), "LOG_DIR": str(log), "LOG_FILE": str(log / "client.log")}
+    places["HOME"] = str(folder)
     environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*", **places}
     command = [str(program), "-m", "kiosk_client", "-j", "segmentation", "-t", address, "--output-dir", str(out)]
     command += ["--update-interval", "1", "--refresh-rate", "1", "-m", "otsu:1", *words]
