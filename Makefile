@@ -2,6 +2,7 @@
 # As root, missing Debian packages are installed; otherwise they are named.
 #   make demo       install as a user would, and segment the sample images
 #   make test       all tests; make test-fast: those that need under a minute together
+#   make browser    the tests of `make test` that run the page in Chromium (BROWSER_ARGS='jobs -t zip')
 #   make lint       style, layering, documents; make types: mypy
 #   make web        build the web page (needs node); make web-api: renew the types of the API that it asks
 #   make bench      measure against other tools; make soak: the long-running tests
@@ -14,6 +15,7 @@ DEMO_VENV ?= .venv-demo
 KIOSK_VENV ?= .venv-kiosk
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
+BROWSER_ARGS ?=
 BENCH_ARGS ?=
 BENCH_LARGE_ARGS ?=
 SOAK_ARGS ?=
@@ -25,7 +27,7 @@ NATIVE = setup.py $(wildcard native/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help web web-api demo test test-fast lint types bench bench-large soak requirements clean
+.PHONY: help web web-api browser demo test test-fast lint types bench bench-large soak requirements clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -98,6 +100,11 @@ types: $(VENV)/.package $(VENV)/.torch
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(PAGE)
 	cd web && npm run --silent test
 	CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
+	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser
+
+# The page in a real browser, against a service of this checkout.
+browser: $(VENV)/.package $(VENV)/.java $(PAGE)
+	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser -- $(BROWSER_ARGS)
 
 test-fast: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/contract $(PYTEST_ARGS)

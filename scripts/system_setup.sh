@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the system parts are there: `system_setup.sh PYTHON build` what building the package needs (venv, a C
-# compiler, headers), `… test` what the tests need besides (a JDK and ImageJ, which read our results back; Redis).
+# compiler, headers), `… test` what the tests need besides (a JDK and ImageJ, which read our results back; Redis; Node
+# and Chromium, which build the page and open it).
 # As root on Debian or Ubuntu missing parts are installed; otherwise they are named, and the exit code is 1.
 set -euo pipefail
 python=$1
@@ -25,6 +26,8 @@ test)
     need default-jdk-headless javac -version
     need libij-java test -e "${CELLFLEET_IJ_JAR:-/usr/share/java/ij.jar}"
     need redis-server redis-server --version
+    need npm npm --version
+    need chromium test -x "${CELLFLEET_CHROMIUM:-/usr/bin/chromium}"
     ;;
 *)
     echo "system_setup.sh: unknown purpose $purpose" >&2

@@ -14,6 +14,8 @@ import { theme } from "./app/theme";
 
 /** The server writes a new one into the page each time: styles that are added at run time carry it. */
 const nonce = () => document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
+// Where the library that keeps the page behind a dialog from scrolling looks for it.
+Object.assign(globalThis, { __webpack_nonce__: nonce() });
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no root");

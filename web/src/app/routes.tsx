@@ -9,6 +9,8 @@ export const router = createBrowserRouter([
     path: "/",
     Component: Shell,
     ErrorBoundary: Trouble,
+    // While the first page is loaded, a moment on most machines.
+    HydrateFallback: () => null,
     children: [
       { index: true, lazy: async () => ({ Component: (await import("../pages/segment/SegmentPage")).SegmentPage }) },
       { path: "jobs", lazy: async () => ({ Component: (await import("../pages/jobs/JobsPage")).JobsPage }) },

@@ -1,7 +1,7 @@
 /** The images of a job as pictures with outlines; any number of them, loaded as they come into sight. */
 import { Badge, SimpleGrid, Text, Title } from "@mantine/core";
 import { useIntersection } from "@mantine/hooks";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link } from "react-router";
 
@@ -15,8 +15,10 @@ import { words } from "./words";
 const PAGE = 60;
 
 export function ImageGrid({ job }: { job: Job }) {
+  // What the list held while the job ran is not all of it: at the end it is asked for once more.
+  const state = hasEnded(job) ? job.progress.images_done : "running";
   const list = useInfiniteQuery({
-    queryKey: ["images", job.id, "done"],
+    queryKey: ["images", job.id, "done", state],
     queryFn: ({ pageParam }) =>
       answer(
         api.GET("/api/v1/jobs/{job}/images", {
@@ -24,6 +26,7 @@ export function ImageGrid({ job }: { job: Job }) {
         }),
       ),
     initialPageParam: undefined as number | undefined,
+    placeholderData: keepPreviousData,
     getNextPageParam: (page) => page.after ?? undefined,
     refetchInterval: hasEnded(job) ? false : 4_000,
   });

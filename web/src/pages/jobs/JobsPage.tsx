@@ -2,7 +2,7 @@
 import { Button, Group, SegmentedControl, Skeleton, Stack, Text, TextInput, Title } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useDeferredValue, useMemo, useState } from "react";
 import { Link } from "react-router";
 
 import { answer, api, type Job } from "../../api/client";
@@ -13,22 +13,20 @@ import { JobTable } from "./JobTable";
 import { words } from "./words";
 
 const PAGE = 200;
+/** Pages that are asked for again and again; of longer lists only the newest jobs are. */
+const FOLLOWED = 3;
+const SOON_MS = 3_000;
+const LATER_MS = 15_000;
 type Kind = "all" | "active" | "ended";
 
 export function JobsPage() {
   const [text, setText] = useState("");
   const [kind, setKind] = useState<Kind>("all");
   const { data: who } = useQuery(about);
-  const list = useInfiniteQuery({
-    queryKey: ["jobs"],
-    queryFn: ({ pageParam }) =>
-      answer(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, after: pageParam || undefined } } })),
-    initialPageParam: "",
-    getNextPageParam: (page) => page.after ?? undefined,
-    refetchInterval: ({ state }) => (state.data?.pages[0]?.jobs.some((job) => !hasEnded(job)) ? 3_000 : 15_000),
-  });
-  const jobs = list.data?.pages.flatMap((page) => page.jobs) ?? [];
-  const shown = jobs.filter((job) => fits(job, kind, text));
+  const list = useJobs();
+  const wanted = useDeferredValue(text);
+  const jobs = list.jobs;
+  const shown = useMemo(() => jobs.filter((job) => fits(job, kind, wanted)), [jobs, kind, wanted]);
   return (
     <Stack maw={1180} mx="auto">
       <Group justify="space-between">
@@ -68,6 +66,41 @@ export function JobsPage() {
       )}
     </Stack>
   );
+}
+
+const page = (after: string) =>
+  answer(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, after: after || undefined } } }));
+
+const pause = (jobs?: Job[]) => (jobs?.some((job) => !hasEnded(job)) ? SOON_MS : LATER_MS);
+
+/** All jobs that were looked at so far. The newest are followed; a long list of old ones stays as it was read. */
+function useJobs() {
+  const list = useInfiniteQuery({
+    queryKey: ["jobs"],
+    queryFn: ({ pageParam }) => page(pageParam),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.after ?? undefined,
+    refetchInterval: ({ state }) => {
+      const pages = state.data?.pages ?? [];
+      return pages.length > FOLLOWED ? false : pause(pages.flatMap(({ jobs }) => jobs));
+    },
+    staleTime: ({ state }) => ((state.data?.pages.length ?? 0) > FOLLOWED ? Infinity : SOON_MS),
+  });
+  const long = (list.data?.pages.length ?? 0) > FOLLOWED;
+  const newest = useQuery({
+    queryKey: ["newest jobs"],
+    queryFn: () => page(""),
+    enabled: long,
+    refetchInterval: ({ state }) => pause(state.data?.jobs),
+  });
+  const [pages, fresh] = [list.data?.pages, long ? newest.data?.jobs : undefined];
+  const jobs = useMemo(() => {
+    const known = pages?.flatMap(({ jobs: some }) => some) ?? [];
+    if (!fresh) return known;
+    const ids = new Set(fresh.map(({ id }) => id));
+    return [...fresh, ...known.filter(({ id }) => !ids.has(id))];
+  }, [pages, fresh]);
+  return { ...list, jobs };
 }
 
 function fits(job: Job, kind: Kind, text: string): boolean {

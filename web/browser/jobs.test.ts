@@ -1,0 +1,79 @@
+/** Jobs: what their pages show while and after they run, and what is taken home. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { expect, inject, test } from "vitest";
+
+import { words as jobWords } from "../src/pages/job/words";
+import { words as listWords } from "../src/pages/jobs/words";
+import { discs, imagesFolder } from "./support/images";
+import { ended, images, newJob, resultFile } from "./support/jobs";
+import { open, withBrowser } from "./support/test";
+import { until } from "./support/until";
+import { contentsOf } from "./support/zip";
+
+withBrowser();
+const url = inject("url");
+const data = inject("data");
+
+test("one corrupt file of ten leaves nine results and one sentence, and is tried again when it is mended", async () => {
+  const good = discs();
+  const names = [...Array(10).keys()].map((i) => `field ${i}.tif`);
+  const files = Object.fromEntries(names.map((name, i) => [name, i === 4 ? good.slice(0, 3000) : good]));
+  const folder = await imagesFolder(data, "ten", { files });
+  const { page } = await open(`/jobs/${await newJob(url, folder, { name: "Ten images" })}`);
+  const failed = page.getByRole("table");
+  await failed.getByText("field 4.tif").waitFor();
+  expect(await failed.getByRole("row").count()).toBe(2);
+  const sentence = await failed.getByRole("row").nth(1).innerText();
+  expect(sentence).toMatch(/field 4\.tif[\s\S]+E\d{3}/);
+  expect(sentence).not.toMatch(/undefined|Traceback/);
+  await page.getByText("9 / 10").first().waitFor();
+  await until("nine pictures are there", async () => (await page.getByRole("link", { name: /Look at field/ }).count()) === 9);
+
+  await writeFile(join(folder, "field 4.tif"), good);
+  await page.getByRole("button", { name: jobWords.retry }).click();
+  await page.getByText("10 / 10").first().waitFor();
+  await failed.waitFor({ state: "detached" });
+});
+
+test("the zip holds the files of the job by their names, with the same labels", async () => {
+  const job = inject("sampleJob");
+  const { page } = await open(`/jobs/${job}`);
+  await page.getByRole("button", { name: jobWords.download }).click();
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: jobWords.panel.get }).click(),
+  ]);
+  const found = contentsOf(await readFile(await download.path()));
+  expect([...found.keys()]).toEqual(expect.arrayContaining(["run.json", "README.txt", "open_in_fiji.ijm"]));
+  const [image] = await images(url, job);
+  for (const path of [image?.record?.outputs?.["labels-tiff"], image?.record?.outputs?.csv]) {
+    expect(found.get(String(path))?.equals(await resultFile(url, job, String(path)))).toBe(true);
+  }
+});
+
+test("names with spaces, µ, emoji and marks are shown as they are, and their results open", async () => {
+  const names = ["plate 1/A1, field µ 🦠.tif", "50 % #1?&=.tif", "<b>bold</b>.tif"];
+  const folder = await imagesFolder(data, "names", { files: Object.fromEntries(names.map((name) => [name, discs()])) });
+  const title = "Zellen µ 🦠 <i>& co</i> ../x";
+  const job = await newJob(url, folder, { name: title });
+  await ended(url, job);
+  const { page } = await open(`/jobs/${job}`);
+  await page.getByRole("heading", { name: title }).waitFor();
+  for (const name of names) await page.getByRole("link", { name: jobWords.openImage(name), exact: true }).waitFor();
+  const pictures = page.locator("main img");
+  await until("all pictures are loaded", () =>
+    pictures.evaluateAll((all) => all.length === 3 && all.every((one) => (one as HTMLImageElement).naturalWidth > 0)),
+  );
+  await page.goto(`${url}/jobs`);
+  await page.getByRole("row", { name: new RegExp("Zellen µ 🦠") }).waitFor();
+});
+
+test("the list finds a job by a part of its name, and says when none fits", async () => {
+  const { page } = await open("/jobs");
+  await page.getByLabel(listWords.filter).fill("sampl");
+  await page.getByRole("cell", { name: "Sample", exact: true }).waitFor();
+  await page.getByLabel(listWords.filter).fill("nothing is called this");
+  await page.getByText(listWords.noMatch).waitFor();
+});
