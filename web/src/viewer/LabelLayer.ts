@@ -1,47 +1,52 @@
-/** Objects over the pixels: tiles of the label pyramid, painted as they come. On the deck.gl that Viv brings. */
-import { BitmapLayer } from "@deck.gl/layers";
+/** Objects over the pixels: tiles of the label pyramid. On the deck.gl that Viv brings. */
 import { TileLayer } from "@deck.gl/geo-layers";
+import type { Texture } from "@luma.gl/core";
 
-import { paint, type Look } from "./paint";
-import { planeSize, readTile, type Multiscale, type Selection, type Tile } from "./zarr";
+import type { LabelData, LabelSource } from "./labels";
+import { LabelTile } from "./LabelTile";
+import type { Selection } from "./zarr";
 
-interface Properties {
-  labels: Multiscale;
-  selection: Selection;
-  look: Look;
-  /** Changes whenever `look` paints otherwise. */
-  lookKey: string;
+export interface LabelLook {
+  outlines: boolean;
+  /** 0…1; 0: objects are not filled. */
+  fill: number;
 }
 
-export function labelLayer({ labels, selection, look, lookKey }: Properties) {
-  const finest = labels.levels[0];
-  if (!finest) return null;
-  const [height, width] = planeSize(finest);
-  return new TileLayer<Tile<Uint32Array>>({
-    id: "labels",
-    tileSize: finest.chunks.at(-1) ?? 512,
-    minZoom: -(labels.levels.length - 1),
+interface Properties {
+  id: string;
+  source: LabelSource;
+  selection: Selection;
+  palette: Texture;
+  look: LabelLook;
+  hovered: number;
+  pinned: number;
+}
+
+/** Of outlines, px of the screen. */
+const OUTLINE = 1.25;
+
+export function labelLayer({ id, source, selection, palette, look, hovered, pinned }: Properties) {
+  const outline = look.outlines ? OUTLINE * Math.max(1, window.devicePixelRatio) : 0;
+  const drawn = { palette, fill: look.fill, outline, hovered, pinned };
+  return new TileLayer<LabelData>({
+    id,
+    tileSize: source.side,
+    minZoom: -(source.image.levels.length - 1),
     maxZoom: 0,
-    extent: [0, 0, width, height],
-    refinementStrategy: "best-available",
-    getTileData: ({ index, signal }) => {
-      const level = labels.levels[Math.round(-index.z)] ?? finest;
-      return readTile(level, labels.axes, selection, { x: index.x, y: index.y, signal });
-    },
-    updateTriggers: { getTileData: [labels, selection], renderSubLayers: lookKey },
-    renderSubLayers: (properties) => {
-      const { data, tile, id } = properties;
+    extent: [0, 0, source.width, source.height],
+    refinementStrategy: "no-overlap",
+    getTileData: ({ index }) => source.tile(Math.round(-index.z), index.x, index.y, selection),
+    updateTriggers: { getTileData: [source, selection], renderSubLayers: Object.values(drawn) },
+    renderSubLayers: ({ data, tile, id: part }) => {
       if (!data) return null;
       const scale = 2 ** -tile.index.z;
-      const side = (finest.chunks.at(-1) ?? 512) * scale;
-      const [left, top] = [tile.index.x * side, tile.index.y * side];
-      const image = new ImageData(paint(data.data, data.width, data.height, look), data.width, data.height);
-      return new BitmapLayer({
-        id: `${id}-${lookKey}`,
-        image,
+      const [left, top] = [tile.index.x * source.side * scale, tile.index.y * source.side * scale];
+      return new LabelTile({
+        id: part,
+        labels: data,
         bounds: [left, top + data.height * scale, left + data.width * scale, top],
-        textureParameters: { minFilter: "nearest", magFilter: "nearest" },
         pickable: false,
+        ...drawn,
       });
     },
   });

@@ -1,13 +1,17 @@
 /** The canvas: pixels by Viv, objects over them, moved by mouse and keys. Knows no job and no panel. */
 import { Deck, OrthographicView } from "@deck.gl/core";
 import { MultiscaleImageLayer } from "@hms-dbmi/viv";
-import { useEffect, useMemo, useRef } from "react";
+import type { Device, Texture } from "@luma.gl/core";
+import { useEffect, useMemo, useRef, useState, type PointerEvent } from "react";
 
-import { labelLayer } from "./LabelLayer";
-import type { Look, Rgb } from "./paint";
+import { labelLayer, type LabelLook } from "./LabelLayer";
+import type { LabelSource } from "./labels";
+import type { Rgb } from "./paint";
+import type { Palette } from "./palette";
 import { pixelLevels } from "./pixels";
+import { toImage, type Camera } from "./view";
 import css from "./Viewer.module.css";
-import { planeSize, type Multiscale, type Selection } from "./zarr";
+import type { Multiscale, Selection } from "./zarr";
 
 export interface ChannelLook {
   visible: boolean;
@@ -15,104 +19,178 @@ export interface ChannelLook {
   window: [number, number];
 }
 
-export interface View {
-  /** Centre, px of the image. */
-  x: number;
-  y: number;
-  /** log2 of screen pixels per image pixel. */
-  zoom: number;
+/** The objects of one job. */
+export interface Overlay {
+  id: string;
+  source: LabelSource;
+  palette: Palette;
+  look: LabelLook;
+  hovered?: number;
+  pinned?: number;
+}
+
+export interface Pointed {
+  /** px of the image. */
+  at: { x: number; y: number };
+  /** px of the canvas. */
+  on: { x: number; y: number };
 }
 
 interface Properties {
   image: Multiscale;
-  labels?: Multiscale;
+  camera: Camera;
   channels: ChannelLook[];
-  look: Look;
-  lookKey: string;
+  overlays: Overlay[];
   selection: Selection;
-  view?: View;
-  onView?: (view: View) => void;
-  /** Where the pointer is, px of the image; undefined when it has left. */
-  onHover?: (at?: { x: number; y: number }) => void;
+  /** What the canvas shows, for those who do not see it. */
+  label: string;
+  onHover?: (pointed?: Pointed) => void;
   onPick?: (at: { x: number; y: number }) => void;
+  /** The graphics card, or the lack of one. */
+  onTrouble?: (error: Error) => void;
 }
 
-const VIEW = new OrthographicView({ id: "image", controller: { keyboard: true, inertia: false } });
-
-/** Fit the image into the canvas. */
-function fit(image: Multiscale, width: number, height: number): View {
-  const finest = image.levels[0];
-  const [tall, wide] = finest ? planeSize(finest) : [1, 1];
-  return { x: wide / 2, y: tall / 2, zoom: Math.log2(Math.min(width / wide, height / tall) * 0.98) };
-}
+const VIEW = new OrthographicView({
+  id: "image",
+  controller: { keyboard: false, inertia: false, doubleClickZoom: false, dragRotate: false, touchRotate: false },
+});
+/** Viv draws no more at a time. */
+export const MOST_CHANNELS = 6;
+/** A press that moves less is a click, px. */
+const STILL = 4;
 
 export function Viewer(properties: Properties) {
-  const { image, view, onView, onHover, onPick } = properties;
+  const { camera, label, onTrouble } = properties;
   const frame = useRef<HTMLDivElement>(null);
-  const deck = useRef<Deck<OrthographicView> | null>(null);
-  const layers = useLayers(properties);
-  const told = useRef({ onView, onHover, onPick });
+  const [deck, setDeck] = useState<{ deck: Deck<OrthographicView>; device: Device }>();
+  const told = useRef(onTrouble);
   useEffect(() => {
-    told.current = { onView, onHover, onPick };
+    told.current = onTrouble;
   });
   useEffect(() => {
     const parent = frame.current;
     if (!parent) return undefined;
-    const made = new Deck<OrthographicView>({
-      parent,
-      views: VIEW,
-      layers: [],
-      initialViewState: asState(view ?? fit(image, parent.clientWidth, parent.clientHeight)),
-      onViewStateChange: ({ viewState }) => {
-        const [x = 0, y = 0] = viewState.target ?? [];
-        told.current.onView?.({ x, y, zoom: Number(viewState.zoom) });
-        return viewState;
-      },
-      onHover: ({ coordinate }) => told.current.onHover?.(asPlace(coordinate)),
-      onClick: ({ coordinate }) => {
-        const at = asPlace(coordinate);
-        if (at) told.current.onPick?.(at);
-      },
-      getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "crosshair"),
+    const made = makeDeck(parent, camera, (device) => setDeck({ deck: made, device }), (error) => told.current?.(error));
+    const follow = () => made.setProps({ viewState: asState(camera) });
+    const unlisten = camera.listen(follow);
+    const watch = new ResizeObserver(() => {
+      if (parent.clientWidth > 0) camera.resize({ width: parent.clientWidth, height: parent.clientHeight });
     });
-    deck.current = made;
+    watch.observe(parent);
     return () => {
-      deck.current = null;
-      made.finalize();
+      watch.disconnect();
+      unlisten();
+      setDeck(undefined);
+      release(made, parent);
     };
-    // The first view is where it begins; later ones come from the user.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [image]);
+  }, [camera]);
+  const layers = useLayers(properties, deck?.device);
   useEffect(() => {
-    deck.current?.setProps({ layers });
-  }, [layers]);
-  return <div ref={frame} className={css.frame} onPointerLeave={() => onHover?.(undefined)} />;
+    deck?.deck.setProps({ layers });
+  }, [deck, layers]);
+  const pointer = usePointer(properties);
+  return <div ref={frame} className={css.frame} role="application" aria-label={label} tabIndex={0} {...pointer} />;
 }
 
-function asState({ x, y, zoom }: View) {
-  return { target: [x, y, 0] as [number, number, number], zoom, minZoom: zoom - 3, maxZoom: 6 };
+function makeDeck(parent: HTMLDivElement, camera: Camera, ready: (device: Device) => void, failed: (error: Error) => void) {
+  return new Deck<OrthographicView>({
+    parent,
+    views: VIEW,
+    layers: [],
+    viewState: asState(camera),
+    onDeviceInitialized: ready,
+    onError: failed,
+    onViewStateChange: ({ viewState }) => {
+      const [x = 0, y = 0] = viewState.target ?? [];
+      camera.go({ x, y, zoom: Number(viewState.zoom) });
+    },
+    getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "crosshair"),
+  });
 }
 
-function asPlace(coordinate?: number[]) {
-  const [x, y] = coordinate ?? [];
-  return x === undefined || y === undefined ? undefined : { x: Math.floor(x), y: Math.floor(y) };
+/** Let go of all that the graphics card holds: browsers allow only some sixteen canvases that are alive. */
+function release(deck: Deck<OrthographicView>, parent: HTMLDivElement) {
+  const canvas = parent.querySelector("canvas");
+  deck.finalize();
+  canvas?.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
+  canvas?.remove();
 }
 
-function useLayers({ image, labels, channels, look, lookKey, selection }: Properties) {
+function asState(camera: Camera) {
+  const { x, y, zoom } = camera.view();
+  return { target: [x, y, 0] as [number, number, number], zoom, minZoom: -20, maxZoom: 6 };
+}
+
+function usePointer({ camera, onHover, onPick }: Properties) {
+  const pressed = useRef<{ x: number; y: number }>(undefined);
+  const place = (event: PointerEvent<HTMLDivElement>): Pointed => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const on = { x: event.clientX - box.left, y: event.clientY - box.top };
+    const { x, y } = toImage(camera.view(), camera.size(), on);
+    return { on, at: { x: Math.floor(x), y: Math.floor(y) } };
+  };
+  return {
+    onPointerDown: (event: PointerEvent<HTMLDivElement>) => {
+      pressed.current = place(event).on;
+      event.currentTarget.focus({ preventScroll: true });
+    },
+    onPointerMove: (event: PointerEvent<HTMLDivElement>) => onHover?.(event.buttons ? undefined : place(event)),
+    onPointerUp: (event: PointerEvent<HTMLDivElement>) => {
+      const { on, at } = place(event);
+      const from = pressed.current;
+      pressed.current = undefined;
+      if (from && event.button === 0 && Math.hypot(on.x - from.x, on.y - from.y) < STILL) onPick?.(at);
+    },
+    onPointerLeave: () => onHover?.(undefined),
+  };
+}
+
+function useLayers({ image, channels, overlays, selection }: Properties, device?: Device) {
   const levels = useMemo(() => pixelLevels(image), [image]);
-  return useMemo(() => {
-    const selections = channels.map((_, c) => ({ ...selection, c }));
+  const pixels = useMemo(() => {
+    const shown = channels.map((channel, c) => ({ ...channel, c })).filter(({ visible }) => visible);
+    const drawn = (shown.length > 0 ? shown : channels.map((channel, c) => ({ ...channel, c }))).slice(0, MOST_CHANNELS);
     // Viv's types leave out the properties of its extensions: the palette's colours.
-    const palette = { colors: channels.map(({ colour }) => colour) };
-    const pixels = new MultiscaleImageLayer({
-      ...palette,
+    const colours = { colors: drawn.map(({ colour }) => colour) };
+    return new MultiscaleImageLayer({
+      ...colours,
       dtype: levels[0]?.dtype ?? "Uint16",
       id: "pixels",
       loader: levels,
-      selections,
-      contrastLimits: channels.map(({ window }) => window),
-      channelsVisible: channels.map(({ visible }) => visible),
+      selections: drawn.map(({ c }) => ({ ...selection, c })),
+      contrastLimits: drawn.map(({ window }) => window),
+      channelsVisible: drawn.map(({ visible }) => visible),
     });
-    return [pixels, labels && labelLayer({ labels, selection, look, lookKey })];
-  }, [levels, labels, channels, look, lookKey, selection]);
+  }, [levels, channels, selection]);
+  const first = useTexture(device, overlays[0]?.palette);
+  const second = useTexture(device, overlays[1]?.palette);
+  return useMemo(() => {
+    if (!device) return [];
+    const textures = [first, second];
+    const labels = overlays.map(({ id, source, look, hovered = 0, pinned = 0 }, at) => {
+      const palette = textures[at];
+      return palette && labelLayer({ id, source, selection, palette, look, hovered, pinned });
+    });
+    return [pixels, ...labels];
+  }, [device, pixels, first, second, overlays, selection]);
+}
+
+/** A palette on the graphics card, as long as it is shown. */
+function useTexture(device?: Device, palette?: Palette): Texture | undefined {
+  const [texture, setTexture] = useState<Texture>();
+  useEffect(() => {
+    if (!device || !palette) return undefined;
+    const made = device.createTexture({
+      format: "rgba8unorm",
+      ...palette,
+      sampler: { minFilter: "nearest", magFilter: "nearest" },
+    });
+    setTexture(made);
+    return () => {
+      setTexture(undefined);
+      // After the layers have taken the next one.
+      setTimeout(() => made.destroy(), 200);
+    };
+  }, [device, palette]);
+  return texture;
 }

@@ -1,0 +1,120 @@
+/** Another job's objects over the same image: choose it, and see what differs. */
+import { Alert, Button, Checkbox, ColorSwatch, Group, Loader, Select, Stack, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+
+import { answer, api, type Job } from "../../api/client";
+import { ago, count } from "../../format";
+import { f1 } from "../../viewer/match";
+import { COMPARE_COLOURS, type Comparison, type Kind } from "./useCompare";
+import { compareWords as words, words as page } from "./words";
+
+const LISTED = 200;
+
+interface Properties {
+  job: string;
+  chosen?: string;
+  choose: (job?: string) => void;
+  comparison: Comparison;
+  objects: number;
+  planes: number;
+}
+
+export function ComparePanel({ job, chosen, choose, comparison, objects, planes }: Properties) {
+  const jobs = useQuery({
+    queryKey: ["jobs", "to compare"],
+    queryFn: () => answer(api.GET("/api/v1/jobs", { params: { query: { limit: LISTED } } })),
+  });
+  const others = (jobs.data?.jobs ?? []).filter((other) => other.id !== job && other.formats.includes("ome-zarr"));
+  return (
+    <Stack gap="md">
+      <Text size="sm">{words.lead}</Text>
+      <Select
+        size="sm"
+        label={words.choose}
+        placeholder={jobs.isPending || others.length > 0 ? words.placeholder : words.nothing}
+        searchable
+        clearable
+        data={others.map((other) => ({ value: other.id, label: nameOf(other as Job) }))}
+        value={chosen ?? null}
+        onChange={(value) => choose(value ?? undefined)}
+        comboboxProps={{ width: 320, position: "bottom-end" }}
+        disabled={!jobs.isPending && others.length === 0}
+      />
+      <Outcome comparison={comparison} objects={objects} planes={planes} />
+      {chosen && (
+        <Button variant="default" size="sm" onClick={() => choose(undefined)}>
+          {words.stop}
+        </Button>
+      )}
+    </Stack>
+  );
+}
+
+function nameOf({ name, id, model, progress }: Job): string {
+  return `${name || `${page.unnamed} ${id}`} · ${model.name} · ${ago(progress.submitted_ms)}`;
+}
+
+function Outcome({ comparison, objects, planes }: { comparison: Comparison; objects: number; planes: number }) {
+  const { state, matched, tooLarge } = comparison;
+  if (state === "none") return null;
+  if (state === "missing") return <Alert color="yellow">{words.noImage}</Alert>;
+  if (state === "size") return <Alert color="yellow">{words.otherSize}</Alert>;
+  if (state === "looking") return <Loading />;
+  const kinds: [Kind, string, number | undefined][] = [
+    ...(matched ? ([["same", words.same, matched.pairs.length]] as [Kind, string, number][]) : []),
+    ["lost", matched ? words.lost : words.here, matched ? matched.lost.length : objects],
+    ["added", matched ? words.added : words.there, matched ? matched.added.length : comparison.objects],
+  ];
+  return (
+    <Stack gap="xs">
+      {kinds.map(([kind, name, number]) => (
+        <Group key={kind} justify="space-between" wrap="nowrap">
+          <Checkbox
+            size="sm"
+            checked={comparison.shown.has(kind)}
+            onChange={() => comparison.toggle(kind)}
+            label={
+              <Group gap={6} wrap="nowrap">
+                <ColorSwatch size={14} radius={3} color={`rgb(${COMPARE_COLOURS[kind].join(" ")})`} />
+                {name}
+              </Group>
+            }
+          />
+          <Text size="sm" fw={600}>
+            {number === undefined ? "" : count(number)}
+          </Text>
+        </Group>
+      ))}
+      {matched && (
+        <>
+          <Group justify="space-between">
+            <Text size="sm">{words.f1}</Text>
+            <Text size="sm" fw={600}>
+              {f1(matched).toFixed(3)}
+            </Text>
+          </Group>
+          <Text size="xs" c="dimmed">
+            {words.f1Hint} {planes > 1 && `Counts are ${words.plane}.`}
+          </Text>
+        </>
+      )}
+      {tooLarge && (
+        <Text size="xs" c="dimmed">
+          {words.tooLarge}
+        </Text>
+      )}
+      {!tooLarge && !matched && <Loading />}
+    </Stack>
+  );
+}
+
+function Loading() {
+  return (
+    <Group gap="xs">
+      <Loader size="xs" />
+      <Text size="sm" c="dimmed">
+        {words.matching}
+      </Text>
+    </Group>
+  );
+}
