@@ -28,8 +28,8 @@ export function Refused({ error, again }: { error: Error; again?: () => void }) 
 }
 
 export function sentence(what: string, where = ""): string {
-  const text = where ? `${where}: ${what}` : what;
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  // The name of a file stays as it is.
+  return where ? `${where}: ${what}` : what.charAt(0).toUpperCase() + what.slice(1);
 }
 
 const ended = (text: string) => (text && !/[.!?]$/.test(text) ? `${text}.` : text);

@@ -81,7 +81,6 @@ export class Drafts {
   private timer?: ReturnType<typeof setTimeout>;
   private set?: Promise<string>;
   private setId?: string;
-  private name = "";
   private others: string[] = [];
   private paused = false;
   private partial = false;
@@ -115,7 +114,6 @@ export class Drafts {
       const parts = files.map((one) => partOf(free + one.path.slice(path.length), one.file));
       this.images.set(free, { path: free, parts });
     }
-    if (!this.name) this.name = nameOf(entries.map(({ path }) => path));
     this.changed(true);
     this.pump();
   }
@@ -123,7 +121,6 @@ export class Drafts {
   /** Add what is there already: an address, a path of the server, or a file of a set. */
   addAddress(address: string, shown = address): void {
     if (!this.images.has(shown)) this.images.set(shown, { path: shown, parts: [], address });
-    if (!this.name) this.name = nameOf([shown.replace(/\/+$/, "")]);
     this.changed(true);
   }
 
@@ -147,7 +144,7 @@ export class Drafts {
     for (const { parts } of this.images.values()) parts.forEach((part) => part.stop?.abort(new Stopped(true)));
     this.images.clear();
     this.shown.clear();
-    Object.assign(this, { set: undefined, setId: undefined, name: "", others: [], paused: false, partial: false, pauseMs: 0 });
+    Object.assign(this, { set: undefined, setId: undefined, others: [], paused: false, partial: false, pauseMs: 0 });
     forget();
     if (gone && set) void this.service.deleteSet(set).catch(() => undefined);
     this.changed(true);
@@ -185,7 +182,6 @@ export class Drafts {
     }
     this.setId = found.set;
     this.set = Promise.resolve(found.set);
-    this.name = this.name || found.name;
     claim(found.set);
     for (const { path, files } of entriesOf(found.files).entries) {
       const parts = files.map((file): Part => {
@@ -272,7 +268,7 @@ export class Drafts {
   }
 
   private theSet(): Promise<string> {
-    this.set ??= this.service.newSet(this.name).then(
+    this.set ??= this.service.newSet(nameOf(this.images)).then(
       (id) => {
         this.setId = id;
         claim(id);
@@ -300,7 +296,7 @@ export class Drafts {
   private keep(): void {
     if (!this.setId) return;
     const files = [...this.parts()].map(({ path, size }) => ({ path, size }));
-    remember({ set: this.setId, name: this.name, files });
+    remember({ set: this.setId, files });
   }
 
   private tell(): void {
@@ -312,7 +308,8 @@ export class Drafts {
       size += part.size;
       sent += part.sent;
     }
-    const { name, others, paused, partial, setId: set } = this;
+    const { others, paused, partial, setId: set } = this;
+    const name = nameOf(this.images);
     const items = [...this.images.values()].map((image) => this.item(image));
     this.now = { set, name, items, size, sent, rate: this.rate(sent), paused, lost: this.pauseMs > 0, others: [...others], partial };
     this.heard.forEach((tell) => tell());
@@ -365,11 +362,14 @@ function stateOf(parts: Part[]): State {
   return has("up") ? "sending" : "waiting";
 }
 
-/** The folder that all are in, or the first image. */
-function nameOf(paths: string[]): string {
-  const [first = ""] = paths;
-  const folder = first.includes("/") ? first.split("/")[0] : undefined;
-  return (folder || first.split("/").at(-1) || first).slice(0, 200);
+/** The folder that all are in; else the first image, "and 3 more". */
+function nameOf(images: Map<string, Image>): string {
+  const [first] = images.values();
+  if (!first) return "";
+  const name = first.path.replace(/\/+$/, "").split("/").at(-1) as string;
+  const folder = /^([^/]+)\//.exec(first.path)?.[1];
+  if (folder && !first.address && [...images.keys()].every((path) => path.startsWith(`${folder}/`))) return folder.slice(0, 200);
+  return images.size > 1 ? `${name.slice(0, 160)} and ${images.size - 1} more` : name.slice(0, 200);
 }
 
 function problemOf(error: unknown): Problem {

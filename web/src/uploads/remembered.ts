@@ -7,7 +7,6 @@ export interface RememberedFile {
 
 export interface Remembered {
   set: string;
-  name: string;
   files: RememberedFile[];
 }
 

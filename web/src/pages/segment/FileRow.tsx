@@ -69,11 +69,11 @@ function Shape({ item, look }: { item: Item; look?: Inspected }) {
   return <span title={`${look.axes} ${look.shape.join(" × ")}, ${look.dtype}`}>{shapeText(look)}</span>;
 }
 
-/** "1 388 × 1 040 px, 12 z-planes"; width before height, as people say it. */
+/** "1 388 × 1 040, 12 z-planes"; width before height, as people say it. */
 export function shapeText({ axes, shape }: Pick<Inspected, "axes" | "shape">): string {
   const length = (letter: string) => shape[axes.indexOf(letter)] ?? 1;
   const more = ["T", "Z"].filter((letter) => length(letter) > 1).map((letter) => `, ${count(length(letter))} ${words.axes.names[letter]}`);
-  return `${count(length("X"))} × ${count(length("Y"))} px${more.join("")}`;
+  return `${count(length("X"))} × ${count(length("Y"))}${more.join("")}`;
 }
 
 function PixelSize({ look }: { look?: Inspected }) {
@@ -109,7 +109,14 @@ function Channels({ look, name }: { look: Look; name: string }) {
   return <>{[...shown, ...(names.length > 3 ? [words.files.more(names.length - 3)] : [])].join(", ")}</>;
 }
 
-function Pages({ readings, value, name }: { readings: Reading[]; value?: string; name: string }) {
+interface PagesProperties {
+  readings: Reading[];
+  value?: string;
+  name: string;
+}
+
+/** Asks what the pages of an image are; the answer is for the job. */
+export function Pages({ readings, value, name }: PagesProperties) {
   const { axes } = useSettings();
   return (
     <Select
@@ -137,9 +144,7 @@ function Status({ item, draft, look, reading }: { item: Item; draft: Draft; look
   return (
     <>
       <IconCheck size={16} aria-hidden color="var(--mantine-color-green-text)" />
-      <Text size="sm" c="green" style={{ color: "var(--mantine-color-green-text)" }}>
-        {words.states.ready}
-      </Text>
+      <Text size="sm">{words.states.ready}</Text>
     </>
   );
 }

@@ -92,7 +92,10 @@ function Channels({ model, names, asked }: { model: Model; names: readonly strin
   const { channels } = useSettings();
   if (names.length < 2) return null;
   const value = valueOf(names);
-  const data = names.map((name, at) => ({ value: String(value(at)), label: `${at + 1} · ${name || words.files.channels(1)}` }));
+  // What was said about an image with other channels stays to be seen.
+  const said = Object.values(channels).flat().map(String);
+  const known = names.map((name, at) => ({ value: String(value(at)), label: `${at + 1} · ${name || words.find.unnamed}` }));
+  const data = [...known, ...said.filter((one) => !known.some((option) => option.value === one)).map((one) => ({ value: one, label: one }))];
   return (
     <Group gap="md" align="start" grow>
       {model.roles.map((role) => (

@@ -6,6 +6,7 @@ import { useState } from "react";
 
 import { Refused } from "../../parts/Refused";
 import { Compare } from "./Compare";
+import { asksForChannel } from "./facts";
 import type { Model } from "./Find";
 import type { Inspected, Preview, Region } from "./looks";
 import { Outlined } from "./Outlined";
@@ -40,19 +41,20 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
         <Group justify="space-between" wrap="nowrap">
           <Title order={3} size="h5">
             {words.preview.title}{" "}
-            {shown && (
-              <Text span c="dimmed" size="sm" fw={400}>
-                {words.preview.region(shown.region.width, shown.region.height)}
-              </Text>
-            )}
+            <Text span c="dimmed" size="sm" fw={400}>
+              {shown && words.preview.region(shown.region.width, shown.region.height)}
+            </Text>
           </Title>
           {good && <Switch size="xs" label={words.preview.outlines} checked={outlines} onChange={(event) => setOutlines(event.currentTarget.checked)} />}
         </Group>
-        {shown && <Images look={shown.look} choose={chooseImage} />}
-        {!shown && (soon ? <Skeleton height={340} /> : <Nothing />)}
-        {shown && <Found found={found} outlines={outlines} />}
-        {shown && (
-          <Below shown={shown} good={good} micronsPerPixel={micronsPerPixel} moved={moved} compare={models.length > 1 ? compare : undefined} />
+        {shown ? (
+          <>
+            <Images look={shown.look} choose={chooseImage} />
+            <Found found={found} outlines={outlines} />
+            <Below shown={shown} good={good} micronsPerPixel={micronsPerPixel} moved={moved} compare={models.length > 1 ? compare : undefined} />
+          </>
+        ) : (
+          <Nothing soon={soon} />
         )}
         {good?.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
       </Stack>
@@ -94,6 +96,7 @@ function Below({ shown, good, micronsPerPixel, moved, compare }: BelowProperties
 /** The picture, or why there is none. */
 export function Found({ found, outlines }: { found: UseQueryResult<Preview>; outlines: boolean }) {
   const { data, error, isFetching, refetch } = found;
+  if (asksForChannel(error)) return <Alert color="yellow">{words.preview.channel}</Alert>;
   if (error) return <Refused error={error} again={isFetching ? undefined : () => void refetch()} />;
   return (
     <div className={css.wrap} aria-busy={isFetching}>
@@ -154,7 +157,8 @@ function Images({ look, choose }: { look: Inspected; choose: (name: string) => v
   );
 }
 
-function Nothing() {
+function Nothing({ soon }: { soon: boolean }) {
+  if (soon) return <Skeleton height={340} />;
   return (
     <div className={css.placeholder}>
       <Text size="sm" c="dimmed">

@@ -1,10 +1,12 @@
 /** Below the list: what is missing in the files and what it means, and why some cannot be read. */
-import { Alert, List, Stack, Text } from "@mantine/core";
+import { Alert, Box, Group, List, Stack, Text } from "@mantine/core";
 
 import { Refusal, type Problem } from "../../api/client";
 import { sentence } from "../../parts/Refused";
-import type { Draft } from "../../uploads/draft";
+import type { Draft, Item } from "../../uploads/draft";
 import { isUnclear, readingsOf, type Facts } from "./facts";
+import css from "./Files.module.css";
+import { Pages } from "./FileRow";
 import type { Look } from "./looks";
 import { useSettings } from "./settings";
 import { words } from "./words";
@@ -14,15 +16,15 @@ const MOST = 4;
 export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts; looks: Map<string, Look> }) {
   const { micronsPerPixel, axes } = useSettings();
   const problems = problemsOf(draft, looks);
-  const asTaken = !axes && [...looks.values()].some((look) => look.data && readingsOf(look).length > 1);
+  const asTaken = axes ? undefined : draft.items.find(({ input }) => input && isTaken(looks.get(input)));
   const noSize = facts.withoutSize > 0 && micronsPerPixel === undefined;
   const replaced = micronsPerPixel !== undefined && facts.sizes.some((size) => size !== micronsPerPixel);
   if (![problems.length > 0, asTaken, noSize, replaced, facts.unclear].some(Boolean)) return null;
   return (
     <Stack gap={6} px="md" py="sm">
       {facts.unclear && (
-        <Alert color="yellow" title={words.axes.title(facts.unclear.path)}>
-          {words.axes.forAll}
+        <Alert color="yellow" classNames={{ title: css.told }} title={words.axes.title(facts.unclear.path)}>
+          <Asked text={`${words.axes.why} ${words.axes.forAll}`} item={facts.unclear} looks={looks} />
         </Alert>
       )}
       {noSize && (
@@ -37,12 +39,26 @@ export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts;
         </Text>
       )}
       {asTaken && (
-        <Text size="sm" c="dimmed">
-          {words.axes.asTaken}
-        </Text>
+        <Asked text={`${words.axes.asTaken} ${words.axes.forAll}`} item={asTaken} looks={looks} />
       )}
       {problems.length > 0 && <Unreadable problems={problems} />}
     </Stack>
+  );
+}
+
+/** Whether nameless pages were taken as channels. */
+const isTaken = (look?: Look) => look?.data !== undefined && readingsOf(look).length > 1;
+
+function Asked({ text, item, looks }: { text: string; item: Item; looks: Map<string, Look> }) {
+  const look = looks.get(item.input as string);
+  if (!look) return null;
+  return (
+    <Group gap="md" wrap="nowrap" justify="space-between">
+      <Text size="sm">{text}</Text>
+      <Box w={150} flex="none">
+        <Pages readings={readingsOf(look)} value={look.data?.axes} name={item.path} />
+      </Box>
+    </Group>
   );
 }
 

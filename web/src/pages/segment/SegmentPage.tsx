@@ -97,7 +97,7 @@ function Filled() {
           <Files draft={draft} facts={facts} chosen={chosen} choose={(path) => setChoice({ path })}>
             <Questions draft={draft} facts={facts} looks={looks} />
           </Files>
-          <Find list={sorted} model={model} channelNames={facts.channelNames} asked={asksForChannel(found.error)} />
+          <Find list={sorted} model={model} channelNames={(shown?.look.channel_names.length ?? 0) > 1 ? (shown as Shown).look.channel_names : facts.channelNames} asked={asksForChannel(found.error)} />
         </Stack>
         <Stack gap="md">
           <PreviewPanel

@@ -24,8 +24,19 @@ export async function decodeLabels(png: Uint8Array<ArrayBuffer>): Promise<Labels
     if (kind === "IDAT") packed.push(png.subarray(at + 8, at + 8 + length));
     at += length + 12;
   }
-  const stream = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
-  return { width, height, data: unfiltered(new Uint8Array(await new Response(stream).arrayBuffer()), width, height) };
+  return { width, height, data: unfiltered(await throughStream(new DecompressionStream("deflate"), packed), width, height) };
+}
+
+export async function throughStream(
+  { readable, writable }: GenericTransformStream, pieces: Uint8Array<ArrayBuffer>[],
+): Promise<Uint8Array> {
+  const writer = (writable as WritableStream<Uint8Array>).getWriter();
+  const write = async () => {
+    for (const piece of pieces) await writer.write(piece);
+    await writer.close();
+  };
+  const [whole] = await Promise.all([new Response(readable as ReadableStream).arrayBuffer(), write()]);
+  return new Uint8Array(whole);
 }
 
 const PIXEL_BYTES = 2;
