@@ -163,7 +163,10 @@ export const words = {
     sending: (n: number, left?: number) =>
       `${counted(n, "image is", "images are")} still uploading${left === undefined ? "" : `, about ${duration(left)} left`}.`,
     paused: "Uploads are paused: let them go on, or remove what is not complete.",
-    missing: (n: number) => `Choose the ${counted(n, "file", "files")} again that ${n === 1 ? "is" : "are"} not complete, or remove ${n === 1 ? "it" : "them"}.`,
+    missing: (n: number) =>
+      n === 1
+        ? "Choose the file again that is not complete, or remove it."
+        : `Choose the ${count(n)} files again that are not complete, or remove them.`,
     refused: (n: number) => `${counted(n, "file was", "files were")} refused: try again, or remove ${n === 1 ? "it" : "them"}.`,
     axes: (name: string) => `Say what the pages of ${name} are.`,
     channel: "Choose the channel that the model should see.",
