@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from cellfleet.jobs.keys import stray
 from cellfleet.jobs.ledger import Ledger
@@ -126,3 +128,18 @@ def counts(progress: Progress) -> dict[str, int]:
     """Return how many tasks are in which state, without those of which there are none."""
     found = {name: getattr(progress, name) for name in ("queued", "leased", "done", "dead", "dropped")}
     return {name: count for name, count in found.items() if count}
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Everything that this thread sends to a ledger's keys from now on: one for each round trip."""
+    sent: list[object] = []
+    thread, send = threading.current_thread(), redis.Connection.send_packed_command
+
+    def noted(connection: redis.Connection, command: list[bytes], check_health: bool = True) -> None:
+        if threading.current_thread() is thread and b"cellfleet:" in b"".join(command):  # no greeting
+            sent.append(command)
+        send(connection, command, check_health)
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", noted)
+    return sent

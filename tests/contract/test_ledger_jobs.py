@@ -216,6 +216,35 @@ def test_what_ends_after_a_cancellation_is_summarised_as_well(ledger: Ledger) ->
     assert ledger.claim("w") is None and ledger.ended() == [], "what was never begun changes no summary"
 
 
+def test_any_number_of_jobs_is_looked_at_in_one_round_trip(ledger: Ledger, sent: list[object]) -> None:
+    names = [f"job-{number}" for number in range(200)]
+    for name in names:
+        ledger.announce(a_job(name))
+    submitted(ledger, a_job("job-7"), 3)
+    assert ledger.acknowledge(claim(ledger), NO_IMAGE)
+    ledger.fail("job-8")
+    expected = [(ledger.spec(name), ledger.progress(name)) for name in names]
+    unsummarised = ledger.ended()
+    ledger.forget("job-8")
+    sent.clear()
+    found = ledger.look([*names, "no-job"])
+    assert len(sent) == 1
+    assert found[8] is None and found[-1] is None
+    known = [job for job in found if job is not None]
+    assert [(job.spec, job.progress) for job in known] == [*expected[:8], *expected[9:]]
+    assert unsummarised == ["job-8"] and not any(job.unsummarised for job in known)
+    assert ledger.look([]) == []
+
+
+def test_whoever_looks_at_a_job_sees_whether_its_summary_is_still_to_come(ledger: Ledger) -> None:
+    ledger.announce(a_job())
+    for unsummarised, change in ((False, None), (True, ledger.fail), (False, ledger.summarised)):
+        if change is not None:
+            change("job")
+        (known,) = ledger.look(["job"])
+        assert known is not None and known.unsummarised == unsummarised
+
+
 # --- bytes of users --------------------------------------------------------------------------------------------------
 
 

@@ -70,6 +70,13 @@ class Caller:
         with asking(self.url):
             return ask(self._client, *words)
 
+    def _ask_all(self, questions: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Send commands together, in order; return their answers. What others ask may come between them."""
+        with asking(self.url), self._client.pipeline(transaction=False) as pipeline:
+            for words in questions:
+                ask(pipeline, *words)
+            return pipeline.execute()
+
     def _prepare(self) -> None:
         self._client.hsetnx(ABOUT(), "format_version", str(FORMAT_VERSION))
         self._client.hsetnx(ABOUT(), "lease_ms", str(self._lease_ms))

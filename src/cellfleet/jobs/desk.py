@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from cellfleet.errors import InputError, JobError, LedgerError, UsageError
 from cellfleet.images.source import Source
 from cellfleet.jobs import manifest
-from cellfleet.jobs.ledger import Ledger
+from cellfleet.jobs.ledger import Known, Ledger
 from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.submission import bring_in
+from cellfleet.jobs.users import no_such_job
 from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
 from cellfleet.results.formats import require_libraries
@@ -31,6 +33,8 @@ from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec
 from cellfleet.stores.place import Place, open_place
 
 RESULTS = "results"
+_PAGE = 200
+"""Jobs that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +98,25 @@ class Desk:
 
     def job(self, job: str) -> Job:
         """Return a job."""
-        return self._view(job, self.ledger.ended())
+        (known,) = self.ledger.look([job])
+        if known is None:
+            raise self._missing(job)
+        return self._view(known)
 
     def spec(self, job: str) -> JobSpec:
         """Return what was submitted."""
         try:
             return self.ledger.spec(job)
         except JobError:
-            if manifest.is_known(self.store, job):
-                raise _being_rebuilt(job) from None
-            raise
+            raise self._missing(job) from None
 
     def jobs(self, owner: str | None = None, *, after: str | None = None) -> Iterator[Job]:
         """Yield jobs, newest first: of one owner or of all, those after the job `after`."""
-        unsummarised = self.ledger.ended()
-        for job in self.ledger.jobs(owner, after=after):
-            with contextlib.suppress(JobError):  # removed since
-                yield self._view(job, unsummarised)
+        jobs = self.ledger.jobs(owner, after=after)
+        while page := list(islice(jobs, _PAGE)):
+            for known in self.ledger.look(page):
+                if known is not None:  # not removed since
+                    yield self._view(known)
 
     def pause(self, job: str) -> None:
         """Begin no more of a job. Raises `JobError` E812 when its state forbids it; so do the next ones."""
@@ -205,10 +211,12 @@ class Desk:
             results=request.out or _results(job),
         )
 
-    def _view(self, job: str, unsummarised: list[str]) -> Job:
-        spec, progress = self.spec(job), self.ledger.progress(job)
-        problem = manifest.read_problem(self.store, job) if progress.state == "failed" and not progress.told else None
-        return view(spec, progress, problem=problem, unsummarised=unsummarised)
+    def _view(self, known: Known) -> Job:
+        nothing_to_do = known.progress.state == "failed" and not known.progress.told
+        return view(known, problem=manifest.read_problem(self.store, known.spec.id) if nothing_to_do else None)
+
+    def _missing(self, job: str) -> JobError | LedgerError:
+        return _being_rebuilt(job) if manifest.is_known(self.store, job) else no_such_job(job)
 
     def _require_unfinished(self, job: str, what: str) -> None:
         state = self.ledger.progress(job).state

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from cellfleet.errors import JobError, LedgerError
 from cellfleet.jobs.keys import DEAD, ENDED, JOB, PRIORITIES, STREAM
@@ -31,6 +31,17 @@ _COUNTERS = ("told", "queued", "leased", "done", "dead", "dropped")
 _PLAIN = ("state", "total", *_COUNTERS, "submitted_ms", "started_ms", "finished_ms")
 """Fields of a job's hash that `Progress` has under the same name."""
 _SUMS = tuple(Tally.model_fields)
+_FIELDS = (*_PLAIN, "told_images", *_SUMS)
+"""All that a `Progress` is made of."""
+
+
+class Known(NamedTuple):
+    """All that the ledger has to tell of a job."""
+
+    spec: JobSpec
+    progress: Progress
+    unsummarised: bool
+    """Whether the job has ended, and its summary is yet to be written: see `Ledger.ended`."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +123,21 @@ class Ledger(Users):
 
     def progress(self, job: str) -> Progress:
         """Return how far a job is, from counters. Raises `JobError` E810."""
-        values = self._ask("HMGET", JOB(job=job), *_PLAIN, "told_images", *_SUMS)
-        found = dict(zip(_PLAIN, values, strict=False))
-        self._existing(job, found["state"])
-        images, *sums = (int(value or 0) for value in values[len(_PLAIN) :])
-        tally = Tally(**dict(zip(_SUMS, sums, strict=True)))
-        return Progress.model_validate({**found, "images": images, "tally": tally})
+        values = self._ask("HMGET", JOB(job=job), *_FIELDS)
+        self._existing(job, values[0])
+        return _progress(values)
+
+    def look(self, jobs: Sequence[str]) -> list[Known | None]:
+        """Return what is known of each of some jobs, None of one that is not there. One round trip for all of them."""
+        # In this order: a job that is seen to have ended is then on the list of those, or was summarised.
+        questions = [
+            words for job in jobs for words in (("HMGET", JOB(job=job), "spec", *_FIELDS), ("ZSCORE", ENDED(), job))
+        ]
+        answers = self._ask_all(questions)
+        return [
+            None if spec is None else Known(JobSpec.model_validate_json(spec), _progress(values), ended_at is not None)
+            for (spec, *values), ended_at in zip(answers[::2], answers[1::2], strict=True)
+        ]
 
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the dead list of a job, in no order, page by page."""
@@ -306,6 +326,13 @@ class Ledger(Users):
         if found is None:
             raise no_such_job(job)
         return found
+
+
+def _progress(values: Sequence[str | None]) -> Progress:
+    """Put together what `_FIELDS` hold."""
+    images, *sums = (int(value or 0) for value in values[len(_PLAIN) :])
+    tally = Tally(**dict(zip(_SUMS, sums, strict=True)))
+    return Progress.model_validate({**dict(zip(_PLAIN, values, strict=False)), "images": images, "tally": tally})
 
 
 def _streams(priorities: Sequence[Priority]) -> list[str]:

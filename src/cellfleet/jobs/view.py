@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from time import time
 
+from cellfleet.jobs.ledger import Known
 from cellfleet.spec.http import Job, JobProgress
-from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, Progress
+from cellfleet.spec.job import FINAL_JOB_STATES, Progress
 from cellfleet.spec.record import Told
 from cellfleet.stores.url import is_url, without_secrets
 
 
-def view(job: JobSpec, progress: Progress, *, problem: Told | None, unsummarised: Collection[str]) -> Job:
+def view(known: Known, *, problem: Told | None) -> Job:
     """Put a job together from what is known of it."""
+    job, progress = known.spec, known.progress
     ended = progress.state in FINAL_JOB_STATES
     return Job(
         id=job.id,
@@ -27,7 +28,7 @@ def view(job: JobSpec, progress: Progress, *, problem: Told | None, unsummarised
         out=job.results if is_url(job.results) else None,
         progress=_progress(progress, ended=ended),
         problem=problem,
-        summarised=ended and job.id not in unsummarised,
+        summarised=ended and not known.unsummarised,
     )
 
 

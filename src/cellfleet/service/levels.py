@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
-from cellfleet.errors import JobError, LedgerError
+from cellfleet.errors import LedgerError
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.observe.metrics import Levels
 
@@ -39,16 +39,9 @@ class Gauge:
 
 
 def _ask(ledger: Ledger) -> Levels:
-    depths = ledger.depths()
+    depths, newest = ledger.depths(), ledger.look(list(islice(ledger.jobs(), _NEWEST_JOBS)))
     return Levels(
         queued={priority: queued for priority, (queued, _) in depths.items()},
         leased={priority: leased for priority, (_, leased) in depths.items()},
-        dead=sum(_dead(ledger, job) for job in islice(ledger.jobs(), _NEWEST_JOBS)),
+        dead=sum(job.progress.dead for job in newest if job is not None),
     )
-
-
-def _dead(ledger: Ledger, job: str) -> int:
-    try:
-        return ledger.progress(job).dead
-    except JobError:  # forgotten since it was listed
-        return 0
