@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cellfleet.errors import CellfleetError, LedgerError, OutputError
+from cellfleet.errors import CellfleetError, JobError, LedgerError, OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.places import below, results_of
@@ -108,11 +108,16 @@ class Keeper:
             self.desk.ledger.summarised(job)
 
     def _remove_expired(self) -> None:
-        now = time.time() * 1000
         for job in list(manifest.list_expires(self.desk.store)):
-            at_ms = manifest.read_expires(self.desk.store, job)
-            if at_ms is not None and at_ms <= now and self.desk.job(job).state in FINAL_JOB_STATES:
-                self.desk.remove(job)
+            try:
+                self._remove_if_expired(job)
+            except JobError as error:  # of this job; the others expire all the same
+                _log.error("job %s does not expire: %s", job, error, extra={"job": job})
+
+    def _remove_if_expired(self, job: str) -> None:
+        at_ms = manifest.read_expires(self.desk.store, job)
+        if at_ms is not None and at_ms <= time.time() * 1000 and self.desk.job(job).state in FINAL_JOB_STATES:
+            self.desk.remove(job)
 
 
 def recover_all(desk: Desk) -> list[str]:
