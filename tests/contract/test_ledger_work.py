@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from tests.ledgers import a_job, counts, redis_of, submitted
 
-from cellfleet.errors import CellfleetError, ImageError, InputError, LedgerError, ModelError, OutputError
+from cellfleet.errors import CellfleetError, DeviceError, ImageError, InputError, LedgerError, ModelError, OutputError
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.work import Patience, Worked, work
 from cellfleet.spec.job import Done, Failed, Outcome, Tally, Task
@@ -43,13 +44,15 @@ def test_it_does_what_there_is_and_ends(ledger: Ledger) -> None:
     [
         (OutputError("E305", "is full", where="a.tif"), "E305", "a.tif: is full. [E305]"),
         (InputError("E153", "is overloaded"), "E153", "is overloaded. [E153]"),
+        (DeviceError("E502", "runs on the CPU only"), "E502", "runs on the CPU only. [E502]"),
+        (ModelError("E404", "does not load here"), "E404", "does not load here. [E404]"),
         (ValueError("µ" * 5000), "E599", f"ValueError: {'µ' * 988}"),
         (SystemExit(3), "E599", "SystemExit: 3"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_task_that_raises_ends_on_the_dead_list_and_blocks_nothing(
-    ledger: Ledger, error: BaseException, code: str, reason: str
+    ledger: Ledger, error: BaseException, code: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = submitted(ledger, a_job(max_attempts=2), 3)
 
@@ -61,6 +64,8 @@ def test_a_task_that_raises_ends_on_the_dead_list_and_blocks_nothing(
     assert work(ledger, run, stop=threading.Event(), patience=Patience(idle=0.8)) == Worked(done=2, failed=2)
     (dead,) = ledger.dead(job.id)
     assert (dead.code, dead.reason, dead.attempts) == (code, reason, 2)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == 2, "an attempt that failed is never passed over in silence"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import os
-import re
 import secrets
 import socket
 import threading
@@ -45,9 +44,9 @@ _PAUSE_SECONDS = 0.5
 """Between two questions to a ledger that does not answer."""
 _LONGEST_REASON = 1000
 """Characters."""
-_OF_THE_INPUT = re.compile("E[124]")
-_MAY_PASS = frozenset({"E153", "E158", "E159"})
-"""Errors of the input, all but those of servers that may do better at the next attempt, are final."""
+_MAY_PASS = frozenset({"E152", "E153", "E157", "E158", "E159", "E404", "E406"})
+"""Faults of a server that images come from; and models that this machine cannot load: another worker may have the
+library, the memory or the version of cellfleet for them."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +121,11 @@ def work(
     with contextlib.suppress(LedgerError):  # a name that stays in a list for an hour is no reason to fail
         ledger.retire(crew.worker)
     return crew.worked
+
+
+def is_final(code: str) -> bool:
+    """Say whether every attempt would meet this error: it is the input's own fault, or that of what was asked for."""
+    return code[:2] in {"E1", "E2", "E4"} and code not in _MAY_PASS
 
 
 class UnwantedError(BaseException):
@@ -338,8 +342,8 @@ class _Attempt:
         except UnwantedError:
             _log.info("task %d of job %s is not wanted any more", task.number, task.job)
         except CellfleetError as error:
-            final = _OF_THE_INPUT.match(error.code) is not None and error.code not in _MAY_PASS
-            self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=final)
+            _log.warning("the attempt failed: %s", error)
+            self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=is_final(error.code))
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a task does, the worker lives on)
             _log.exception("task %d of job %s", task.number, task.job)
             self.outcome = Failed(code="E599", reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])

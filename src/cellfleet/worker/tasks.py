@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from cellfleet.errors import OutputError
 from cellfleet.jobs.places import results_of, source_here
+from cellfleet.jobs.work import is_final
 from cellfleet.observe import metrics
 from cellfleet.observe.logs import log_context
 from cellfleet.pipeline.clock import Clock
@@ -46,8 +47,6 @@ _PASSING = {"E301", "E323"}
 """The disk is full, or the bucket does not answer: no image would fare better, and all of it may pass."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds between two attempts to write."""
-_MAY_PASS = {"E152", "E153", "E157", "E158", "E159"}
-"""Faults of a server that images come from."""
 _ENDED_WORKER = Told(
     code="E820",
     what="the worker ended at every attempt at this image",
@@ -184,13 +183,8 @@ def _outcome(task: Task, records: Sequence[ImageRecord | None]) -> Outcome:
         return Done(tally=tally)
     image, first = errors[0]
     more = f"; {len(errors) - 1} more of {len(records)} images failed" if len(errors) > 1 else ""
-    final = all(_is_final(error.code) for _, error in errors)
+    final = all(error.code == _ENDED_WORKER.code or is_final(error.code) for _, error in errors)
     return Failed(code=first.code, reason=f"{image}: {first.what}{more}", final=final, tally=tally)
-
-
-def _is_final(code: str) -> bool:
-    """Say whether an image would fail again: it is the image's own fault, or that of what was asked for."""
-    return code == _ENDED_WORKER.code or (code[:2] in {"E1", "E2", "E4"} and code not in _MAY_PASS)
 
 
 def _pixels(record: ImageRecord) -> int:
