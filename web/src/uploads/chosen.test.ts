@@ -1,6 +1,6 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
-import source from "../../../src/cellfleet/images/formats.py?raw";
 import { endingsOf, ENDINGS, entriesOf, pathOf } from "./chosen";
 
 const paths = (...names: string[]) => names.map((path) => ({ path }));
@@ -23,6 +23,7 @@ test("images are in the order that people count", () => {
 });
 
 test("the endings are those that the service looks for, and zip", () => {
+  const source = readFileSync("../src/cellfleet/images/formats.py", "utf8");
   const listed = source.slice(source.indexOf("TIFF_SUFFIXES"), source.indexOf("IMAGE_SUFFIXES"));
   expect([...ENDINGS].sort()).toEqual([...new Set(listed.match(/"(\.[a-z0-9.]+)"/g)?.map((one) => one.slice(1, -1)))].sort());
 });

@@ -84,7 +84,7 @@ function Below({ shown, good, micronsPerPixel, moved, compare }: BelowProperties
           </Text>
         )}
         {compare && (
-          <Button variant="default" size="xs" onClick={compare}>
+          <Button variant="default" size="xs" px="xs" onClick={compare}>
             {words.preview.compare}
           </Button>
         )}
