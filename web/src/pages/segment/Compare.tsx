@@ -18,7 +18,7 @@ interface Properties {
 
 export function Compare({ close, ...rest }: Properties) {
   return (
-    <Modal opened onClose={close} title={words.compare.title} size="min(1040px, 94vw)" centered>
+    <Modal opened onClose={close} title={words.compare.title} closeButtonProps={{ "aria-label": words.dismiss }} size="min(1040px, 94vw)" centered>
       <Stack gap="md">
         <Text size="sm" c="dimmed">
           {words.compare.lead}

@@ -75,7 +75,7 @@ export function DropZone({ small }: { small: boolean }) {
           {buttons}
         </Stack>
       )}
-      <Modal opened={asking} onClose={close} title={words.address.title} centered>
+      <Modal opened={asking} onClose={close} title={words.address.title} closeButtonProps={{ "aria-label": words.dismiss }} centered>
         <Address done={close} />
       </Modal>
     </section>

@@ -1,5 +1,5 @@
 /** Sample images, for whoever has none at hand. */
-import { Skeleton, Stack, Text, Title, UnstyledButton } from "@mantine/core";
+import { Skeleton, Stack, Text, Title, UnstyledButton, VisuallyHidden } from "@mantine/core";
 import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 
 import { answer, api } from "../../api/client";
@@ -39,9 +39,9 @@ export function Samples() {
             className={css.sample}
             disabled={use.isPending}
             onClick={() => use.mutate(name)}
-            aria-label={words.samples.use(name)}
           >
             <img src={thumbnail} alt="" />
+            <VisuallyHidden>{words.samples.use}</VisuallyHidden>
             <Stack gap={2} p="sm">
               <Text size="sm" fw={600} truncate title={name}>
                 {name}
