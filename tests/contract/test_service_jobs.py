@@ -56,6 +56,15 @@ def test_the_images_of_a_job_are_listed_in_its_order_page_by_page(running: Runni
     assert (missing.status_code, missing.json()["code"]) == (404, "E942")
 
 
+def test_looking_at_jobs_costs_the_same_for_one_and_for_a_page_of_them(running: Running, sent: list[object]) -> None:
+    jobs = [add_job(running.client("eve"), add_set(running, "eve")) for _ in range(3)]
+    desk = running.service.desk
+    assert [job.id for job in desk.jobs("eve")] == jobs[::-1], "and the server has all scripts now"
+    for look, round_trips in ((lambda: [desk.job(jobs[0])], 1), (lambda: list(desk.jobs("eve")), 3)):
+        sent.clear()
+        assert look()[0].owner == "eve" and len(sent) == round_trips
+
+
 def test_a_page_ends_after_a_bounded_search(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cellfleet.service.routes.images._LOOKED_AT", 2)
     client = running.client("ann")

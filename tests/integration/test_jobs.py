@@ -262,19 +262,6 @@ def test_a_request_that_is_repeated_means_the_same_job(house: House, uploads: Pa
     assert first.id == second.id != house.submit("set:one", key="l").id
 
 
-def test_looking_at_jobs_costs_the_same_for_one_and_for_a_page_of_them(
-    house: House, uploads: Path, sent: list[object]
-) -> None:
-    jobs = [house.submit("set:one") for _ in range(3)]
-    for look, expected, round_trips in (
-        (lambda: house.desk.job(jobs[0].id), jobs[0], 1),
-        (lambda: list(house.desk.jobs()), jobs[::-1], 3),
-    ):
-        look()  # the server gets the scripts
-        sent.clear()
-        assert look() == expected and len(sent) == round_trips
-
-
 def test_results_of_another_run_are_not_written_over(house: House, uploads: Path, tmp_path: Path) -> None:
     out = (tmp_path / "out").as_uri()
     job = house.submit("set:one", out=out)
