@@ -41,7 +41,7 @@ export function Samples() {
             onClick={() => use.mutate(name)}
           >
             <img src={thumbnail} alt="" />
-            <VisuallyHidden>{words.samples.use}</VisuallyHidden>
+            <VisuallyHidden>{words.samples.use("")}</VisuallyHidden>
             <Stack gap={2} p="sm">
               <Text size="sm" fw={600} truncate title={name}>
                 {name}

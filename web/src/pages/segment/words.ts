@@ -30,7 +30,7 @@ export const words = {
     add: "Add",
     cancel: "Cancel",
   },
-  samples: { title: "Or try a sample", lead: "Real microscopy, free to use (CC0)", use: "Use the sample " },
+  samples: { title: "Or try a sample", lead: "Real microscopy, free to use (CC0)", use: (name: string) => `Use the sample ${name}` },
   others: (n: number, endings: string) => `${counted(n, "file is", "files are")} left out, because no image: ${endings}`,
   dismiss: "Close",
   files: {
