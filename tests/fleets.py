@@ -26,7 +26,7 @@ from cellfleet.spec.job import FINAL_JOB_STATES
 ROOT = Path(__file__).parents[1]
 FAULTY = Path(sitecustomize.__file__).parent
 LEASE_SECONDS = 1.5
-START_SECONDS = 60
+START_SECONDS = 120
 PASSING = frozenset({503, 507})
 """Answers that tell a client to ask again: the ledger or the store does not answer now, or the disk is full."""
 
@@ -54,8 +54,12 @@ class Fleet:
         self.port = free_port()
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.workers: list[subprocess.Popen[bytes]] = []
-        self.serve = self.open()
-        self.workers = [self.hire() for _ in range(2)]
+        try:
+            self.serve = self.open()
+            self.workers = [self.hire() for _ in range(2)]
+        except BaseException:
+            self.close()
+            raise
 
     # --- processes -----------------------------------------------------------------------------------------------
 
