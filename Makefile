@@ -100,7 +100,6 @@ types: $(VENV)/.package $(VENV)/.torch
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(PAGE)
 	cd web && npm run --silent test
 	CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
-	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser
 
 # The page in a real browser, against a service of this checkout.
 browser: $(VENV)/.package $(VENV)/.java $(PAGE)
