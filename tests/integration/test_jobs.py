@@ -148,12 +148,15 @@ def test_an_image_that_cannot_be_read_costs_only_itself_and_may_be_tried_again(h
     assert run is not None and run.status == "done" and not any(image.error for image in run.images)
 
 
-def test_a_request_with_nothing_to_do_is_refused_and_leaves_nothing(house: House) -> None:
+def test_a_request_with_nothing_to_do_is_refused_and_leaves_nothing(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     (house.store.path / "uploads" / "empty").mkdir(parents=True)
     with pytest.raises(InputError, match="E101"):
         house.submit("set:empty")
     with pytest.raises(JobError, match="E817"):
         house.submit("set:../../etc")
+    assert all(code in caplog.text for code in ("[E101]", "[E817]"))
     assert list(house.desk.jobs()) == []
     assert not [name for folder in ("requests", "jobs", "tasks") for name in house.store.names(folder)]
 

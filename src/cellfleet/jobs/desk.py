@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import secrets
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from cellfleet.errors import InputError, JobError, LedgerError, UsageError
+from cellfleet.errors import CellfleetError, InputError, JobError, LedgerError, UsageError
 from cellfleet.images.source import Source
 from cellfleet.jobs import manifest
 from cellfleet.jobs.ledger import Known, Ledger
@@ -35,6 +36,8 @@ from cellfleet.stores.place import Place, open_place
 RESULTS = "results"
 _PAGE = 200
 """Jobs that are looked at together."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class Desk:
                 bring_in(job, self.store, self.ledger)
                 listed.set_result(None)
             except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
+                # Often nobody waits any more.
+                bug = error if not isinstance(error, CellfleetError) else None
+                _log.warning("no tasks were made of job %s: %s", job.id, error, exc_info=bug, extra={"job": job.id})
                 listed.set_exception(error)
             finally:
                 self.listing.discard(job.id)
