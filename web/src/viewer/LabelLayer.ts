@@ -23,7 +23,7 @@ interface Properties {
 }
 
 /** Of outlines, px of the screen. */
-const OUTLINE = 1.25;
+const OUTLINE = 1.8;
 
 export function labelLayer({ id, source, selection, palette, look, hovered, pinned }: Properties) {
   const outline = look.outlines ? OUTLINE * Math.max(1, window.devicePixelRatio) : 0;

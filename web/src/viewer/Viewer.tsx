@@ -8,7 +8,7 @@ import { labelLayer, type LabelLook } from "./LabelLayer";
 import type { LabelSource } from "./labels";
 import type { Rgb } from "./paint";
 import type { Palette } from "./palette";
-import { pixelLevels } from "./pixels";
+import { MOST_CHANNELS, pixelLevels } from "./pixels";
 import { toImage, type Camera } from "./view";
 import css from "./Viewer.module.css";
 import type { Multiscale, Selection } from "./zarr";
@@ -54,15 +54,18 @@ const VIEW = new OrthographicView({
   id: "image",
   controller: { keyboard: false, inertia: false, doubleClickZoom: false, dragRotate: false, touchRotate: false },
 });
-/** Viv draws no more at a time. */
-export const MOST_CHANNELS = 6;
+interface Drawing {
+  deck: Deck<OrthographicView>;
+  textures: Textures;
+}
+
 /** A press that moves less is a click, px. */
 const STILL = 4;
 
 export function Viewer(properties: Properties) {
   const { camera, label, onTrouble } = properties;
   const frame = useRef<HTMLDivElement>(null);
-  const [deck, setDeck] = useState<{ deck: Deck<OrthographicView>; device: Device }>();
+  const [deck, setDeck] = useState<Drawing>();
   const told = useRef(onTrouble);
   useEffect(() => {
     told.current = onTrouble;
@@ -70,7 +73,7 @@ export function Viewer(properties: Properties) {
   useEffect(() => {
     const parent = frame.current;
     if (!parent) return undefined;
-    const made = makeDeck(parent, camera, (device) => setDeck({ deck: made, device }), (error) => told.current?.(error));
+    const made = makeDeck(parent, camera, (device) => setDeck({ deck: made, textures: new Textures(device) }), (error) => told.current?.(error));
     const follow = () => made.setProps({ viewState: asState(camera) });
     const unlisten = camera.listen(follow);
     const watch = new ResizeObserver(() => {
@@ -84,10 +87,7 @@ export function Viewer(properties: Properties) {
       release(made, parent);
     };
   }, [camera]);
-  const layers = useLayers(properties, deck?.device);
-  useEffect(() => {
-    deck?.deck.setProps({ layers });
-  }, [deck, layers]);
+  useLayers(properties, deck);
   const pointer = usePointer(properties);
   return <div ref={frame} className={css.frame} role="application" aria-label={label} tabIndex={0} {...pointer} />;
 }
@@ -145,7 +145,7 @@ function usePointer({ camera, onHover, onPick }: Properties) {
   };
 }
 
-function useLayers({ image, channels, overlays, selection }: Properties, device?: Device) {
+function useLayers({ image, channels, overlays, selection }: Properties, drawing?: Drawing) {
   const levels = useMemo(() => pixelLevels(image), [image]);
   const pixels = useMemo(() => {
     const shown = channels.map((channel, c) => ({ ...channel, c })).filter(({ visible }) => visible);
@@ -162,35 +162,40 @@ function useLayers({ image, channels, overlays, selection }: Properties, device?
       channelsVisible: drawn.map(({ visible }) => visible),
     });
   }, [levels, channels, selection]);
-  const first = useTexture(device, overlays[0]?.palette);
-  const second = useTexture(device, overlays[1]?.palette);
-  return useMemo(() => {
-    if (!device) return [];
-    const textures = [first, second];
-    const labels = overlays.map(({ id, source, look, hovered = 0, pinned = 0 }, at) => {
-      const palette = textures[at];
-      return palette && labelLayer({ id, source, selection, palette, look, hovered, pinned });
-    });
-    return [pixels, ...labels];
-  }, [device, pixels, first, second, overlays, selection]);
+  useEffect(() => {
+    if (!drawing) return;
+    const { deck, textures } = drawing;
+    const labels = overlays.map(({ palette, hovered = 0, pinned = 0, ...overlay }) =>
+      labelLayer({ ...overlay, selection, hovered, pinned, palette: textures.of(palette) }),
+    );
+    deck.setProps({ layers: [pixels, ...labels] });
+    textures.keep(overlays.map(({ palette }) => palette));
+  }, [drawing, pixels, overlays, selection]);
 }
 
-/** A palette on the graphics card, as long as it is shown. */
-function useTexture(device?: Device, palette?: Palette): Texture | undefined {
-  const [texture, setTexture] = useState<Texture>();
-  useEffect(() => {
-    if (!device || !palette) return undefined;
-    const made = device.createTexture({
-      format: "rgba8unorm",
-      ...palette,
-      sampler: { minFilter: "nearest", magFilter: "nearest" },
-    });
-    setTexture(made);
-    return () => {
-      setTexture(undefined);
-      // After the layers have taken the next one.
-      setTimeout(() => made.destroy(), 200);
-    };
-  }, [device, palette]);
-  return texture;
+/** Milliseconds until all layers have taken the next palette. */
+const TAKEN = 500;
+
+/** Palettes on the graphics card, as long as they are shown. */
+class Textures {
+  private held = new Map<Palette, Texture>();
+
+  constructor(private readonly device: Device) {}
+
+  of(palette: Palette): Texture {
+    const found = this.held.get(palette);
+    if (found) return found;
+    const sampler = { minFilter: "nearest", magFilter: "nearest" } as const;
+    const made = this.device.createTexture({ format: "rgba8unorm", ...palette, sampler });
+    this.held.set(palette, made);
+    return made;
+  }
+
+  keep(palettes: Palette[]) {
+    for (const [palette, texture] of this.held) {
+      if (palettes.includes(palette)) continue;
+      this.held.delete(palette);
+      setTimeout(() => texture.destroy(), TAKEN);
+    }
+  }
 }

@@ -18,6 +18,9 @@ type Pixels =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>;
 
+/** Viv draws no more at a time. */
+export const MOST_CHANNELS = 6;
+
 /** What Viv calls a PixelSource: one level. */
 export class PixelLevel {
   readonly labels: [...string[], "y", "x"];

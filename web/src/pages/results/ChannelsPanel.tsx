@@ -6,7 +6,8 @@ import { useState } from "react";
 
 import { percentiles } from "../../viewer/histogram";
 import type { Rgb } from "../../viewer/paint";
-import { MOST_CHANNELS, type ChannelLook } from "../../viewer/Viewer";
+import { MOST_CHANNELS } from "../../viewer/pixels";
+import type { ChannelLook } from "../../viewer/Viewer";
 import { readTile, type Multiscale, type Selection } from "../../viewer/zarr";
 import { shown } from "./columns";
 import css from "./Panel.module.css";

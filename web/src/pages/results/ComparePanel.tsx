@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 
 import { answer, api, type Job } from "../../api/client";
 import { ago, count } from "../../format";
-import { f1 } from "../../viewer/match";
+import { f1, type Matched } from "../../viewer/match";
 import { COMPARE_COLOURS, type Comparison, type Kind } from "./useCompare";
 import { compareWords as words, words as page } from "./words";
 
@@ -57,17 +57,12 @@ function nameOf({ name, id, model, progress }: Job): string {
 function Outcome({ comparison, objects, planes }: { comparison: Comparison; objects: number; planes: number }) {
   const { state, matched, tooLarge } = comparison;
   if (state === "none") return null;
-  if (state === "missing") return <Alert color="yellow">{words.noImage}</Alert>;
-  if (state === "size") return <Alert color="yellow">{words.otherSize}</Alert>;
+  if (state === "missing") return <Alert variant="default">{words.noImage}</Alert>;
+  if (state === "size") return <Alert variant="default">{words.otherSize}</Alert>;
   if (state === "looking") return <Loading />;
-  const kinds: [Kind, string, number | undefined][] = [
-    ...(matched ? ([["same", words.same, matched.pairs.length]] as [Kind, string, number][]) : []),
-    ["lost", matched ? words.lost : words.here, matched ? matched.lost.length : objects],
-    ["added", matched ? words.added : words.there, matched ? matched.added.length : comparison.objects],
-  ];
   return (
     <Stack gap="xs">
-      {kinds.map(([kind, name, number]) => (
+      {kindsOf(comparison, objects).map(([kind, name, number]) => (
         <Group key={kind} justify="space-between" wrap="nowrap">
           <Checkbox
             size="sm"
@@ -85,19 +80,7 @@ function Outcome({ comparison, objects, planes }: { comparison: Comparison; obje
           </Text>
         </Group>
       ))}
-      {matched && (
-        <>
-          <Group justify="space-between">
-            <Text size="sm">{words.f1}</Text>
-            <Text size="sm" fw={600}>
-              {f1(matched).toFixed(3)}
-            </Text>
-          </Group>
-          <Text size="xs" c="dimmed">
-            {words.f1Hint} {planes > 1 && `Counts are ${words.plane}.`}
-          </Text>
-        </>
-      )}
+      {matched && <Agreement matched={matched} planes={planes} />}
       {tooLarge && (
         <Text size="xs" c="dimmed">
           {words.tooLarge}
@@ -105,6 +88,37 @@ function Outcome({ comparison, objects, planes }: { comparison: Comparison; obje
       )}
       {!tooLarge && !matched && <Loading />}
     </Stack>
+  );
+}
+
+/** What each colour means, and how many objects have it. */
+function kindsOf({ matched, objects: theirs }: Comparison, objects: number): [Kind, string, number | undefined][] {
+  if (!matched) {
+    return [
+      ["lost", words.here, objects],
+      ["added", words.there, theirs],
+    ];
+  }
+  return [
+    ["same", words.same, matched.pairs.length],
+    ["lost", words.lost, matched.lost.length],
+    ["added", words.added, matched.added.length],
+  ];
+}
+
+function Agreement({ matched, planes }: { matched: Matched; planes: number }) {
+  return (
+    <>
+      <Group justify="space-between">
+        <Text size="sm">{words.f1}</Text>
+        <Text size="sm" fw={600} data-testid="f1">
+          {f1(matched).toFixed(3)}
+        </Text>
+      </Group>
+      <Text size="xs" c="dimmed">
+        {words.f1Hint} {planes > 1 && words.plane}
+      </Text>
+    </>
   );
 }
 

@@ -1,5 +1,5 @@
 /** All images of the job, however many: counts, and what is worth a look. */
-import { Badge, Group, Skeleton, Text, TextInput } from "@mantine/core";
+import { Group, Skeleton, Text, TextInput } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
 import { useQueries, type UseQueryResult } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -123,9 +123,9 @@ function Row({ job, image, flags, current, transform }: { job: string; image: Im
           {image.status === "done" ? words.objects(image.record?.objects ?? 0) : imageWords[image.status]}
         </Text>
         {flags.filter((flag) => flag !== "none").map((flag) => (
-          <Badge key={flag} size="xs" variant="light" color="orange" tt="none" title={imageWords.flagHint}>
-            ⚠ {imageWords.flags[flag]}
-          </Badge>
+          <span key={flag} className={css.flag} title={imageWords.flagHint}>
+            <span aria-hidden>⚠</span> {imageWords.flags[flag]}
+          </span>
         ))}
       </Group>
     </Link>

@@ -1,5 +1,6 @@
 /** What stands in the way of results, over the canvas: nothing found, not there yet, failed, not in this format. */
-import { Alert, Anchor, Button, Code, CopyButton, Group, List, Stack, Text } from "@mantine/core";
+import { Alert, Anchor, type AlertProps, Button, Code, CopyButton, Group, List, Loader, Stack, Text } from "@mantine/core";
+import { IconAlertTriangle } from "@tabler/icons-react";
 import { Link } from "react-router";
 
 import { sentence } from "../../parts/Refused";
@@ -10,35 +11,47 @@ interface Properties {
   job: string;
   image: Image;
   table: TableState;
+  hide?: () => void;
 }
 
-export function Notices({ job, image, table }: Properties) {
+/** Not in colour alone, and readable on any ground. */
+const warning: AlertProps = { variant: "default", icon: <IconAlertTriangle color="var(--mantine-color-orange-6)" aria-hidden /> };
+
+export function Notices({ job, image, table, hide }: Properties) {
+  const closing: AlertProps = hide ? { withCloseButton: true, closeButtonLabel: stateWords.hide, onClose: hide } : {};
   const { status, record } = image;
   if (status === "waiting") {
     return (
-      <Alert color="blue" title={stateWords.waiting}>
+      <Alert variant="default" icon={<Loader size="xs" />} title={stateWords.waiting} role="status">
         {stateWords.waitingText}
       </Alert>
     );
   }
-  if (status === "failed") {
-    const error = record?.error;
-    return (
-      <Alert color="red" title={stateWords.failed}>
-        {error && `${sentence(error.what)}. ${error.action ?? ""}`} {error && <Text span size="xs" c="dimmed">[{error.code}]</Text>}
-      </Alert>
-    );
-  }
-  if (record?.objects === 0) return <Nothing job={job} image={image} />;
-  if (!record?.outputs?.["ome-zarr"]) return <NoLabels table={table} />;
+  if (status === "failed") return <Failed error={record?.error ?? undefined} closing={closing} />;
+  if (record?.objects === 0) return <Nothing job={job} image={image} closing={closing} />;
+  if (!record?.outputs?.["ome-zarr"]) return <NoLabels table={table} closing={closing} />;
   return null;
 }
 
-function Nothing({ job, image: { record } }: { job: string; image: Image }) {
+function Failed({ error, closing }: { error?: NonNullable<NonNullable<Image["record"]>["error"]>; closing: AlertProps }) {
+  const icon = <IconAlertTriangle color="var(--mantine-color-red-6)" aria-hidden />;
+  return (
+    <Alert variant="default" icon={icon} title={stateWords.failed} {...closing}>
+      {error && `${sentence(error.what)}. ${error.action ? `${error.action}. ` : ""}`}
+      {error && (
+        <Text span size="xs" c="dimmed">
+          [{error.code}]
+        </Text>
+      )}
+    </Alert>
+  );
+}
+
+function Nothing({ job, image: { record }, closing }: { job: string; image: Image; closing: AlertProps }) {
   const used = Object.values(record?.channels_used ?? {}).flat();
   const names = used.map((number) => record?.channel_names?.[number - 1] || `channel ${number}`).join(", ");
   return (
-    <Alert color="yellow" title={emptyWords.title}>
+    <Alert {...warning} {...closing} title={emptyWords.title}>
       <Stack gap="xs">
         <Text size="sm">{emptyWords.reasons}:</Text>
         <List size="sm" spacing={4}>
@@ -54,9 +67,9 @@ function Nothing({ job, image: { record } }: { job: string; image: Image }) {
   );
 }
 
-function NoLabels({ table }: { table: TableState }) {
+function NoLabels({ table, closing }: { table: TableState; closing: AlertProps }) {
   return (
-    <Alert color="yellow" title={stateWords.noLabels}>
+    <Alert {...warning} {...closing} title={stateWords.noLabels}>
       <Stack gap="xs">
         <Text size="sm">{stateWords.noLabelsText}</Text>
         <Command text={stateWords.export} />

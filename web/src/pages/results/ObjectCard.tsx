@@ -1,7 +1,7 @@
 /** One object: its row of the table, whole in the panel and in short beside the pointer. */
 import { Button, Group, Paper, Text } from "@mantine/core";
 import { IconFocusCentered, IconPinnedOff } from "@tabler/icons-react";
-import { useSyncExternalStore } from "react";
+import { useState, useSyncExternalStore } from "react";
 
 import type { Table } from "../../viewer/csv";
 import { describe, shown } from "./columns";
@@ -49,6 +49,7 @@ export function ObjectRows({ rows }: { rows: Row[] }) {
 }
 
 export function PinnedCard({ table, label, show, unpin }: { table?: Table; label: number; show?: () => void; unpin: () => void }) {
+  const [all, setAll] = useState(false);
   return (
     <Paper withBorder p="sm" data-testid="pinned-card">
       <Group justify="space-between" mb={6} wrap="nowrap">
@@ -64,7 +65,12 @@ export function PinnedCard({ table, label, show, unpin }: { table?: Table; label
           </Button>
         </Group>
       </Group>
-      <ObjectRows rows={rowsOf(table, label)} />
+      <ObjectRows rows={rowsOf(table, label, !all)} />
+      {table && (
+        <Button size="compact-xs" variant="subtle" mt={6} ml={-8} onClick={() => setAll(!all)} aria-expanded={all}>
+          {all ? words.fewerColumns : words.allColumns(table.columns.size)}
+        </Button>
+      )}
     </Paper>
   );
 }

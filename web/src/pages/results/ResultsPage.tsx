@@ -4,10 +4,12 @@ import { IconArrowLeft, IconChevronLeft, IconChevronRight, IconLink } from "@tab
 import { useEffect, useRef, useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 
+import type { Job } from "../../api/client";
 import { useJob } from "../../api/useJob";
 import { Refused } from "../../parts/Refused";
+import type { Multiscale } from "../../viewer/zarr";
 import { Notices } from "./Notices";
-import { useImage, useLabels, usePixels, useTable } from "./useOpened";
+import { useImage, useLabels, usePixels, useTable, type Image, type TableState } from "./useOpened";
 import { FIRST_STYLE, type Style } from "./useView";
 import { fromHash } from "./url";
 import { stateWords, words } from "./words";
@@ -18,97 +20,142 @@ import css from "./Workbench.module.css";
 function firstStyle(): Style {
   const { outlines, fill, colourBy, column, compare, pinned } = fromHash(window.location.hash);
   const tab = compare ? "compare" : pinned ? "measure" : FIRST_STYLE.tab;
-  return { tab, outlines: outlines ?? FIRST_STYLE.outlines, fill: fill ?? FIRST_STYLE.fill, colourBy, column };
+  return { tab, compare, outlines: outlines ?? FIRST_STYLE.outlines, fill: fill ?? FIRST_STYLE.fill, colourBy, column };
 }
 
 export function ResultsPage() {
   const { job: id = "", number: text = "0" } = useParams();
   const number = Number(text);
-  const go = useNavigate();
   const [style, setWholeStyle] = useState(firstStyle);
   const setStyle = (change: Partial<Style>) => setWholeStyle((before) => ({ ...before, ...change }));
   const typed = useTypedAddress(() => setWholeStyle(firstStyle()));
-  const { job } = useJob(id);
-  const image = useImage(id, number);
-  const pixels = usePixels(id, number);
-  const record = image.data?.record;
-  const labels = useLabels(id, record);
-  const { table, state } = useTable(id, record);
+  const opened = useOpened(id, number);
+  const { job, image, pixels, labels, table, ready } = opened;
   const link = useRef(() => window.location.href);
-  const all = job?.progress.images ?? 0;
-  const to = (there: number) => (there >= 0 && there < all ? () => void go(`/jobs/${id}/i/${there}`) : undefined);
-  const [previous, next] = [to(number - 1), to(number + 1)];
+  const steps = useSteps(id, number, job?.progress.images ?? 0);
   if (image.error && !image.data) return <Refused error={image.error} again={() => void image.refetch()} />;
-  const wanted = Boolean(record?.outputs?.["ome-zarr"]);
-  const ready = job && image.data && pixels.data && (!wanted || labels.data || labels.isError);
   return (
     <div className={css.page}>
-      <header className={css.top}>
-        <Anchor component={Link} to={`/jobs/${id}`} size="sm" title={words.back} aria-label={words.back}>
-          <Group gap={4} wrap="nowrap">
-            <IconArrowLeft size={14} aria-hidden />
-            <Text span size="sm" truncate maw={200}>
-              {job?.name || `${words.unnamed} ${id}`}
-            </Text>
-          </Group>
-        </Anchor>
-        <Group gap="sm" className={css.name} wrap="nowrap">
-          <Title order={2} size="h5" className={css.long} title={image.data?.image}>
-            {image.data?.image ?? ""}
-          </Title>
-          {image.data?.status === "done" && (
-            <Text size="sm" c="dimmed" className={css.fixed}>
-              {words.objects(record?.objects ?? 0)}
-              {pixels.data && !pixels.data.micronsPerPixel && ` · ${words.noPixelSize}`}
-            </Text>
-          )}
-        </Group>
-        <CopyLink link={() => link.current()} />
-        <Step name={words.previous} act={previous} icon={<IconChevronLeft size={18} aria-hidden />} />
-        <Text size="sm" c="dimmed" className={css.fixed}>
-          {all > 0 && words.place(number + 1, all)}
-        </Text>
-        <Step name={words.next} act={next} icon={<IconChevronRight size={18} aria-hidden />} />
-      </header>
-      {ready && image.data && pixels.data ? (
+      <Top job={job} id={id} number={number} image={image.data} pixels={pixels.data} steps={steps} link={() => link.current()} />
+      {ready && job && image.data && pixels.data ? (
         <Workbench
           key={`${id}/${number}/${typed}`}
           job={job}
           image={image.data}
           pixels={pixels.data}
           labels={labels.data}
-          table={table}
-          tableState={state}
+          table={table.table}
+          tableState={table.state}
           style={style}
           setStyle={setStyle}
-          previous={previous}
-          next={next}
+          {...steps}
           onLink={(made) => {
             link.current = made;
           }}
         />
       ) : (
         <Center flex={1} p="lg">
-          {pixels.error ? (
-            <Stack maw={560}>
-              {image.data && <Notices job={id} image={image.data} table={state} />}
-              {image.data?.status !== "failed" && (
-                <Alert color="red" title={stateWords.noPixels}>
-                  {pixels.error.message}
-                </Alert>
-              )}
-            </Stack>
-          ) : (
-            <Stack align="center" gap="sm">
-              <Loader />
-              <Text c="dimmed" size="sm">
-                {words.loading}
-              </Text>
-            </Stack>
-          )}
+          <NotOpen id={id} image={image.data} error={pixels.error} table={table.state} />
         </Center>
       )}
     </div>
+  );
+}
+
+function useOpened(id: string, number: number) {
+  const { job } = useJob(id);
+  const image = useImage(id, number);
+  const pixels = usePixels(id, number);
+  const record = image.data?.record;
+  const labels = useLabels(id, record);
+  const table = useTable(id, record);
+  const wanted = Boolean(record?.objects && record.outputs?.["ome-zarr"]);
+  const ready = Boolean(job && image.data && pixels.data) && (!wanted || Boolean(labels.data) || labels.isError);
+  return { job, image, pixels, labels, table, ready };
+}
+
+interface Steps {
+  previous?: () => void;
+  next?: () => void;
+}
+
+function useSteps(id: string, number: number, all: number): Steps {
+  const go = useNavigate();
+  const to = (there: number) => (there >= 0 && there < all ? () => void go(`/jobs/${id}/i/${there}`) : undefined);
+  return { previous: to(number - 1), next: to(number + 1) };
+}
+
+interface TopProperties {
+  id: string;
+  number: number;
+  job?: Job;
+  image?: Image;
+  pixels?: Multiscale;
+  steps: Steps;
+  link: () => string;
+}
+
+function Top({ id, number, job, image, pixels, steps, link }: TopProperties) {
+  const all = job?.progress.images ?? 0;
+  return (
+    <header className={css.top}>
+      <Anchor component={Link} to={`/jobs/${id}`} size="sm" title={words.back}>
+        <Group gap={4} wrap="nowrap">
+          <IconArrowLeft size={14} aria-hidden />
+          <Text span size="sm" truncate maw={200}>
+            {job?.name || `${words.unnamed} ${id}`}
+          </Text>
+        </Group>
+      </Anchor>
+      <Name image={image} pixels={pixels} />
+      <CopyLink link={link} />
+      <Step name={words.previous} act={steps.previous} icon={<IconChevronLeft size={18} aria-hidden />} />
+      <Text size="sm" c="dimmed" className={css.fixed}>
+        {all > 0 && words.place(number + 1, all)}
+      </Text>
+      <Step name={words.next} act={steps.next} icon={<IconChevronRight size={18} aria-hidden />} />
+    </header>
+  );
+}
+
+function Name({ image, pixels }: { image?: Image; pixels?: Multiscale }) {
+  const unknown = pixels && !pixels.micronsPerPixel ? ` · ${words.noPixelSize}` : "";
+  return (
+    <Group gap="sm" className={css.name} wrap="nowrap">
+      <Title order={2} size="h5" className={css.long} title={image?.image}>
+        {image?.image ?? words.loading}
+      </Title>
+      {image?.status === "done" && (
+        <Text size="sm" c="dimmed" className={css.fixed}>
+          {words.objects(image.record?.objects ?? 0)}
+          {unknown}
+        </Text>
+      )}
+    </Group>
+  );
+}
+
+/** While it opens, or when the pixels cannot be had. */
+function NotOpen({ id, image, error, table }: { id: string; image?: Image; error: Error | null; table: TableState }) {
+  if (!error) {
+    return (
+      <Stack align="center" gap="sm" role="status">
+        <Loader />
+        <Text c="dimmed" size="sm">
+          {words.loading}
+        </Text>
+      </Stack>
+    );
+  }
+  return (
+    <Stack maw={560}>
+      {image && <Notices job={id} image={image} table={table} />}
+      {image?.status !== "failed" && (
+        <Alert color="red" title={stateWords.noPixels}>
+          {stateWords.noPixelsText}
+        </Alert>
+      )}
+    </Stack>
   );
 }
 

@@ -45,7 +45,7 @@ export function Workbench(opened: Opened) {
   const record = image.record ?? NO_RECORD;
   const used = useMemo(() => Object.values(image.record?.channels_used ?? {}).flat(), [image]);
   const view = useView({ ...opened, used });
-  const comparison = useCompare(view.compared, image.number, record, view.source, view.selection);
+  const comparison = useCompare(view.style.compare, image.number, record, view.source, view.selection);
   const { camera, style, setStyle, setPinned } = view;
   useKeys({ camera, previous, next, outlines: () => setStyle({ outlines: !style.outlines }), letGo: () => setPinned(0) });
   opened.onLink(view.link);
@@ -88,8 +88,8 @@ export function Workbench(opened: Opened) {
         <Tabs.Panel value="compare" className={css.tab}>
           <ComparePanel
             job={job.id}
-            chosen={view.compared}
-            choose={view.setCompared}
+            chosen={style.compare}
+            choose={(compare) => setStyle({ compare })}
             comparison={comparison}
             objects={record.objects ?? 0}
             planes={view.limits.t * view.limits.z}
@@ -111,6 +111,7 @@ function Canvas({ opened, view, comparison, record }: CanvasProperties) {
   const { job, image, pixels, table, tableState } = opened;
   const { camera, pointer, source, selection, channels, setPinned, setStyle } = view;
   const [trouble, setTrouble] = useState(false);
+  const [hidden, setHidden] = useState(false);
   const overlays = useOverlays(view, comparison, table, record.objects ?? 0);
   const pick = async (at: { x: number; y: number }) => {
     const label = source ? await source.exactly(at, selection).catch(() => 0) : 0;
@@ -143,9 +144,11 @@ function Canvas({ opened, view, comparison, record }: CanvasProperties) {
         <Tool name={words.zoomOut} act={() => camera.zoomBy(-1)} icon={<IconMinus size={18} aria-hidden />} />
         <Tool name={words.fit} act={() => camera.fit()} icon={<IconFocusCentered size={18} aria-hidden />} />
       </Group>
-      <div className={css.notice}>
-        <Notices job={job.id} image={image} table={tableState} />
-      </div>
+      {!hidden && (
+        <div className={css.notice}>
+          <Notices job={job.id} image={image} table={tableState} hide={() => setHidden(true)} />
+        </div>
+      )}
     </div>
   );
 }

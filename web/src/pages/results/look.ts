@@ -3,7 +3,8 @@ import type { Table } from "../../viewer/csv";
 import { percentiles } from "../../viewer/histogram";
 import { colourOfLabel, colourOfValue, type Rgb } from "../../viewer/paint";
 import { palette, type Palette } from "../../viewer/palette";
-import { MOST_CHANNELS, type ChannelLook } from "../../viewer/Viewer";
+import { MOST_CHANNELS } from "../../viewer/pixels";
+import type { ChannelLook } from "../../viewer/Viewer";
 import type { Multiscale } from "../../viewer/zarr";
 import { colourOfHex } from "./url";
 

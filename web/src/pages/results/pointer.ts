@@ -1,5 +1,5 @@
 /** Which object is below the pointer, kept outside React: only what shows it is drawn again. */
-import { LabelSource } from "../../viewer/labels";
+import type { LabelSource } from "../../viewer/labels";
 import type { Camera } from "../../viewer/view";
 import type { Pointed } from "../../viewer/Viewer";
 import type { Selection } from "../../viewer/zarr";

@@ -28,23 +28,24 @@ const hex = (colour: Rgb) => colour.map((part) => part.toString(16).padStart(2, 
 
 /** Return the text after #. */
 export function toHash(state: Linked): string {
-  const told = new URLSearchParams();
   const { view, channels, outlines, fill, colourBy, column, pinned, t, z, compare, range } = state;
-  if (view) told.set("at", [view.x.toFixed(1), view.y.toFixed(1), view.zoom.toFixed(3)].join(","));
-  if (channels) {
-    const one = ({ visible, colour, window }: LinkedChannel) =>
-      [visible ? 1 : 0, hex(colour), short(window[0]), short(window[1])].join(",");
-    told.set("ch", channels.map(one).join(";"));
-  }
-  if (outlines !== undefined) told.set("outlines", outlines ? "1" : "0");
-  if (fill !== undefined) told.set("fill", short(fill));
-  if (colourBy) told.set("by", colourBy);
-  if (column) told.set("column", column);
-  if (range) told.set("range", range.map(short).join(","));
-  if (pinned) told.set("object", String(pinned));
-  if (t) told.set("t", String(t));
-  if (z) told.set("z", String(z));
-  if (compare) told.set("compare", compare);
+  const one = ({ visible, colour, window }: LinkedChannel) =>
+    [visible ? 1 : 0, hex(colour), short(window[0]), short(window[1])].join(",");
+  const parts: [string, string | number | undefined][] = [
+    ["at", view && [view.x.toFixed(1), view.y.toFixed(1), view.zoom.toFixed(3)].join(",")],
+    ["ch", channels?.map(one).join(";")],
+    ["outlines", outlines === undefined ? undefined : outlines ? "1" : "0"],
+    ["fill", fill === undefined ? undefined : short(fill)],
+    ["by", colourBy],
+    ["column", column],
+    ["range", range?.map(short).join(",")],
+    ["object", pinned],
+    ["t", t],
+    ["z", z],
+    ["compare", compare],
+  ];
+  const told = new URLSearchParams();
+  for (const [name, value] of parts) if (value) told.set(name, String(value));
   return told.toString().replaceAll("%2C", ",").replaceAll("%3B", ";");
 }
 

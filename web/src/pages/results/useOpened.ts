@@ -32,12 +32,13 @@ export const usePixels = (job: string, number: number) =>
     queryKey: ["pixels", job, number],
     queryFn: () => openMultiscale(`/api/v1/jobs/${job}/images/${number}/pixels`),
     staleTime: Infinity,
-    retry: 1,
+    retry: false,
   });
 
 /** The format 0.4 is for other programs: it has codecs that the page does not bring. */
 export function useLabels(job: string, record?: Record | null) {
-  const folder = record?.outputs?.["ome-zarr"];
+  // Where there are no objects there are no chunks either.
+  const folder = record?.objects ? record.outputs?.["ome-zarr"] : undefined;
   return useQuery({
     queryKey: ["labels", job, folder],
     queryFn: (): Promise<Multiscale> => openMultiscale(file(job, folder ?? "")),

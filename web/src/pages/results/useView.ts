@@ -21,6 +21,8 @@ export interface Style {
   /** Of the histogram. */
   column?: string;
   tab: string;
+  /** Another job. */
+  compare?: string;
 }
 
 export const FIRST_STYLE: Style = { outlines: true, fill: 0.2, tab: "view" };
@@ -45,7 +47,6 @@ export function useView({ pixels, labels, table, used, style, setStyle }: Given)
   );
   const [range, setRange] = useState<Span | undefined>(linked.range);
   const [pinned, setPinned] = useState(linked.pinned ?? 0);
-  const [compared, setCompared] = useState(linked.compare);
   const limits = useMemo(() => lengths(pixels), [pixels]);
   const [selection, setSelection] = useState<Selection>(() => ({
     t: Math.min(linked.t ?? 0, limits.t - 1),
@@ -60,12 +61,12 @@ export function useView({ pixels, labels, table, used, style, setStyle }: Given)
   const columns = useMemo<Column[]>(() => (table ? choices(table.columns.keys()) : []), [table]);
   const column = style.column && columns.some(({ key }) => key === style.column) ? style.column : firstChoice(columns);
   const link = useHash(camera, {
-    channels, range, pinned, compare: compared, t: selection.t, z: selection.z,
+    channels, range, pinned, compare: style.compare, t: selection.t, z: selection.z,
     outlines: style.outlines, fill: style.fill, colourBy: style.colourBy, column: style.column,
   });
   return {
     camera, pointer, source, columns, column, limits, first, link, style, setStyle,
-    channels, setChannels, range, setRange, pinned, setPinned, compared, setCompared, selection, setSelection,
+    channels, setChannels, range, setRange, pinned, setPinned, selection, setSelection,
   };
 }
 

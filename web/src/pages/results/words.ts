@@ -15,7 +15,7 @@ export const words = {
   zoomIn: "Nearer ( + )",
   zoomOut: "Farther ( − )",
   fit: "Show all ( 0 )",
-  keys: "Arrows move · + − zoom · 0 all · O outlines · [ ] image",
+  keys: "Keys: arrows move, + and − zoom, 0 shows all, O outlines, [ and ] change the image.",
   panel: "Settings of the view",
   tabs: { view: "View", measure: "Objects", images: "Images", compare: "Compare" },
   objects: (objects: number) => (objects === 0 ? "no objects" : counted(objects, "object")),
@@ -59,6 +59,8 @@ export const objectWords = {
   name: (label: number) => `Object ${count(label)}`,
   pinned: "Pinned",
   unpin: "Let go",
+  allColumns: (all: number) => `All ${all} columns`,
+  fewerColumns: "Fewer columns",
   center: "Show it",
   hover: "Point at an object to see its row of the table; click to keep it here.",
   onlyNumber: "The table has more than 200\u2009000 rows, so only numbers are shown here. The CSV has all of it.",
@@ -89,10 +91,12 @@ export const emptyWords = {
 } as const;
 
 export const stateWords = {
+  hide: "Hide this",
   waiting: "This image is still waiting",
   waitingText: "Its objects appear here as soon as it is done. The page looks every few seconds.",
   failed: "This image failed",
   noPixels: "The pixels cannot be shown",
+  noPixelsText: "The file of the image has been moved, changed or removed, or the service does not answer. The results stand.",
   noLabels: "This job wrote no labels that the viewer can read",
   noLabelsText: "Outlines need the format OME-Zarr. Choose it next time, or make it of finished results with",
   export: "cellfleet export results/ --format ome-zarr",
@@ -132,5 +136,5 @@ export const compareWords = {
   tooLarge: "Above 4 Mpx objects are not matched one by one; outlines are shown in two colours.",
   matching: "Comparing…",
   stop: "Stop comparing",
-  plane: "of the plane that is shown",
+  plane: "Counts are of the plane that is shown.",
 } as const;
