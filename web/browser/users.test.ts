@@ -5,14 +5,14 @@ import { words as jobWords } from "../src/pages/job/words";
 import { words as listWords } from "../src/pages/jobs/words";
 import { words } from "../src/words";
 import { NO_ANSWER } from "./support/browser";
-import { discs, imagesFolder } from "./support/images";
-import { newJob } from "./support/jobs";
 import { newToken, python, Service } from "./support/service";
 import { open, withBrowser } from "./support/test";
 import { until } from "./support/until";
 
-const JOBS = 100_000;
+const JOBS = Number(process.env.CELLFLEET_MANY_JOBS ?? 100_000);
 const IMAGES = 10_000;
+/** To make them, also on a machine that does much else. */
+const PATIENCE_MS = 300_000;
 /** Longest main-thread work that an interaction may bring, ms; the machine of the tests may do much else. */
 const FLUID_MS = 200;
 
@@ -27,7 +27,7 @@ beforeAll(async () => {
     tokens = { root, ann, ben };
   });
   annsJob = await python("fill.py", service.data, "ann", String(JOBS), String(IMAGES));
-});
+}, PATIENCE_MS);
 afterAll(() => service.stop());
 
 test("a wrong token is told, the right one opens the page, and leaving closes it", async () => {
@@ -118,10 +118,4 @@ test("an administrator sees whose jobs they are", async () => {
   await page.getByRole("cell", { name: "ann", exact: true }).first().waitFor();
   await page.getByRole("link", { name: words.nav.admin }).click();
   await page.getByText("ben", { exact: true }).first().waitFor();
-});
-
-test("a user's own new job is at the top of a long list", async () => {
-  const folder = await imagesFolder(service.data, "new", { files: { "a.tif": discs() } });
-  expect(folder).toContain(service.data);
-  await expect(newJob(service.url, folder, {}, tokens.ann)).rejects.toThrow(/E818/);
 });

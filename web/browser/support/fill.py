@@ -24,7 +24,7 @@ from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace
 
 BUNDLE = 100
-STEP = 5000
+STEP = 1000
 COPIES = """
 local spec = redis.call('HGET', KEYS[1], 'spec')
 local first = tonumber(redis.call('HGET', KEYS[1], 'submitted_ms'))
@@ -53,7 +53,7 @@ def main(data: Path, owner: str, jobs: int, images: int) -> None:
         count = len(lease.task.images)
         ledger.acknowledge(lease, Done(tally=Tally(images=count, pixels=count << 18, objects=43 * count)))
     ledger.summarised(job.id)
-    server = redis.Redis.from_url(address)
+    server = redis.Redis.from_url(address, socket_timeout=60)
     keys = (JOB(job=job.id), JOBS(), JOBS_OF(owner=owner))
     for first in range(1, jobs, STEP):
         server.eval(COPIES, len(keys), *keys, job.id, "", first, min(first + STEP, jobs) - 1)
