@@ -28,8 +28,9 @@ from cellfleet.stores.url import without_secrets
 PATIENCE_SECONDS = 120.0
 AT_ONCE = 8
 """Requests under way at the same time."""
-_PUT_TOGETHER = 600.0
-"""Seconds."""
+_SILENCE_SECONDS, _CONNECT_SECONDS = 60.0, 10.0
+PUT_TOGETHER_SECONDS = 600.0
+"""So long a server may take to put a large file together before it answers."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 """Seconds between two tries: doubled each time."""
 _BUSY = {429, 502, 503, 504}
@@ -57,12 +58,12 @@ class Patience:
         self._seconds, self._server, self._stop = seconds, server, stop
         self._began, self._tries = time.monotonic(), 0
 
-    def pause(self, reason: str, *, asked: float = 0) -> None:
+    def pause(self, reason: str, *, asked: float | None = None) -> None:
         """Wait before the next try, longer each time.
 
         Args:
             reason: Why the last one failed.
-            asked: Seconds that the server asks to wait.
+            asked: Seconds that the server asks to wait; None: there was no answer.
 
         Raises:
             ServiceError: E960, the time is used up.
@@ -71,15 +72,16 @@ class Patience:
         self._tries += 1
         # Many clients that lost the same server do not all come back in the same moment.
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._tries, 10)) * random.uniform(0.5, 1)
-        pause = max(pause, asked)
+        pause = max(pause, asked or 0)
         spent = time.monotonic() - self._began
         if spent + pause > self._seconds:
+            what = "cannot be reached" if asked is None else "answers, but cannot serve"
             raise ServiceError(
                 "E960",
-                f"cannot be reached ({reason}; tried {self._tries} times in {spent:.0f} s)",
+                f"{what} ({reason}; tried {self._tries} times in {spent:.0f} s)",
                 status=503,
                 where=str(self._server),
-                action=_HINT_HERE if self._server.url == HERE else _HINT,
+                action=_HINT_HERE if asked is None and self._server.url == HERE else _HINT,
             )
         if self._stop.wait(pause):
             raise StoppedError
@@ -105,7 +107,7 @@ class Connection:
         common: dict[str, Any] = {
             "limits": limits,
             "follow_redirects": False,
-            "timeout": httpx2.Timeout(60, connect=10, pool=None),
+            "timeout": _timeout(_SILENCE_SECONDS),
             # A proxy for the world cannot reach this very machine.
             "trust_env": not is_loopback(server.url),
         }
@@ -173,15 +175,24 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         fine: frozenset[int] = frozenset(),
         once: bool = False,
+        seconds: float = _SILENCE_SECONDS,
     ) -> httpx2.Response:
-        """Send a request and return the whole response; one above 400 is an error unless it is among `fine`."""
+        """Send a request and return the whole response; one above 400 is an error unless it is among `fine`.
+
+        `seconds`: how long the server may be silent.
+        """
         content = None if body is None else body.model_dump_json().encode()
         more = {"Content-Type": "application/json"} if content is not None else {}
         query = {key: value for key, value in (params or {}).items() if value is not None}
 
         def attempt() -> httpx2.Response:
             request = self._http.build_request(
-                method, self._url(path), content=content, params=query, headers={**more, **(headers or {})}
+                method,
+                self._url(path),
+                content=content,
+                params=query,
+                headers={**more, **(headers or {})},
+                timeout=_timeout(seconds),
             )
             return self._http.send(request)
 
@@ -193,8 +204,7 @@ class Connection:
 
     def send_once(self, method: str, path: str, content: Content, headers: Mapping[str, str]) -> httpx2.Response:
         """Send content that the caller may have to make anew: tried only once. Raises `httpx2.TransportError`."""
-        # A server may have to put a large file together before it answers.
-        timeout = httpx2.Timeout(60, connect=10, read=_PUT_TOGETHER, pool=None)
+        timeout = _timeout(PUT_TOGETHER_SECONDS)
         return self._http.request(method, self._url(path), content=content, headers=headers, timeout=timeout)
 
     def put_elsewhere(self, url: str, content: Callable[[], Content], size: int) -> httpx2.Response:
@@ -204,13 +214,13 @@ class Connection:
 
     @contextlib.contextmanager
     def stream(
-        self, path: str, *, headers: Mapping[str, str] | None = None, seconds: float | None = None
+        self, path: str, *, headers: Mapping[str, str] | None = None, seconds: float = _SILENCE_SECONDS
     ) -> Iterator[httpx2.Response]:
         """Yield a response whose content is still to come; a signed address elsewhere is followed without the token.
 
         Tried only once: the caller knows where to go on. `seconds`: the longest silence.
         """
-        timeout = httpx2.USE_CLIENT_DEFAULT if seconds is None else httpx2.Timeout(seconds, connect=10, pool=None)
+        timeout = _timeout(seconds)
         url, client = self._url(path), self._http
         for _ in range(3):
             with client.stream("GET", url, headers=headers, timeout=timeout) as said:
@@ -240,11 +250,12 @@ class Connection:
 
     def _with_patience(self, attempt: Callable[[], httpx2.Response], *, once: bool = False) -> httpx2.Response:
         patience = Patience(0, self.server, self.stop) if once else self.patience()
+        asked: float | None
         while True:
             try:
                 said = attempt()
             except httpx2.TransportError as error:
-                reason, asked = why(error), 0.0
+                reason, asked = why(error), None
             else:
                 if not is_busy(said):
                     return said
@@ -299,6 +310,10 @@ def why(error: httpx2.TransportError) -> str:
 def _seconds(text: str | None) -> float:
     """Return what a ``Retry-After`` asks for, seconds; a date is not worth the trouble."""
     return min(float(text), 60.0) if text and text.isdigit() else 0.0
+
+
+def _timeout(silence: float) -> httpx2.Timeout:
+    return httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, read=silence, pool=None)
 
 
 def _same_origin(url: str, other: str) -> bool:

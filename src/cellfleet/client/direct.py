@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from cellfleet.client.connection import Connection, understood
+from cellfleet.client.connection import PUT_TOGETHER_SECONDS, Connection, understood
 from cellfleet.client.journal import Journal
 from cellfleet.client.outgoing import Outgoing
 from cellfleet.errors import ServiceError
 from cellfleet.run.pools import in_parallel
-from cellfleet.spec.http import DirectUpload, NewDirectUpload, PartAddresses, PartNumbers, SentPart, SentParts, SetFile
+from cellfleet.spec.http import DirectUpload, NewDirectUpload, PartAddresses, PartNumbers, SentPart, SentParts
 
 _AT_ONCE = 4
 _GONE = frozenset({404, 410})
@@ -27,14 +27,15 @@ def send_direct(connection: Connection, set_id: str, outgoing: Outgoing, journal
         StoppedError: The user asked to stop.
     """
     base = f"/api/v1/sets/{set_id}/direct"
-    upload = _known(connection, base, outgoing, journal) or _begun(connection, base, outgoing, journal)
+    known = _known(connection, base, outgoing, journal)
+    if known is not None and _finished(connection, base, known, outgoing, journal):
+        return True
+    outgoing.stands_at(0)
+    upload = _begun(connection, base, outgoing, journal)
     if upload is None:
         return False
-    _send_parts(connection, f"{base}/{upload.id}", upload, outgoing, journal)
-    begun = journal.begun(outgoing.file)
-    assert begun is not None, "it was remembered when it was begun"
-    parts = tuple(SentPart(number=number, etag=etag) for number, etag in sorted(begun.parts.items()))
-    connection.ask("POST", f"{base}/{upload.id}/complete", SetFile, body=SentParts(parts=parts))
+    if not _finished(connection, base, upload, outgoing, journal):
+        raise _refused(404, outgoing)
     return True
 
 
@@ -44,6 +45,8 @@ def _known(connection: Connection, base: str, outgoing: Outgoing, journal: Journ
     if begun is None or not begun.at.startswith("{"):
         return None
     upload = DirectUpload.model_validate_json(begun.at)
+    if len(begun.parts) == upload.parts:
+        return upload
     body = PartNumbers(numbers=(1,))
     said = connection.send("POST", f"{base}/{upload.id}/addresses", body=body, fine=_GONE)
     return None if said.status_code in _GONE else upload
@@ -57,6 +60,18 @@ def _begun(connection: Connection, base: str, outgoing: Outgoing, journal: Journ
     upload = understood(said.content, DirectUpload, connection.server)
     journal.upload(outgoing.file, upload.model_dump_json())
     return upload
+
+
+def _finished(connection: Connection, base: str, upload: DirectUpload, outgoing: Outgoing, journal: Journal) -> bool:
+    """Send the parts that are missing and have them made a file; return False if the server has forgotten them."""
+    path = f"{base}/{upload.id}"
+    _send_parts(connection, path, upload, outgoing, journal)
+    begun = journal.begun(outgoing.file)
+    assert begun is not None, "it was remembered when it was begun"
+    parts = tuple(SentPart(number=number, etag=etag) for number, etag in sorted(begun.parts.items()))
+    body = SentParts(parts=parts)
+    said = connection.send("POST", f"{path}/complete", body=body, fine=_GONE, seconds=PUT_TOGETHER_SECONDS)
+    return said.status_code not in _GONE
 
 
 def _send_parts(connection: Connection, path: str, upload: DirectUpload, outgoing: Outgoing, journal: Journal) -> None:
