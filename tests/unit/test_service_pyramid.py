@@ -16,6 +16,7 @@ from zarr.core.buffer.cpu import Buffer
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from cellfleet.errors import ServiceError
 from cellfleet.images.read import image_from_array
 from cellfleet.service import pyramid as module
 from cellfleet.service.pyramid import Kept, Pyramid, array_metadata, group_metadata
@@ -84,6 +85,14 @@ def test_chunks_beyond_the_image_are_not_there() -> None:
     for place in ((9, 0, 0, 0, 0, 0), (0, 0, 0, 0, 3, 0), (0, 0, 1, 0, 0, 0), (0, 0, 0, 0, -1, 0)):
         with pytest.raises(IndexError):
             pyramid.chunk(*place)
+
+
+def test_a_chunk_for_which_too_much_would_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_READ", 4)
+    pyramid = pyramid_of(np.zeros((4 * SIDE, 3 * SIDE), np.uint8), "YX")
+    pyramid.chunk(1, 0, 0, 0, 0, 0)
+    with pytest.raises(ServiceError, match="E948"):
+        pyramid.chunk(2, 0, 0, 0, 0, 0)
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.errors import ServiceError
 from cellfleet.images.image import Image
 
 SIDE = 512
 """Of a chunk, px."""
+MOST_READ = 4096
+"""Chunks of the full size that are read for one chunk: a gigapixel."""
 _AXES = "TCZYX"
 _KEPT_BYTES = 64 << 20
 _FILL = 0
@@ -65,16 +68,25 @@ class Pyramid:
         Raises:
             IndexError: There is no such chunk.
             InputError: The file is damaged or gone.
+            ServiceError: E948, so much would have to be read for it that nobody else would be served.
         """
         rows, columns = self.grid(level)
         if not (0 <= level < self.levels and 0 <= y < rows and 0 <= x < columns):
             raise IndexError(f"level {level} has {rows} × {columns} chunks")
+        self._require_bounded(level)
         place = (self.number, level, t, c, z, y, x)
         found = self.kept.get(place)
         if found is None:
             found = self._read(t, c, z, y, x) if level == 0 else self._reduced(level, t, c, z, y, x)
             self.kept.put(place, found)
         return found
+
+    def _require_bounded(self, level: int) -> None:
+        tall, wide = (min(length, 2**level) for length in self.grid(0))
+        if tall * wide > MOST_READ:
+            action = "Look at a part of it, or open the results in napari or QuPath"
+            what = "the image is too large to be shown as a whole"
+            raise ServiceError("E948", what, status=422, where=self.image.name, action=action)
 
     def _read(self, t: int, c: int, z: int, y: int, x: int) -> Chunk:
         window = slice(y * SIDE, (y + 1) * SIDE), slice(x * SIDE, (x + 1) * SIDE)
