@@ -28,7 +28,30 @@ async function shot(name, { dark = false } = {}) {
   await page.emulateMedia({ colorScheme: dark ? "dark" : "light", reducedMotion: "reduce" });
   await page.mouse.move(2, SIZE.height - 2);
   await page.waitForLoadState("networkidle").catch(() => undefined);
+  await page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"), undefined, { timeout: 3000 }).catch(() => undefined);
+  if (name.includes("viewer")) await outlines();
   await page.screenshot({ path: join(folder, `${name}.png`) });
+}
+
+/** Wait until the canvas shows colours: it draws when the tiles have come. */
+async function outlines() {
+  const canvas = page.getByRole("application");
+  await canvas.waitFor();
+  for (let tries = 0; tries < 100; tries++) {
+    const png = (await canvas.screenshot()).toString("base64");
+    const coloured = await page.evaluate(async (content) => {
+      const image = new Image();
+      image.src = `data:image/png;base64,${content}`;
+      await image.decode();
+      const copy = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      copy.drawImage(image, 0, 0);
+      const { data } = copy.getImageData(0, 0, image.width, image.height);
+      let sum = 0;
+      for (let i = 0; i < data.length; i += 4) if (Math.abs(data[i] - data[i + 2]) > 60) sum++;
+      return sum;
+    }, png);
+    if (coloured > 2000) return;
+  }
 }
 
 async function ended(id) {

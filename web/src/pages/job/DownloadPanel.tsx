@@ -73,7 +73,7 @@ function ShareLink({ make }: { make: () => Promise<string> }) {
     <CopyButton value={url}>
       {({ copied, copy }) => (
         <Button variant="light" leftSection={<IconLink size={16} />} onClick={copy}>
-          {copied ? "Copied" : url.slice(0, 44) + "…"}
+          {copied ? words.copied : url.slice(0, 44) + "…"}
         </Button>
       )}
     </CopyButton>
@@ -91,6 +91,7 @@ function ReportLink({ job }: { job: string }) {
     <Anchor
       component="button"
       size="sm"
+      w="fit-content"
       onClick={() => void open.mutateAsync().then(({ url }) => window.open(`${url.replace(/\/$/, "")}/report.html`, "_blank"))}
     >
       {words.panel.report}

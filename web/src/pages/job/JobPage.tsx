@@ -16,18 +16,13 @@ import { words } from "./words";
 export function JobPage() {
   const { job: id = "" } = useParams();
   const { job, error, lostAt } = useJob(id);
-  if (error && !job) return <Refused error={error} />;
+  if (error && !job) return <NotThere error={error} />;
   if (!job) return <Skeleton height={180} maw={1180} mx="auto" />;
   const name = job.name || `${words.unnamed} ${job.id}`;
   return (
     <Stack maw={1180} mx="auto" gap="lg">
       <div>
-        <Anchor component={Link} to="/jobs" size="sm">
-          <Group gap={4}>
-            <IconArrowLeft size={14} aria-hidden />
-            {words.back}
-          </Group>
-        </Anchor>
+        <Back />
         <Group justify="space-between" align="start" wrap="nowrap" mt={4}>
           <Group gap="sm" miw={0}>
             <Title order={2} lineClamp={2} title={name}>
@@ -50,6 +45,29 @@ export function JobPage() {
       <ProgressPanel job={job} />
       {job.progress.images_failed > 0 && <Failures job={job} />}
       <ImageGrid job={job} />
+    </Stack>
+  );
+}
+
+function Back() {
+  return (
+    <Anchor component={Link} to="/jobs" size="sm" w="fit-content">
+      <Group gap={4}>
+        <IconArrowLeft size={14} aria-hidden />
+        {words.back}
+      </Group>
+    </Anchor>
+  );
+}
+
+function NotThere({ error }: { error: Error }) {
+  return (
+    <Stack maw={1180} mx="auto" gap="xs">
+      <Back />
+      <Title order={2} mb="sm">
+        {words.unnamed}
+      </Title>
+      <Refused error={error} />
     </Stack>
   );
 }
