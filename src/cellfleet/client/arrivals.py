@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from cellfleet.client.connection import AT_ONCE, Connection
-from cellfleet.client.events import Remark, Tell
+from cellfleet.client.events import JobSeen, Remark, Tell
 from cellfleet.client.fetch import Fetcher, images_of
 from cellfleet.client.follow import Update, follow, has_ended
 from cellfleet.errors import CellfleetError
@@ -76,6 +76,8 @@ class Arrivals:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
             for job in watched(self._connection, self._job, tell):
                 self.job, ended = job, has_ended(job)
+                if not job.progress.images_done:
+                    tell(JobSeen(job))
                 if ended or job.progress.images_done > self._done:
                     self._done = job.progress.images_done
                     images = self._new(to_the_end=ended)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 from cellfleet.inference.threads import usable_threads
 from cellfleet.jobs.ledger import Ledger
@@ -16,6 +14,7 @@ from cellfleet.models.warm import WarmModels
 from cellfleet.observe import metrics
 from cellfleet.run.resources import fair_share
 from cellfleet.spec.choices import Device
+from cellfleet.stores.cache import cache_folder
 from cellfleet.stores.place import open_place
 from cellfleet.worker.bench import Bench
 from cellfleet.worker.tasks import Runner
@@ -62,10 +61,3 @@ def run_worker(options: WorkerOptions, stop: threading.Event) -> Worked:
     finally:
         bench.clear()
         ledger.close()
-
-
-def cache_folder() -> Path:
-    """Return where packages that were fetched are kept: CELLFLEET_CACHE, else the user's cache."""
-    given = os.environ.get("CELLFLEET_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "cellfleet"
