@@ -1,4 +1,5 @@
 /** Lengths for scale bars: round numbers that fit. */
+import { count } from "../format";
 
 export interface Bar {
   /** px of the screen. */
@@ -18,7 +19,7 @@ export function scaleBar(zoom: number, micronsPerPixel: number | undefined, most
   return { width: length * perUnit, text: micronsPerPixel ? inMicrons(length) : `${plain(length)} px` };
 }
 
-const plain = (value: number) => String(Number(value.toPrecision(3)));
+const plain = (value: number) => (value >= 1000 ? count(value) : String(Number(value.toPrecision(3))));
 
 function inMicrons(length: number): string {
   if (length >= 1000) return `${plain(length / 1000)} mm`;

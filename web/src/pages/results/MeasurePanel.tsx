@@ -2,6 +2,7 @@
 import { Alert, Button, Group, NumberInput, Select, Stack, Text, Title } from "@mantine/core";
 import { useMemo, useState, useSyncExternalStore } from "react";
 
+import { count } from "../../format";
 import type { Table } from "../../viewer/csv";
 import { histogram } from "../../viewer/histogram";
 import { colourOfValue } from "../../viewer/paint";
@@ -68,7 +69,7 @@ function GoTo({ table, objects, goTo }: { table: Table; objects: number; goTo: (
       <Group gap="xs" align="end" wrap="nowrap">
         <NumberInput
           label={words.goto}
-          placeholder={`1 – ${objects}`}
+          placeholder={`1 – ${count(objects)}`}
           size="sm"
           min={1}
           hideControls
@@ -128,7 +129,7 @@ function Measurements({ view, table, column }: { view: ViewState; table: Table; 
           {range ? words.inRange(inside, table.rows) : words.brushHint}
         </Text>
         {range && (
-          <Button size="compact-xs" variant="subtle" onClick={() => setRange(undefined)}>
+          <Button size="compact-xs" variant="subtle" flex="none" onClick={() => setRange(undefined)}>
             {words.clear}
           </Button>
         )}

@@ -1,5 +1,5 @@
 /** One object: its row of the table, whole in the panel and in short beside the pointer. */
-import { Button, Group, Paper, Text } from "@mantine/core";
+import { ActionIcon, Button, Group, Paper, Text } from "@mantine/core";
 import { IconFocusCentered, IconPinnedOff } from "@tabler/icons-react";
 import { useState, useSyncExternalStore } from "react";
 
@@ -56,13 +56,13 @@ export function PinnedCard({ table, label, show, unpin }: { table?: Table; label
         <Text fw={600}>{words.name(label)}</Text>
         <Group gap={2} wrap="nowrap">
           {show && (
-            <Button size="compact-xs" variant="subtle" leftSection={<IconFocusCentered size={14} aria-hidden />} onClick={show}>
-              {words.center}
-            </Button>
+            <ActionIcon variant="subtle" onClick={show} title={words.center} aria-label={words.center}>
+              <IconFocusCentered size={17} aria-hidden />
+            </ActionIcon>
           )}
-          <Button size="compact-xs" variant="subtle" leftSection={<IconPinnedOff size={14} aria-hidden />} onClick={unpin}>
-            {words.unpin}
-          </Button>
+          <ActionIcon variant="subtle" onClick={unpin} title={words.unpin} aria-label={words.unpin}>
+            <IconPinnedOff size={17} aria-hidden />
+          </ActionIcon>
         </Group>
       </Group>
       <ObjectRows rows={rowsOf(table, label, !all)} />

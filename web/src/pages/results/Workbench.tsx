@@ -196,7 +196,7 @@ function Axes({ view: { limits, selection, setSelection } }: { view: ViewState }
             label={null}
             thumbLabel={words.axes[axis]}
           />
-          <Text size="sm" c="dimmed" miw={56} ta="right">
+          <Text size="sm" c="dimmed" miw={64} ta="right">
             {words.axisPlace(selection[axis] ?? 0, limits[axis])}
           </Text>
         </Group>

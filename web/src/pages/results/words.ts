@@ -22,7 +22,8 @@ export const words = {
   noPixelSize: "pixel size unknown",
   noWebgl: "This browser cannot draw the image: it has no WebGL 2. Turn on hardware acceleration, or use another browser.",
   axes: { t: "Time point", z: "Plane" },
-  axisPlace: (at: number, all: number) => `${at} of ${all - 1}`,
+  /** Counted from 0, as in the table. */
+  axisPlace: (at: number, all: number) => `${at} (0 – ${all - 1})`,
 } as const;
 
 export const channelWords = {
@@ -64,7 +65,7 @@ export const objectWords = {
   center: "Show it",
   hover: "Point at an object to see its row of the table; click to keep it here.",
   onlyNumber: "The table has more than 200\u2009000 rows, so only numbers are shown here. The CSV has all of it.",
-  noTable: "This job wrote no table (CSV), so only numbers are shown.",
+  noTable: "This job wrote no table (CSV), so only numbers are shown. Make one of finished results with: cellfleet export results/ --format csv",
   readingTable: "Reading the table…",
   measure: "Measurements",
   column: "Column",
