@@ -8,7 +8,7 @@ const sea: MantineColorsTuple = [
 export const theme = createTheme({
   primaryColor: "sea",
   colors: { sea },
-  primaryShade: { light: 8, dark: 5 },
+  primaryShade: { light: 8, dark: 8 },
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'SF Mono', Menlo, Consolas, monospace",
   defaultRadius: "md",

@@ -21,7 +21,7 @@ export function stateName(job: Job): { text: string; colour: string } {
 export function StateBadge({ job }: { job: Job }) {
   const { text, colour } = stateName(job);
   return (
-    <Badge color={colour} variant="light" tt="none" fw={600}>
+    <Badge color={colour} variant="light" tt="none" fw={600} c="var(--mantine-color-text)">
       {text}
     </Badge>
   );

@@ -66,7 +66,7 @@ function Card({ job, image }: { job: string; image: Shown }) {
       <Text size="xs" c="dimmed">
         {objects ? counted(objects, "object") : words.noObjects}{" "}
         {notices > 0 && (
-          <Badge size="xs" variant="light" color="yellow" tt="none">
+          <Badge size="xs" variant="light" color="yellow" tt="none" c="var(--mantine-color-text)">
             {counted(notices, "notice")}
           </Badge>
         )}

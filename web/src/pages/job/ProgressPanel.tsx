@@ -21,9 +21,9 @@ export function ProgressPanel({ job }: { job: Job }) {
           </Text>
           <Text c="dimmed">{left ? `${duration(left)} ${words.left}` : waiting(job)}</Text>
         </Group>
-        <Progress.Root size="lg" aria-label={text}>
-          <Progress.Section value={images ? (100 * done) / images : 0} animated={job.state === "running"} />
-          <Progress.Section value={images ? (100 * failed) / images : 0} color="red" />
+        <Progress.Root size="lg">
+          <Progress.Section aria-label={text} value={images ? (100 * done) / images : 0} animated={job.state === "running"} />
+          <Progress.Section aria-label={`${count(failed)} failed`} value={images ? (100 * failed) / images : 0} color="red" />
         </Progress.Root>
         <Spoken text={text} />
         <Facts job={job} />
