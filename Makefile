@@ -13,6 +13,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 KIOSK_VENV ?= .venv-kiosk
+TRITON ?= .triton
 DEMO_RESULTS ?= demo-results
 PYTEST_ARGS ?=
 BROWSER_ARGS ?=
@@ -63,6 +64,11 @@ $(KIOSK_VENV)/.made: $(VENV)/.made requirements/build.txt requirements/kiosk.txt
 	$(KIOSK_VENV)/bin/$(PIP) install $(HASHED) --no-build-isolation --no-binary kiosk-client -r requirements/kiosk.txt
 	touch $@
 
+# The real Triton server. Its wheel asks for old libraries, which it does not need for serving: no dependencies.
+$(TRITON)/.made: $(VENV)/.made requirements/triton.txt
+	$(BIN)/$(PIP) install $(HASHED) --target $(TRITON) --upgrade -r requirements/triton.txt
+	touch $@
+
 web/node_modules/.made: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
@@ -97,9 +103,9 @@ types: $(VENV)/.package $(VENV)/.torch
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 
-test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(PAGE)
+test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(TRITON)/.made $(PAGE)
 	cd web && npm run --silent test
-	CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
+	CELLFLEET_TRITON=$(abspath $(TRITON)) CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The page in a real browser, against a service of this checkout.
 browser: $(VENV)/.package $(VENV)/.java $(PAGE)
@@ -127,7 +133,7 @@ clean:
 # uv resolves for every platform and Python at once and writes the hashes of all their files.
 UV_VERSION = 0.13.9
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" $(UPGRADE)
+	--no-emit-index-url --no-emit-find-links -c requirements/limits.in --custom-compile-command "make requirements" $(UPGRADE)
 
 requirements:
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/$(PIP) install uv==$(UV_VERSION); }
@@ -136,3 +142,4 @@ requirements:
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.txt -c requirements/build.txt -o requirements/dev.txt
 	$(COMPILE) --no-deps requirements/nodeps.in -o requirements/nodeps.txt
 	$(COMPILE) requirements/kiosk.in -o requirements/kiosk.txt
+	$(COMPILE) --no-deps requirements/triton.in -o requirements/triton.txt
