@@ -13,12 +13,16 @@ import tifffile
 from tests.services import Running
 from tests.support import discs
 
+from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.summary import summarise
 from cellfleet.jobs.work import Patience, work
 from cellfleet.models.warm import WarmModels
 from cellfleet.service.access import User
 from cellfleet.service.sets import folder_of, new_set
+from cellfleet.spec.usage import Machine
+from cellfleet.stores.place import Place
 from cellfleet.worker.bench import Bench
+from cellfleet.worker.meter import Meter
 from cellfleet.worker.tasks import Runner
 
 NAMES = ("plate/A1, field µ 🦠.tif", "plate/b.tif", "c.tif")
@@ -59,12 +63,21 @@ def work_off(running: Running, *, summary: bool = True) -> None:
     """Do all tasks of all jobs; then sum up those that have ended."""
     service = running.service
     bench = Bench(WarmModels(service.models, "cpu"), 1, None)
-    runner = Runner(service.store, service.ledger.spec, bench)
-    work(service.ledger, runner, stop=threading.Event(), patience=Patience(idle=0))
+    work(
+        service.ledger,
+        runner_of(service.store, service.ledger, bench),
+        stop=threading.Event(),
+        patience=Patience(idle=0),
+    )
     bench.clear()
     for job in service.ledger.ended() if summary else ():
         summarise(service.store, service.ledger, service.models, job)
         service.ledger.summarised(job)
+
+
+def runner_of(store: Place, ledger: Ledger, bench: Bench) -> Runner:
+    """Return what runs the tasks of a ledger, on a machine that nobody named."""
+    return Runner(store, ledger.spec, bench, Meter(store, "tests", Machine()))
 
 
 def labels_of(content: bytes) -> np.ndarray:

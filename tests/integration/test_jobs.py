@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 from tests.services import wait_until
+from tests.worked import runner_of
 
 from cellfleet.cli import main
 from cellfleet.errors import InputError, JobError, LedgerError, OutputError, UsageError
@@ -24,7 +25,7 @@ from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.keeper import Keeper
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.server import private_server
-from cellfleet.jobs.work import Patience, work
+from cellfleet.jobs.work import Patience, Run, work
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.results.record import load_run_record
@@ -38,7 +39,6 @@ from cellfleet.stores.place import FolderPlace
 from cellfleet.tiling.blocks import blocks
 from cellfleet.worker import tasks
 from cellfleet.worker.bench import Bench
-from cellfleet.worker.tasks import Runner
 
 OTSU = SegmentSpec(model="otsu")
 NO_QUOTA = Quota()
@@ -57,8 +57,8 @@ class House:
         request = JobRequest.model_validate({"inputs": inputs, "segment": OTSU, **more})
         return self.desk.submit(request, "ann", NO_QUOTA)
 
-    def runner(self) -> Runner:
-        return Runner(self.store, self.ledger.spec, Bench(WarmModels(self.desk.models, "cpu"), 2, None))
+    def runner(self) -> Run:
+        return runner_of(self.store, self.ledger, Bench(WarmModels(self.desk.models, "cpu"), 2, None))
 
     def work_off(self) -> None:
         work(self.ledger, self.runner(), stop=threading.Event(), patience=Patience(idle=0.3), at_once=2)

@@ -23,7 +23,7 @@ _MAY_PASS = frozenset({"E301", "E323", "E801", "E807"})
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Machine:
+class Means:
     """What the work may use."""
 
     device: Annotated[Device, Parameter(help="What computes; auto takes a GPU where there is one.")] = "auto"
@@ -33,6 +33,11 @@ class Machine:
     memory: Annotated[
         str | None, Parameter(metavar="SIZE", help="Memory to use, like 4GB. [default: 60 % of what is free]")
     ] = None
+    machine: Annotated[
+        str | None, Parameter(metavar="TYPE", help="What to bill: a machine type, n1-standard-8+nvidia-tesla-t4:1.")
+    ] = None
+    region: Annotated[str | None, Parameter(help="Of the cloud, for its prices: us-west1.")] = None
+    spot: Annotated[bool, Parameter(help="Bill the price of machines that may be taken away.")] = False
 
 
 @Parameter(name="*")
@@ -56,7 +61,7 @@ def worker(
     grace: Annotated[
         float, Parameter(metavar="S", validator=_POSITIVE, help="After SIGTERM, seconds to finish what is begun.")
     ] = 30.0,
-    machine: Machine = Machine(),
+    means: Means = Means(),
     watched: Watched = Watched(),
     with_parent: Annotated[
         bool, Parameter(show=False, help="End when standard input is closed, as it is when the parent has died.")
@@ -70,12 +75,14 @@ def worker(
         from cellfleet.observe.logs import VARIABLE, setup_logging
         from cellfleet.observe.metrics import serving_metrics
         from cellfleet.run.request import parse_memory
+        from cellfleet.spec.usage import Machine
         from cellfleet.worker.process import WorkerOptions, run_worker
 
         if with_parent:
             threading.Thread(target=_stop_at_end_of_input, args=(interrupt.stop,), daemon=True).start()
-        patience, memory = Patience(idle=idle_timeout, grace=grace), parse_memory(machine.memory)
-        options = WorkerOptions(ledger, store, machine.device, machine.threads, memory, patience)
+        patience, memory = Patience(idle=idle_timeout, grace=grace), parse_memory(means.memory)
+        billed = Machine(name=means.machine or "", region=means.region or "", spot=means.spot)
+        options = WorkerOptions(ledger, store, means.device, means.threads, memory, billed, patience)
         form = watched.log
         setup_logging(form, None if form or os.environ.get(VARIABLE) else "warning", worker=options.name)
         if watched.metrics is not None:

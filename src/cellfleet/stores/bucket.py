@@ -15,6 +15,7 @@ from cellfleet.errors import InputError, OutputError
 from cellfleet.stores import atomic
 from cellfleet.stores.client import asking, connect, no_such_bucket
 from cellfleet.stores.part import Part, replaced
+from cellfleet.stores.traffic import TRAFFIC
 from cellfleet.stores.url import Address, child, split_url, without_secrets
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class BucketPlace:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object; None if there is none."""
-        return self._found(name, lambda key: bytes(self._store.get(key).bytes()))
+        return self._found(name, lambda key: TRAFFIC.received(bytes(self._store.get(key).bytes())))
 
     def read_range(self, name: str, start: int, stop: int, *, version: str = "") -> Part | None:
         """Return a part of an object with its size and version, in one request; None if there is none."""
@@ -71,14 +72,16 @@ class BucketPlace:
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the objects below `prefix`, page by page."""
         above = f"{self._address.key}/" if self._address.key else ""
-        with self._asking(prefix):
+        with self._asking(prefix, reads=0):
             for page in self._store.list(self._key(prefix) or None, chunk_size=_PAGE):
+                TRAFFIC.add(writes=1)  # what listing a page costs
                 yield from (meta["path"].removeprefix(above) for meta in page)
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object."""
-        with self._asking(name):
+        with self._asking(name, reads=0, writes=1):
             self._store.put(self._key(name), content, use_multipart=False)
+        TRAFFIC.add(written_bytes=len(content))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object unless there is one; of several that try, one is told True.
@@ -87,11 +90,12 @@ class BucketPlace:
         """
         from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 (only for buckets)
 
-        with self._asking(name):
+        with self._asking(name, reads=0, writes=1):
             try:
                 self._store.put(self._key(name), content, mode="create")
             except AlreadyExistsError:
                 return False
+        TRAFFIC.add(written_bytes=len(content))
         return True
 
     def remove(self, name: str) -> None:
@@ -179,7 +183,7 @@ class BucketPlace:
         if start < stop:
             try:
                 answer = self._store.get(key, options={"range": (start, stop)})
-                return Part(bytes(answer.bytes()), answer.meta["size"], answer.meta["e_tag"] or "")
+                return Part(TRAFFIC.received(bytes(answer.bytes())), answer.meta["size"], answer.meta["e_tag"] or "")
             except GenericError as error:
                 # Status 416: the object ends before `start`.
                 if "status code: 416" not in str(error):
@@ -187,13 +191,16 @@ class BucketPlace:
         meta = self._store.head(key)
         return Part(b"", meta["size"], meta["e_tag"] or "")
 
-    def _asking(self, name: str) -> AbstractContextManager[None]:
-        return asking(child(self.url, name), writing=True)
+    def _asking(self, name: str, *, reads: int = 1, writes: int = 0) -> AbstractContextManager[None]:
+        return asking(child(self.url, name), writing=True, reads=reads, writes=writes)
 
     def _upload(self, path: Path, name: str) -> None:
-        part = max(PART_BYTES, path.stat().st_size // _MOST_PARTS + 1)
-        with self._asking(name):
+        size = path.stat().st_size
+        part = max(PART_BYTES, size // _MOST_PARTS + 1)
+        # A file of several parts is begun and completed besides.
+        with self._asking(name, reads=0, writes=1 if size <= part else size // part + 3):
             self._store.put(self._key(name), path, chunk_size=part, max_concurrency=_PARTS_AT_ONCE)
+        TRAFFIC.add(written_bytes=size)
 
 
 @contextlib.contextmanager

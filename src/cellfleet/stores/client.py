@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cellfleet.errors import CellfleetError, InputError, OutputError
 from cellfleet.stores.credentials import signing
+from cellfleet.stores.traffic import TRAFFIC
 from cellfleet.stores.url import Address, without_secrets
 
 if TYPE_CHECKING:
@@ -96,8 +97,14 @@ def _retries() -> RetryConfig:
 
 
 @contextlib.contextmanager
-def asking(url: str, *, writing: bool = False) -> Iterator[None]:
-    """Turn what obstore raises inside the block into an error of ours about `url`.
+def asking(url: str, *, writing: bool = False, reads: int = 1, writes: int = 0) -> Iterator[None]:
+    """Turn what obstore raises inside the block into an error of ours about `url`, and count its requests.
+
+    Args:
+        url: What is asked for.
+        writing: Whether results are being kept: which kind of error it is.
+        reads: Requests of the block that the server's price list counts as reading.
+        writes: Those that it counts as writing, or as listing, which costs the same.
 
     Raises:
         InputError: E151–E153, E155, E158, E159, when reading.
@@ -105,6 +112,7 @@ def asking(url: str, *, writing: bool = False) -> Iterator[None]:
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 (a run on local files does not pay for it)
 
+    TRAFFIC.add(reads=reads, writes=writes)
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError) as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from cellfleet.errors import InputError
 from cellfleet.stores.client import asking, connect
 from cellfleet.stores.range_file import BLOCK_BYTES, RangeFile
+from cellfleet.stores.traffic import TRAFFIC
 from cellfleet.stores.url import is_url, local_path, split_url, without_secrets
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def read_remote(url: str, *, limit: int = LARGEST_WHOLE) -> bytes:
     with asking(url):
         answer = store.get(key)
         _refuse_larger(answer.meta["size"], limit, url)
-        return bytes(answer.bytes())
+        return TRAFFIC.received(bytes(answer.bytes()))
 
 
 def read_part(file: RemoteFile, first: int, end: int) -> bytes:
@@ -84,7 +85,8 @@ def read_part(file: RemoteFile, first: int, end: int) -> bytes:
             return local.read(end - first)
     store, key = _target(file.url)
     with asking(file.url):
-        return bytes(store.get(key, options={"range": (first, end), **_unchanged(file.etag)}).bytes())
+        answer = store.get(key, options={"range": (first, end), **_unchanged(file.etag)})
+        return TRAFFIC.received(bytes(answer.bytes()))
 
 
 def open_remote(url: str) -> BinaryIO:
@@ -105,13 +107,14 @@ def open_remote(url: str) -> BinaryIO:
     answer = _first_part(store, key, url)
     if answer is None:
         return cast(BinaryIO, _whole_file(store, key, url))
-    with asking(url):
-        start = bytes(answer.bytes())
+    with asking(url, reads=0):  # the request was counted
+        start = TRAFFIC.received(bytes(answer.bytes()))
     unchanged = _unchanged(answer.meta["e_tag"] or "")
 
     def fetch(first: int, end: int) -> bytes:
         with asking(url):
-            return bytes(store.get(key, options={"range": (first, end), **unchanged}).bytes())
+            answer = store.get(key, options={"range": (first, end), **unchanged})
+            return TRAFFIC.received(bytes(answer.bytes()))
 
     return cast(BinaryIO, RangeFile(without_secrets(url), answer.meta["size"], fetch, start))
 
@@ -139,7 +142,7 @@ def list_files(url: str, *, closed: Callable[[str], bool] = lambda name: False) 
         raise InputError("E154", "a web server lists no folders", where=without_secrets(url), action=action)
     scheme, _, rest = url.partition("://")
     root = f"{scheme}://{rest.partition('/')[0]}"
-    with asking(url):
+    with asking(url, reads=0):
         for key, meta in _list_keys(connect(address), address.key, closed):
             size, version = (meta["size"], _version(meta)) if meta else (0, "")
             yield RemoteFile(f"{root}/{key}", size, version)
@@ -208,7 +211,7 @@ def _whole_file(store: ObjectStore, key: str, url: str) -> RangeFile:
         if size > LARGEST_WHOLE:
             what = f"the server sends no parts of files, and this one has {size / 1e6:.0f} MB"
             raise InputError("E155", what, where=without_secrets(url), action="Download it first")
-        content = bytes(answer.bytes())
+        content = TRAFFIC.received(bytes(answer.bytes()))
     return RangeFile(without_secrets(url), len(content), lambda first, end: content[first:end])
 
 
@@ -239,6 +242,7 @@ def _list_keys(
     while True:
         folder = None
         for page in store.list(prefix or None, offset=after, chunk_size=_PAGE):
+            TRAFFIC.add(writes=1)  # what listing a page costs
             for meta in page:
                 key = meta["path"]
                 # Most buckets list in order of the names' bytes; "directory buckets" of S3 do not.

@@ -14,9 +14,11 @@ from cellfleet.models.warm import WarmModels
 from cellfleet.observe import metrics
 from cellfleet.run.resources import fair_share
 from cellfleet.spec.choices import Device
+from cellfleet.spec.usage import Machine
 from cellfleet.stores.cache import cache_folder
 from cellfleet.stores.place import open_place
 from cellfleet.worker.bench import Bench
+from cellfleet.worker.meter import Meter
 from cellfleet.worker.tasks import Runner
 
 _FIRST_MODEL = "nuclei"
@@ -35,6 +37,8 @@ class WorkerOptions:
     device: Device = "auto"
     threads: int | None = None
     memory_bytes: int | None = None
+    machine: Machine = field(default_factory=Machine)
+    """What this runs on, for the bill."""
     patience: Patience = field(default_factory=Patience)
     name: str = field(default_factory=worker_name)
     """Unique among all workers."""
@@ -50,13 +54,15 @@ def run_worker(options: WorkerOptions, stop: threading.Event) -> Worked:
     store = open_place(options.store)
     models = Repository(store, cache_folder())
     warm = WarmModels(models, options.device)
-    warm.get(models.resolve(_FIRST_MODEL))
+    first = warm.get(models.resolve(_FIRST_MODEL))
+    machine = options.machine.model_copy(update={"gpus": options.machine.gpus or int(first.device == "cuda")})
     threads = options.threads or usable_threads()
     metrics.worker_began(threads)
     bench = Bench(warm, threads, options.memory_bytes or fair_share())
     ledger = Ledger(options.ledger)
     try:
-        runner = Runner(store, lru_cache(_JOBS_KEPT)(ledger.spec), bench)
+        meter = Meter(store, options.name, machine)
+        runner = Runner(store, lru_cache(_JOBS_KEPT)(ledger.spec), bench, meter)
         return work(ledger, runner, stop=stop, worker=options.name, patience=options.patience, at_once=threads)
     finally:
         bench.clear()

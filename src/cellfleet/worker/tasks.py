@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -37,11 +37,14 @@ from cellfleet.spec.job import Done, Failed, JobSpec, Outcome, Tally, Task
 from cellfleet.spec.record import ImageRecord, Told
 from cellfleet.stores.place import Place
 from cellfleet.worker.bench import Bench
+from cellfleet.worker.meter import Meter
 from cellfleet.worker.trials import MOST, suspects_last, trial
 
 _T = TypeVar("_T")
 Alive = Callable[[], None]
 """Shows that the task goes on; raises when nobody wants it any more."""
+Took = Callable[[Mapping[str, float]], None]
+"""Is told what threads spent in the stages of an image, seconds."""
 
 _PASSING = {"E301", "E323"}
 """The disk is full, or the bucket does not answer: no image would fare better, and all of it may pass."""
@@ -64,6 +67,7 @@ class Runner:
     job: Callable[[str], JobSpec]
     """Returns what was submitted."""
     bench: Bench
+    meter: Meter
 
     def __call__(self, task: Task, tries: int, alive: Alive) -> Outcome:
         """Do what is not done of a task, for the `tries`-th time; see `cellfleet.jobs.work.Run`.
@@ -73,7 +77,12 @@ class Runner:
             OutputError: Results cannot be written.
         """
         spec = self.job(task.job)
-        with self.bench.use(spec.model, alive) as (model, pools):
+
+        def alive_and_metered() -> None:
+            alive()
+            self.meter.alive(task.job)
+
+        with self.bench.use(spec.model, alive) as (model, pools), self.meter.task(task.job):
             out = results_of(spec, self.store)
             work = Work(
                 out,
@@ -81,14 +90,18 @@ class Runner:
                 spec.segment.digest(model.sha256),
                 model,
                 pools,
-                alive=alive,
+                alive=alive_and_metered,
                 share=lambda jobs, image: share_by_squares(jobs, task.share) if task.share else jobs,
                 stitches=partial(_is_mine, out, task),
             )
-            return _outcome(task, list(_one_by_one(self.store, spec, task, tries, work)))
+            return _outcome(
+                task, list(_one_by_one(self.store, spec, task, tries, work, partial(self.meter.stages, task.job)))
+            )
 
 
-def _one_by_one(store: Place, spec: JobSpec, task: Task, tries: int, work: Work) -> Iterator[ImageRecord | None]:
+def _one_by_one(
+    store: Place, spec: JobSpec, task: Task, tries: int, work: Work, took: Took
+) -> Iterator[ImageRecord | None]:
     """Yield what became of each image; None for a shared one that others have to end."""
     suspicious = tries > 1 and len(task.images) > 1
     ordered = suspects_last(work.out, task.images) if suspicious else [(image, 0) for image in task.images]
@@ -96,7 +109,7 @@ def _one_by_one(store: Place, spec: JobSpec, task: Task, tries: int, work: Work)
         work.checkpoint()
         wanted = ImageTask(source_here(image, store), task.first_image, output_names(image.stem, spec.formats))
         mine = partial(_is_mine, work.out, task, image.name)
-        do = partial(_patiently, partial(_done, wanted, work, mine), work.checkpoint)
+        do = partial(_patiently, partial(_done, wanted, work, mine, took), work.checkpoint)
         if trials >= MOST:
             yield _failed(work, ImageRecord(image=image.name, status="failed", key=work.key, error=_ENDED_WORKER))
         elif suspicious:
@@ -106,12 +119,13 @@ def _one_by_one(store: Place, spec: JobSpec, task: Task, tries: int, work: Work)
             yield do()
 
 
-def _done(task: ImageTask, work: Work, mine: Callable[[], bool]) -> ImageRecord | None:
+def _done(task: ImageTask, work: Work, mine: Callable[[], bool], took: Took) -> ImageRecord | None:
     stands = load_record(work.out, task.name)
     if stands is not None and stands.status == "done" and stands.key == work.key:
         return stands if mine() else None
     with log_context(image=task.name):
         record = attempt(task, work)
+        took(record.seconds)
         _tell(record)
     if isinstance(record, Clock):
         return None
