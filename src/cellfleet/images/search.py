@@ -11,7 +11,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -114,6 +114,12 @@ def walk_address(given: str) -> Iterator[Found]:
         if formats.is_image(name.rstrip("/")) and not _is_hidden(name) and not _is_below(name, results):
             for image in _images_of(file.url.rstrip("/"), name.rstrip("/")):
                 yield image._replace(size=file.size)
+
+
+def images_among(names: Sequence[str]) -> list[str]:
+    """Return those of all names below a folder that are images, and neither hidden nor results of a run."""
+    results = _result_folders(names)
+    return [name for name in names if formats.is_image(name) and not _is_hidden(name) and not _is_below(name, results)]
 
 
 def is_result_folder(names: Collection[str]) -> bool:

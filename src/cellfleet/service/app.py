@@ -31,6 +31,7 @@ from cellfleet.service.routes import (
     models,
     page,
     pixels,
+    places,
     preview,
     samples,
     sets,
@@ -50,6 +51,7 @@ _ROUTERS = (
     direct.router,
     uploads.router,
     inspect.router,
+    places.router,
     preview.router,
     jobs.router,
     events.router,
@@ -86,6 +88,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     app.state.watch = Watch(service.desk.job, service.stopping.is_set)
     app.state.turns = infer.Turns()
     app.state.looks, app.state.previews = inspect.turns(), preview.turns()
+    app.state.places = places.turns()
     app.state.levels = Gauge(service.ledger)
     app.state.pyramids = Pyramids()
     for router in _ROUTERS:

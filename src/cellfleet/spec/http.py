@@ -177,6 +177,59 @@ class Inspected(_Answer):
     """JPEG of the middle plane, at most 512 px, as a data address."""
 
 
+PlaceKind = Literal["folder", "image", "archive", "pattern"]
+
+
+class PlaceRequest(_Request):
+    """A folder or file that the service can reach itself, to look into."""
+
+    place: str = Field(default="", max_length=2000)
+    """A path, or the address of a bucket's folder; empty: where looking may begin."""
+    after: str = Field(default="", max_length=1100)
+    """Where this page begins, as the page before told."""
+    limit: int = Field(default=200, ge=1, le=1000)
+
+
+class PlaceEntry(_Answer):
+    """Something in a place."""
+
+    name: str
+    place: str
+    """As an input of a job, and for the next look."""
+    kind: PlaceKind
+    size: NonNegativeInt | None
+    """Of a file, bytes."""
+
+
+class Place(_Answer):
+    """A page of what is in a place, by name; what is neither folder nor image nor archive is left out."""
+
+    place: str
+    kind: PlaceKind
+    """Only a folder has entries. An OME-Zarr is one image."""
+    above: str | None
+    """The folder above; None: one may not go there."""
+    entries: tuple[PlaceEntry, ...]
+    after: str | None
+    """Where the next page begins; None: this was the last."""
+
+
+class PlaceToCount(_Request):
+    """A place whose images are to be counted."""
+
+    place: str = Field(min_length=1, max_length=2000)
+
+
+class PlaceCount(_Answer):
+    """How much is in a place and below it."""
+
+    images: NonNegativeInt
+    more: bool
+    """Whether counting was broken off: there may be more."""
+    pixels: NonNegativeInt | None
+    """Of all these images, as if they were like a few whose headers were read; None: no header could be read."""
+
+
 class PreviewRequest(_Request):
     """What to segment of an image, at once."""
 

@@ -412,6 +412,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/places": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * List Place
+         * @description List the folders, images and archives in a place; of no place, where looking may begin.
+         */
+        post: operations["list_place"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/places/count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Count Place
+         * @description Count the images in a place and all below it, and estimate their pixels.
+         */
+        post: operations["count_place"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/preview": {
         parameters: {
             query?: never;
@@ -1888,6 +1928,83 @@ export interface components {
             sha256: string;
         };
         /**
+         * Place
+         * @description A page of what is in a place, by name; what is neither folder nor image nor archive is left out.
+         */
+        Place: {
+            /** Place */
+            place: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "folder" | "image" | "archive" | "pattern";
+            /** Above */
+            above: string | null;
+            /** Entries */
+            entries: components["schemas"]["PlaceEntry"][];
+            /** After */
+            after: string | null;
+        };
+        /**
+         * PlaceCount
+         * @description How much is in a place and below it.
+         */
+        PlaceCount: {
+            /** Images */
+            images: number;
+            /** More */
+            more: boolean;
+            /** Pixels */
+            pixels: number | null;
+        };
+        /**
+         * PlaceEntry
+         * @description Something in a place.
+         */
+        PlaceEntry: {
+            /** Name */
+            name: string;
+            /** Place */
+            place: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "folder" | "image" | "archive" | "pattern";
+            /** Size */
+            size: number | null;
+        };
+        /**
+         * PlaceRequest
+         * @description A folder or file that the service can reach itself, to look into.
+         */
+        PlaceRequest: {
+            /**
+             * Place
+             * @default
+             */
+            place: string;
+            /**
+             * After
+             * @default
+             */
+            after: string;
+            /**
+             * Limit
+             * @default 200
+             */
+            limit: number;
+        };
+        /**
+         * PlaceToCount
+         * @description A place whose images are to be counted.
+         */
+        PlaceToCount: {
+            /** Place */
+            place: string;
+        };
+        /**
          * Preview
          * @description The region with its objects.
          */
@@ -3299,6 +3416,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Inspected"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_place: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Place"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    count_place: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceToCount"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaceCount"];
                 };
             };
             /** @description The request is refused, or what it names is not there. */
