@@ -6,6 +6,7 @@ a file is told by `spec.cluster_file`. Knows no provider, price or chart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
@@ -22,9 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-Where = Literal["gke", "eks", "aks", "kubeconfig"]
-"""Google, Amazon, Microsoft, or a Kubernetes that is there already."""
-GpuType = Literal["t4", "l4", "v100", "p100", "a10g", "a100", "h100"]
+from cellfleet.spec import machines
+from cellfleet.spec.machines import GpuType, Where
+
 Mode = Literal["fused", "split"]
 Autoscaling = Literal["work", "paper"]
 
@@ -45,6 +46,7 @@ _Secret = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[
 _Bucket = Annotated[
     str, StringConstraints(pattern=r"^(gs|s3|az)://[a-z0-9][A-Za-z0-9._@/-]*[A-Za-z0-9]$", max_length=300)
 ]
+_AZURE_BUCKET = re.compile(r"az://([a-z0-9-]+)@([a-z0-9]+)\.blob\.core\.windows\.net(/.*)?")
 _Host = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=253)
 ]
@@ -67,7 +69,7 @@ class _Pool(_Part):
 
     machine: _Identifier | None = Field(
         default=None,
-        description="Kind of machine, in the provider's words, like n1-standard-8; none: the usual one for the purpose.",
+        description="Kind of machine, in the provider's words, like n1-standard-8; none: the usual one.",
     )
     spot: bool = Field(
         default=True,
@@ -163,9 +165,24 @@ class ClusterSpec(_Part):
     )
     image: ImageRef = Field(default=ImageRef(), description="Container image to run.")
 
+    @property
+    def gpu_machine(self) -> str | None:
+        """Machine of the GPU pool; None without one, or where it is not ours to choose."""
+        return (self.gpu.machine or machines.gpu_machine(self.where, self.gpu.type)) if self.gpu else None
+
+    @property
+    def cpu_machine(self) -> str | None:
+        """Machine of the CPU pool; None where it is not ours to choose."""
+        return self.cpu.machine or machines.cpu_machine(self.where)
+
+    @property
+    def system_machine(self) -> str | None:
+        """The one machine that always runs; None where it is not ours to choose."""
+        return machines.system_machine(self.where)
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for fault in (_fault_of_place(self), _fault_of_bucket(self), _fault_of_work(self)):
+        for fault in (_fault_of_place(self), _fault_of_bucket(self), _fault_of_gpu(self), _fault_of_work(self)):
             if fault:
                 raise ValueError(fault)
         return self
@@ -192,9 +209,19 @@ def _fault_of_place(spec: ClusterSpec) -> str:
 
 def _fault_of_bucket(spec: ClusterSpec) -> str:
     allowed = _BUCKETS[spec.where]
+    if spec.where == "aks" and not _AZURE_BUCKET.fullmatch(spec.bucket):
+        return "bucket must be az://CONTAINER@ACCOUNT.blob.core.windows.net where it is aks, a folder may follow"
     if spec.bucket.partition("://")[0] in allowed:
         return ""
     return f"bucket must begin with {' or '.join(f'{scheme}://' for scheme in allowed)} where it is {spec.where}"
+
+
+def _fault_of_gpu(spec: ClusterSpec) -> str:
+    if spec.gpu is None or spec.gpu.machine or spec.gpu.type in machines.gpu_types(spec.where):
+        return ""
+    there = ", ".join(machines.gpu_types(spec.where))
+    at = PROVIDER_NAMES[spec.where]
+    return f"gpu.type is {spec.gpu.type}, for which {at} has no usual machine ({there} have): say gpu.machine too"
 
 
 def _fault_of_work(spec: ClusterSpec) -> str:
