@@ -25,7 +25,7 @@ test("a sample is outlined in the preview, and a click later as a whole", async 
   const preview = Date.now() - begun;
   await page.getByRole("button", { name: words.before.button(1, false) }).click();
   await page.waitForURL(/\/jobs\//);
-  await page.getByRole("link", { name: /Look at large_nuclei/ }).click();
+  await page.getByRole("link", { name: /large_nuclei/ }).click();
   await page.getByRole("application").locator("canvas").waitFor();
   await page.getByText(/\d+ objects/).first().waitFor();
   expect(preview).toBeLessThan(60_000);

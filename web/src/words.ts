@@ -3,6 +3,7 @@ export const words = {
   product: "cellfleet",
   nav: { segment: "Segment", jobs: "Jobs", models: "Models", admin: "Admin", help: "Help" },
   skip: "Skip to the page",
+  close: "Close",
   login: {
     title: "Sign in",
     lead: "This service needs a token. Ask the person who runs it for one.",
@@ -23,5 +24,6 @@ export const words = {
     failed: "failed",
     cancelled: "cancelled",
   },
+  nowhere: { title: "There is no such page", lead: "The address may be cut or mistyped.", home: "To the first page" },
   trouble: { title: "Something went wrong on this page", again: "Load the page again", details: "Technical details" },
 } as const;

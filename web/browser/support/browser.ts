@@ -30,10 +30,21 @@ interface Options extends BrowserContextOptions {
   token?: string;
 }
 
+/** What the page itself keeps of a user who has logged in. */
+const loggedIn = (origin: string, token: string) => ({
+  cookies: [],
+  origins: [{ origin, localStorage: [{ name: "cellfleet-token", value: token }] }],
+});
+
 /** Open a page in a profile of its own. */
 export async function openPage(browser: Browser, url: string, options: Options = {}): Promise<Watched> {
   const { expected, token, ...rest } = options;
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...rest });
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    reducedMotion: "reduce",
+    storageState: token ? loggedIn(new URL(url).origin, token) : undefined,
+    ...rest,
+  });
   context.setDefaultTimeout(WAIT_MS);
   const troubles: string[] = [];
   const host = new URL(url).host;
@@ -48,13 +59,12 @@ export async function openPage(browser: Browser, url: string, options: Options =
     const asked = new URL(request.url());
     if (/^(https?|wss?):/.test(asked.protocol) && asked.host !== host) troubles.push(`another host: ${request.url()}`);
   });
-  await context.addInitScript((known) => {
+  await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => {
       // eslint-disable-next-line no-console -- this is how it is heard of out here
       console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`);
     });
-    if (known) localStorage.setItem("cellfleet-token", known);
-  }, token);
+  });
   const page = await context.newPage();
   await page.goto(url);
   return { page, context, troubles };

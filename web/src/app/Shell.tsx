@@ -5,7 +5,7 @@ import { NavLink, Outlet, ScrollRestoration } from "react-router";
 
 import { Refusal } from "../api/client";
 import { setToken } from "../api/login";
-import { about, queries } from "../api/queries";
+import { about } from "../api/queries";
 import { words } from "../words";
 import { Login } from "./Login";
 import css from "./Shell.module.css";
@@ -61,8 +61,8 @@ export function Shell() {
   );
 }
 
+/** The page is loaded anew, so that nothing of one user is in its memory when the next one comes. */
 function leave() {
   setToken("");
-  queries.clear();
-  void queries.refetchQueries();
+  window.location.assign("/");
 }

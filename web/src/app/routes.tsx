@@ -1,6 +1,7 @@
 /** Which address shows which page. Pages are loaded when they are first shown. */
 import { createBrowserRouter } from "react-router";
 
+import { Nowhere } from "./Nowhere";
 import { Shell } from "./Shell";
 import { Trouble } from "./Trouble";
 
@@ -22,6 +23,7 @@ export const router = createBrowserRouter([
       { path: "models", lazy: async () => ({ Component: (await import("../pages/models/ModelsPage")).ModelsPage }) },
       { path: "admin", lazy: async () => ({ Component: (await import("../pages/admin/AdminPage")).AdminPage }) },
       { path: "help", lazy: async () => ({ Component: (await import("../pages/help/HelpPage")).HelpPage }) },
+      { path: "*", Component: Nowhere },
     ],
   },
 ]);

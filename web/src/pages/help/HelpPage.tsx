@@ -11,9 +11,9 @@ export function HelpPage() {
     <Stack maw={760} mx="auto" gap="lg">
       <Title order={2}>{words.title}</Title>
       <TextInput placeholder="Search" aria-label="Search the help" value={text} onChange={(e) => setText(e.currentTarget.value)} />
-      <Accordion multiple variant="separated" defaultValue={[words.parts[0].title]} order={3}>
-        {parts.map(({ title, text: body }) => (
-          <Accordion.Item key={title} value={title}>
+      <Accordion multiple variant="separated" defaultValue={[words.parts[0].id]} order={3}>
+        {parts.map(({ id, title, text: body }) => (
+          <Accordion.Item key={id} value={id}>
             <Accordion.Control>{title}</Accordion.Control>
             <Accordion.Panel>{body}</Accordion.Panel>
           </Accordion.Item>

@@ -58,7 +58,7 @@ function Card({ job, image }: { job: string; image: Shown }) {
   const objects = image.record?.objects ?? 0;
   const notices = image.record?.notices?.length ?? 0;
   return (
-    <Link to={`/jobs/${job}/i/${image.number}`} className={css.card} aria-label={words.openImage(image.image)}>
+    <Link to={`/jobs/${job}/i/${image.number}`} className={css.card}>
       <Thumbnail job={job} number={image.number} />
       <Text size="sm" fw={500} truncate title={image.image}>
         {image.image}

@@ -26,7 +26,6 @@ export const words = {
   failedColumns: { image: "Image", why: "Why", what: "What you can do", code: "Code" },
   done: "Images",
   noObjects: "no objects",
-  openImage: (name: string) => `Look at ${name}`,
   panel: {
     title: "Download results",
     lead: "One zip, with run.json, a short README and a macro that opens everything in Fiji.",
