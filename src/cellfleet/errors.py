@@ -8,6 +8,7 @@
     ├── ModelError     E4xx   a model package                           exit 4
     ├── DeviceError    E5xx   the device asked for is not there         exit 6
     ├── TrainingError  E6xx   training data or a training run           exit 4
+    ├── ClusterError   E7xx   a cluster or batch system cannot be had   exit 5
     ├── LedgerError    E80x   the ledger of jobs does not work          exit 6
     ├── JobError       E81x   a job is not there or not in that state   exit 2
     └── ServiceError   E9xx   the service refuses, or is not reached    exit 5
@@ -87,6 +88,12 @@ class TrainingError(CellfleetError):
     """Training data or a training run is not usable."""
 
     exit_code = 4
+
+
+class ClusterError(CellfleetError):
+    """A cluster or a batch system, or the program that speaks with it, does not do what was asked."""
+
+    exit_code = 5
 
 
 class LedgerError(CellfleetError):
