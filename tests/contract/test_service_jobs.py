@@ -59,8 +59,8 @@ def test_the_images_of_a_job_are_listed_in_its_order_page_by_page(running: Runni
 def test_looking_at_jobs_costs_the_same_for_one_and_for_a_page_of_them(running: Running, sent: list[object]) -> None:
     jobs = [add_job(running.client("eve"), add_set(running, "eve")) for _ in range(3)]
     desk = running.service.desk
-    assert [job.id for job in desk.jobs("eve")] == jobs[::-1], "and the server has all scripts now"
-    for look, round_trips in ((lambda: [desk.job(jobs[0])], 1), (lambda: list(desk.jobs("eve")), 3)):
+    assert [job.id for job in desk.page("eve")[0]] == jobs[::-1], "and the server has all scripts now"
+    for look, round_trips in ((lambda: [desk.job(jobs[0])], 1), (lambda: desk.page("eve")[0], 3)):
         sent.clear()
         assert look()[0].owner == "eve" and len(sent) == round_trips
 
@@ -121,6 +121,22 @@ def test_a_job_is_paused_resumed_cancelled_and_removed(running: Running) -> None
     assert client.get(f"/api/v1/jobs/{job}").status_code == 404
 
 
+def test_a_job_is_found_by_its_name_among_many_that_are_searched_part_by_part(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellfleet.jobs.desk._SEARCHED", 2)
+    client = running.client("gil")
+    jobs = [add_job(client, add_set(running, "gil", ["a.tif"]), name=f"Plate {number} µ") for number in range(5)]
+    found, after, requests = [], None, 0
+    while requests == 0 or after is not None:
+        query = {"text": " pLATE 1 Μ"} | ({} if after is None else {"after": after})
+        page = client.get("/api/v1/jobs", params=query).json()
+        found += [job["id"] for job in page["jobs"]]
+        after, requests = page["after"], requests + 1
+    assert (found, requests) == ([jobs[1]], 3)
+    assert client.get("/api/v1/jobs", params={"text": "no such job", "after": jobs[2]}).json()["after"] is None
+
+
 def test_jobs_are_listed_newest_first_and_only_ones_own(running: Running) -> None:
     cleo, dora = running.client("cleo"), running.client("dora")
     of_cleo = [add_job(cleo, add_set(running, "cleo", ["a.tif"])) for _ in range(3)]
@@ -132,6 +148,8 @@ def test_jobs_are_listed_newest_first_and_only_ones_own(running: Running) -> Non
     assert second["after"] is None
     cancelled = cleo.get("/api/v1/jobs", params={"state": "cancelled"}).json()["jobs"]
     assert [job["id"] for job in cancelled] == [of_cleo[1]]
+    assert cleo.get("/api/v1/jobs", params={"ended": True}).json()["jobs"] == cancelled
+    assert len(cleo.get("/api/v1/jobs", params={"ended": False}).json()["jobs"]) == 2
     assert cleo.get("/api/v1/jobs", params={"owner": "dora"}).json() == {"jobs": [], "after": None}
     admin = running.client("root", "admin")
     assert [job["id"] for job in admin.get("/api/v1/jobs", params={"limit": 2}).json()["jobs"]] == [of_dora, of_cleo[2]]

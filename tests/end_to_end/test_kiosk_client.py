@@ -153,4 +153,4 @@ def test_a_token_in_the_address_is_all_that_the_client_needs(tmp_path: Path) -> 
         address = f"{running.url}/kiosk/{running.token('ann')}"
         ran = kiosk_client(tmp_path / "client", address, str(image))
         assert list(labels(ran.files[str(image)]).values()) == [2]
-        assert [job.owner for job in running.service.desk.jobs()] == ["ann"]
+        assert [job.owner for job in running.service.desk.page()[0]] == ["ann"]

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,12 +30,14 @@ from cellfleet.results.formats import require_libraries
 from cellfleet.results.record import RUN, load_record
 from cellfleet.spec.access import Quota
 from cellfleet.spec.http import Job, JobImage, JobRequest
-from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec
+from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec, JobState
 from cellfleet.stores.place import Place, open_place
 
 RESULTS = "results"
-_PAGE = 200
-"""Jobs that are looked at together."""
+_GLANCED_AT = 500
+"""Jobs that are searched together."""
+_SEARCHED = 5000
+"""Jobs that one call searches, also where few of them fit."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,13 +118,33 @@ class Desk:
         except JobError:
             raise self._missing(job) from None
 
-    def jobs(self, owner: str | None = None, *, after: str | None = None) -> Iterator[Job]:
-        """Yield jobs, newest first: of one owner or of all, those after the job `after`."""
+    def page(
+        self,
+        owner: str | None = None,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        fits: Callable[[JobSpec, JobState], bool] | None = None,
+    ) -> tuple[list[Job], str | None]:
+        """Return jobs, newest first, and the job after which the next page begins; None: this was the last.
+
+        Args:
+            owner: Whose; None: everybody's.
+            after: Only those that follow this job.
+            limit: Of the page. It may hold fewer and not be the last: among many jobs few may fit.
+            fits: Says which are wanted.
+        """
         jobs = self.ledger.jobs(owner, after=after)
-        while page := list(islice(jobs, _PAGE)):
-            for known in self.ledger.look(page):
-                if known is not None:  # not removed since
-                    yield self._view(known)
+        searched, found = islice(jobs, _SEARCHED), list[str]()
+        while len(found) <= limit and (some := list(islice(searched, _GLANCED_AT))):
+            after = some[-1]
+            seen = self.ledger.glance(some) if fits else []
+            found += [job for job, known in zip(some, seen, strict=True) if known and fits(*known)] if fits else some
+        if len(found) > limit:
+            after = found[limit - 1]
+        elif next(jobs, None) is None:
+            after = None
+        return [self._view(known) for known in self.ledger.look(found[:limit]) if known is not None], after
 
     def pause(self, job: str) -> None:
         """Begin no more of a job. Raises `JobError` E812 when its state forbids it; so do the next ones."""

@@ -139,6 +139,11 @@ class Ledger(Users):
             for (spec, *values), ended_at in zip(answers[::2], answers[1::2], strict=True)
         ]
 
+    def glance(self, jobs: Sequence[str]) -> list[tuple[JobSpec, JobState] | None]:
+        """Return what was submitted and the state of each of some jobs: a fifth of the work of `look`."""
+        answers = self._ask_all([("HMGET", JOB(job=job), "spec", "state") for job in jobs])
+        return [None if spec is None else (JobSpec.model_validate_json(spec), state) for spec, state in answers]
+
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the dead list of a job, in no order, page by page."""
         for _, text in self._dead(job):

@@ -28,11 +28,12 @@ STEP = 1000
 COPIES = """
 local spec = redis.call('HGET', KEYS[1], 'spec')
 local first = tonumber(redis.call('HGET', KEYS[1], 'submitted_ms'))
-for number = tonumber(ARGV[3]), tonumber(ARGV[4]) do
+for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
   local id = string.format('copy-%06d', number)
   local key = 'cellfleet:job:' .. id
   redis.call('COPY', KEYS[1], key)
-  local own = string.gsub(string.gsub(spec, ARGV[1], id, 1), '"name":"[^"]*"', '"name":"Plate ' .. number .. '"', 1)
+  local own = string.gsub(spec, '"id":"[^"]*"', '"id":"' .. id .. '"', 1)
+  own = string.gsub(own, '"name":"[^"]*"', '"name":"Plate ' .. number .. '"', 1)
   redis.call('HSET', key, 'spec', own, 'submitted_ms', first - 1000 * number)
   redis.call('ZADD', KEYS[2], first - 1000 * number, id)
   redis.call('ZADD', KEYS[3], first - 1000 * number, id)
@@ -56,7 +57,7 @@ def main(data: Path, owner: str, jobs: int, images: int) -> None:
     server = redis.Redis.from_url(address, socket_timeout=60)
     keys = (JOB(job=job.id), JOBS(), JOBS_OF(owner=owner))
     for first in range(1, jobs, STEP):
-        server.eval(COPIES, len(keys), *keys, job.id, "", first, min(first + STEP, jobs) - 1)
+        server.eval(COPIES, len(keys), *keys, first, min(first + STEP, jobs) - 1)
     print(job.id)
 
 

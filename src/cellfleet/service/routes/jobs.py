@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
@@ -13,13 +13,11 @@ from cellfleet.service.context import Asking, Changing, Shared, job_to_see
 from cellfleet.service.inputs import check_inputs, check_place
 from cellfleet.service.state import Service
 from cellfleet.spec.http import DeadTasks, Job, JobList, JobRequest
-from cellfleet.spec.job import JobId, JobState, UserName
+from cellfleet.spec.job import FINAL_JOB_STATES, JobId, JobSpec, JobState, UserName
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Of a page.")]
-_LOOKED_AT: Final = 1000
-"""Jobs that one request looks at, also where few of them are of the state that is asked for."""
 
 
 @router.post("", status_code=201)
@@ -37,6 +35,8 @@ def list_jobs(
     user: Asking,
     owner: Annotated[UserName | None, Query(description="For administrators: whose; without it all.")] = None,
     state: JobState | None = None,
+    ended: Annotated[bool | None, Query(description="Only jobs that have ended, or only others.")] = None,
+    text: Annotated[str, Query(max_length=200, description="In name, id, owner or model; in any case.")] = "",
     after: JobId | None = None,
     limit: Limit = 100,
 ) -> JobList:
@@ -45,7 +45,8 @@ def list_jobs(
         if owner not in {None, user.name}:
             return JobList(jobs=(), after=None)
         owner = user.name
-    return _page(service.desk.jobs(owner, after=after), limit, lambda job: state is None or job.state == state)
+    jobs, after = service.desk.page(owner, after=after, limit=limit, fits=_fits(state, ended, text))
+    return JobList(jobs=tuple(jobs), after=after)
 
 
 @router.get("/{job}")
@@ -99,14 +100,15 @@ def _changed(service: Service, user: User, job: str, change: Callable[[str], obj
     return service.desk.job(job)
 
 
-def _page(jobs: Iterator[Job], limit: int, fits: Callable[[Job], bool]) -> JobList:
-    """Return the first `limit` jobs that fit, of the first `_LOOKED_AT`."""
-    found: list[Job] = []
-    last: str | None = None
-    for job in islice(jobs, _LOOKED_AT):
-        if len(found) == limit:
-            return JobList(jobs=tuple(found), after=last)
-        last = job.id
-        if fits(job):
-            found.append(job)
-    return JobList(jobs=tuple(found), after=last if next(jobs, None) else None)
+def _fits(state: JobState | None, ended: bool | None, text: str) -> Callable[[JobSpec, JobState], bool] | None:
+    """Return what says of a job whether it is asked for; None: all are."""
+    wanted = text.strip().casefold()
+    if state is None and ended is None and not wanted:
+        return None
+
+    def fits(job: JobSpec, found: JobState) -> bool:
+        if state not in {None, found} or ended not in {None, found in FINAL_JOB_STATES}:
+            return False
+        return wanted in f"{job.name} {job.id} {job.owner} {job.model.name}".casefold()
+
+    return fits
