@@ -23,6 +23,7 @@ from cellfleet.jobs import manifest
 from cellfleet.jobs.ledger import Known, Ledger
 from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.submission import bring_in
+from cellfleet.jobs.usage import forget_usage
 from cellfleet.jobs.users import no_such_job
 from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
@@ -34,8 +35,10 @@ from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, JobSpec, JobState
 from cellfleet.stores.place import Place, open_place
 
 RESULTS = "results"
+_PAGE = 200
+"""Jobs that are looked at together."""
 _GLANCED_AT = 500
-"""Jobs that are searched together."""
+"""The same, of a search."""
 _SEARCHED = 5000
 """Jobs that one call searches, also where few of them fit."""
 
@@ -146,6 +149,12 @@ class Desk:
             after = None
         return [self._view(known) for known in self.ledger.look(found[:limit]) if known is not None], after
 
+    def unfinished(self, owner: str | None = None) -> Iterator[Job]:
+        """Yield the jobs that have not ended, in no order: of one owner, or of all."""
+        jobs = self.ledger.unfinished(owner)
+        while page := list(islice(jobs, _PAGE)):
+            yield from (self._view(known) for known in self.ledger.look(page) if known is not None)
+
     def pause(self, job: str) -> None:
         """Begin no more of a job. Raises `JobError` E812 when its state forbids it; so do the next ones."""
         self._require_unfinished(job, "be paused")
@@ -182,6 +191,7 @@ class Desk:
             raise _not_while(job, state, "be removed; cancel it first")
         if spec.results == _results(job):
             self.store.remove(spec.results)
+        forget_usage(self.store, job)
         manifest.remove_manifest(self.store, job)
         self.ledger.forget(job)
 

@@ -12,6 +12,8 @@ from cellfleet.jobs.caller import Caller
 from cellfleet.jobs.keys import JOBS, JOBS_OF, RUNNING, USED
 
 _PAGE = 500
+_SCANNED = 5000
+"""Keys that the server looks at for one answer."""
 
 
 class Users(Caller):
@@ -44,6 +46,20 @@ class Users(Caller):
     def running(self, owner: str) -> int:
         """Return how many jobs of a user have not ended."""
         return int(self._ask("SCARD", RUNNING(owner=owner)))
+
+    def unfinished(self, owner: str | None = None) -> Iterator[str]:
+        """Yield the ids of jobs that have not ended, in no order: of one user, or of all."""
+        if owner is not None:
+            yield from self._ask("SMEMBERS", RUNNING(owner=owner))
+            return
+        cursor, seen = "0", set[str]()
+        while True:
+            cursor, keys = self._ask("SCAN", cursor, "MATCH", RUNNING(owner="*"), "COUNT", _SCANNED)
+            for key in set(keys) - seen:  # Redis may name a key twice
+                yield from self._ask("SMEMBERS", key)
+            seen.update(keys)
+            if int(cursor) == 0:
+                return
 
     def used(self, owner: str) -> int:
         """Return how many bytes of a user are counted."""
