@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from cellfleet.errors import ServiceError
+from cellfleet.errors import OutputError, ServiceError
 from cellfleet.service import incoming, uploads
 from cellfleet.service.access import User
 from cellfleet.service.state import Service
@@ -30,6 +30,16 @@ _MIB: Final = 1 << 20
 def offered(store: Place) -> bool:
     """Say whether this store takes files from clients."""
     return isinstance(store, BucketPlace) and multipart.can_sign(store.url)
+
+
+def server(store: Place) -> str | None:
+    """Return scheme and host of the server that takes files from clients; None: they go through the service."""
+    if not offered(store):
+        return None
+    try:
+        return multipart.server_of_parts(child(store.url, "any"))
+    except OutputError:  # no credentials, so no address for anybody
+        return None
 
 
 def begin(service: Service, user: User, found: UploadSet, new: NewDirectUpload) -> DirectUpload:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from cellfleet.errors import OutputError
 from cellfleet.stores.client import explained
@@ -52,6 +53,11 @@ def address_of_part(url: str, upload: str, number: int) -> str:
     with _asking(url) as (client, where):
         words = {**where, "UploadId": upload, "PartNumber": number}
         return str(client.generate_presigned_url("upload_part", Params=words, ExpiresIn=ADDRESS_SECONDS))
+
+
+def server_of_parts(url: str) -> str:
+    """Return scheme and host to which parts are sent: a browser has to be told that a page may."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(address_of_part(url, "any", 1)))
 
 
 def arrived(url: str, upload: str) -> dict[int, ArrivedPart] | None:
@@ -157,8 +163,9 @@ def _made(variables: tuple[tuple[str, str], ...]) -> Any:
         aws_session_token=options.get("session_token"),
         config=Config(
             signature_version="s3v4",
-            # Servers of one's own seldom have a name for every bucket.
-            s3={"addressing_style": "path" if endpoint else "auto"},
+            # Servers of one's own seldom have a name for every bucket. Signed addresses of Amazon name the region so:
+            # what "auto" gives is answered by a redirect elsewhere, which no signed PUT follows.
+            s3={"addressing_style": "path" if endpoint else "virtual"},
             # Else botocore would want a checksum of every part from whoever sends it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -7,7 +7,7 @@ import { token } from "../api/login";
 const ENDPOINT = "/api/v1/uploads";
 const CHUNK_BYTES = 64 * 2 ** 20;
 /** Such files travel with their announcement, in one request. */
-const SMALL_BYTES = 4 * 2 ** 20;
+export const SMALL_BYTES = 4 * 2 ** 20;
 /** Larger files are not read for a checksum before they are sent. */
 const HASHED_BYTES = 256e6;
 
@@ -60,7 +60,7 @@ export async function send(sending: Sending): Promise<void> {
 }
 
 /** Under which an upload is found again after the page was loaded anew and the same file was chosen. */
-const fingerprint = ({ set, path, file }: Sending) => ["cellfleet", set, path, file.size, file.lastModified].join("|");
+export const fingerprint = ({ set, path, file }: Sending) => ["cellfleet", set, path, file.size, file.lastModified].join("|");
 
 async function start(upload: Upload): Promise<void> {
   const [earlier] = await upload.findPreviousUploads();
@@ -100,7 +100,7 @@ const UNKNOWN: Problem = {
 let last: Promise<unknown> = Promise.resolve();
 
 /** SHA-256 in hexadecimal digits, one file at a time; undefined for large files, and where the browser has none. */
-function digest(file: File): Promise<string | undefined> {
+export function digest(file: File): Promise<string | undefined> {
   // Browsers offer it over https and on this machine only.
   if (file.size > HASHED_BYTES || !globalThis.crypto?.subtle) return Promise.resolve(undefined);
   const next = last.then(() => hash(file));

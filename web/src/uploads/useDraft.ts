@@ -2,8 +2,10 @@
 import { useEffect, useSyncExternalStore } from "react";
 
 import { answer, api } from "../api/client";
+import { about, queries } from "../api/queries";
+import { Bucket, sendDirect } from "./direct";
 import { Drafts, type Draft } from "./draft";
-import { send } from "./send";
+import { send, SMALL_BYTES, type Sending } from "./send";
 
 async function filesOf(set: string): Promise<Map<string, number>> {
   const files = new Map<string, number>();
@@ -17,13 +19,21 @@ async function filesOf(set: string): Promise<Map<string, number>> {
   return files;
 }
 
+const bucket = new Bucket();
+
+/** Straight to the bucket where the store is one; small files, for which that is a detour, through the service. */
+async function sendBest(sending: Sending): Promise<void> {
+  const direct = sending.file.size > SMALL_BYTES && (await queries.fetchQuery(about)).direct_uploads;
+  if (!direct || !(await sendDirect(sending, bucket))) await send(sending);
+}
+
 export const drafts = new Drafts({
   newSet: async (name) => (await answer(api.POST("/api/v1/sets", { body: { name } }))).id,
   files: filesOf,
   deleteSet: async (set) => {
     await answer(api.DELETE("/api/v1/sets/{set_id}", { params: { path: { set_id: set } } }));
   },
-  send,
+  send: sendBest,
 });
 
 // A connection that is back is used at once.

@@ -12,11 +12,14 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 
+from cellfleet.service import direct_uploads
+from cellfleet.service.context import Shared
+
 FOLDER = Path(__file__).parents[1] / "page"
 _NONCE = "__NONCE__"
 _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'nonce-{nonce}'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; worker-src 'self' blob:; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'{bucket}; worker-src 'self' blob:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """Codecs of Zarr are WebAssembly; styles that are made at run time carry the nonce of the document."""
@@ -36,13 +39,15 @@ router = APIRouter(include_in_schema=False)
 @router.get("/models")
 @router.get("/admin")
 @router.get("/help")
-def page() -> Response:
-    """Return the document."""
+def page(service: Shared) -> Response:
+    """Return the document. Where files go straight to a bucket, it may talk to that server, too."""
     document = _file("index.html")
     if document is None:
         return PlainTextResponse(_NOT_BUILT)
     nonce = secrets.token_urlsafe(16)
-    headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": "no-cache"}
+    bucket = direct_uploads.server(service.store)
+    policy = _POLICY.format(nonce=nonce, bucket=f" {bucket}" if bucket else "")
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return Response(document.replace(_NONCE.encode(), nonce.encode()), media_type="text/html", headers=headers)
 
 

@@ -1,0 +1,63 @@
+"""The document of the web page: whom its policy lets it talk to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.servers import S3
+from tests.services import running_service
+
+from cellfleet.service.routes import page
+from cellfleet.stores.place import BucketPlace, Place
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page of one line, instead of the built one."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text('<script nonce="__NONCE__"></script>', encoding="utf-8")
+    monkeypatch.setattr(page, "FOLDER", folder)
+    return folder
+
+
+def _connect_sources(folder: Path, store: Place | None = None) -> list[str]:
+    with running_service(folder, store=store) as running:
+        policy = running.client().get("/").headers["Content-Security-Policy"]
+    found = re.search(r"connect-src ([^;]*);", policy)
+    assert found is not None
+    return found[1].split()
+
+
+@pytest.mark.usefixtures("built")
+def test_the_page_talks_to_its_service_alone(tmp_path: Path) -> None:
+    assert _connect_sources(tmp_path) == ["'self'"]
+
+
+@pytest.mark.usefixtures("built")
+def test_where_files_go_straight_to_a_bucket_the_page_may_talk_to_its_server_and_to_nobody_else(
+    bucket: str, moto: S3, tmp_path: Path
+) -> None:
+    assert _connect_sources(tmp_path, BucketPlace(f"{bucket}/cells")) == ["'self'", moto.endpoint]
+
+
+@pytest.mark.usefixtures("built")
+def test_without_an_endpoint_of_ones_own_it_is_the_buckets_name_at_amazon(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
+    from cellfleet.service import direct_uploads
+
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-north-1"}
+    for name, value in names.items():
+        clean_environment.setenv(name, value)
+    assert direct_uploads.server(BucketPlace("s3://cells/x")) == "https://cells.s3.eu-north-1.amazonaws.com"
+
+
+def test_a_bucket_that_nothing_can_be_signed_for_opens_nothing(clean_environment: pytest.MonkeyPatch) -> None:
+    from cellfleet.service import direct_uploads
+
+    clean_environment.setenv("AWS_SKIP_SIGNATURE", "true")
+    assert direct_uploads.server(BucketPlace("s3://cells/x")) is None
+    assert direct_uploads.server(BucketPlace("gs://cells/x")) is None
