@@ -175,6 +175,8 @@ class KioskSigns(NamedTuple):
     """Lists of keys in work: one per busy consumer."""
     gpu_percent: float
     """Mean duty cycle of the servers' GPUs, 0…100; 0 where there is none."""
+    ready_servers: int | None = None
+    """Servers that answer; None: all that there are."""
 
 
 class KioskReplicas(NamedTuple):
@@ -187,10 +189,11 @@ class KioskReplicas(NamedTuple):
 def consumer_metric(policy: PaperPolicy, signs: KioskSigns, replicas: KioskReplicas) -> float:
     """The metric that the kiosk's consumers follow, 0…1.
 
-    0 without a server; else the smaller of the GPUs' slack and the scaled keys per consumer, while there are no more
-    consumers to a server than the bound; else a constant below the target.
+    0 without a server that answers; else the smaller of the GPUs' slack and the scaled keys per consumer, while there
+    are no more consumers to a server than the bound; else a constant below the target.
     """
-    servers, consumers = replicas
+    consumers = replicas.consumers
+    servers = replicas.servers if signs.ready_servers is None else signs.ready_servers
     if servers == 0:
         return 0.0
     per_server = consumers / servers
