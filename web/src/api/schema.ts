@@ -3570,6 +3570,10 @@ export interface operations {
                 /** @description For administrators: whose; without it all. */
                 owner?: string | null;
                 state?: ("queued" | "running" | "paused" | "done" | "failed" | "cancelled") | null;
+                /** @description Only jobs that have ended, or only others. */
+                ended?: boolean | null;
+                /** @description In name, id, owner or model; in any case. */
+                text?: string;
                 after?: string | null;
                 /** @description Of a page. */
                 limit?: number;

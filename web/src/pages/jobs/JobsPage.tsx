@@ -1,8 +1,9 @@
 /** All jobs, newest first; any number of them. */
 import { Button, Group, SegmentedControl, Skeleton, Stack, Text, TextInput, Title } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useDeferredValue, useMemo, useState } from "react";
+import { useDebouncedValue } from "@mantine/hooks";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { Link } from "react-router";
 
 import { answer, api, type Job } from "../../api/client";
@@ -17,16 +18,15 @@ const PAGE = 200;
 const FOLLOWED = 3;
 const SOON_MS = 3_000;
 const LATER_MS = 15_000;
+/** The service is asked when typing pauses; what is here already is sieved at once. */
+const TYPED_MS = 250;
+/** Rows that fill any screen: so many are looked for without being asked for. */
+const SCREENFUL = 40;
 type Kind = "all" | "active" | "ended";
 
 export function JobsPage() {
   const [text, setText] = useState("");
   const [kind, setKind] = useState<Kind>("all");
-  const { data: who } = useQuery(about);
-  const list = useJobs();
-  const wanted = useDeferredValue(text);
-  const jobs = list.jobs;
-  const shown = useMemo(() => jobs.filter((job) => fits(job, kind, wanted)), [jobs, kind, wanted]);
   return (
     <Stack maw={1180} mx="auto">
       <Group justify="space-between">
@@ -51,35 +51,41 @@ export function JobsPage() {
           />
         </Group>
       </Group>
-      {list.error && <Refused error={list.error} again={() => void list.refetch()} />}
-      {list.isPending && <Loading />}
-      {list.data && jobs.length === 0 && <Nothing />}
-      {jobs.length > 0 && shown.length === 0 && <NoMatch more={list.hasNextPage} />}
-      {jobs.length > 0 && (
-        <JobTable
-          jobs={shown}
-          owners={who?.role === "admin" && who.login}
-          atEnd={() => {
-            if (list.hasNextPage && !list.isFetchingNextPage) void list.fetchNextPage();
-          }}
-        />
-      )}
+      <Found kind={kind} text={text} />
     </Stack>
   );
 }
 
-const page = (after: string) =>
-  answer(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, after: after || undefined } } }));
+function Found({ kind, text }: { kind: Kind; text: string }) {
+  const { data: who } = useQuery(about);
+  const asked = text.trim();
+  const [typed] = useDebouncedValue(asked, TYPED_MS);
+  const list = useJobs(kind, asked && typed);
+  const wanted = useDeferredValue(asked);
+  const shown = useMemo(() => list.jobs.filter((job) => fits(job, kind, wanted)), [list.jobs, kind, wanted]);
+  if (list.error) return <Refused error={list.error} again={() => void list.refetch()} />;
+  if (list.isPending) return <Loading />;
+  if (shown.length > 0) return <JobTable jobs={shown} owners={who?.role === "admin" && who.login} atEnd={list.more} />;
+  if (kind === "all" && !asked) return <Nothing />;
+  return <NoMatch looking={list.hasNextPage || list.isPlaceholderData || typed !== asked} />;
+}
+
+const page = (after: string, kind: Kind, text: string) => {
+  const ended = kind === "all" ? undefined : kind === "ended";
+  const query = { limit: PAGE, after: after || undefined, ended, text: text || undefined };
+  return answer(api.GET("/api/v1/jobs", { params: { query } }));
+};
 
 const pause = (jobs?: Job[]) => (jobs?.some((job) => !hasEnded(job)) ? SOON_MS : LATER_MS);
 
 /** All jobs that were looked at so far. The newest are followed; a long list of old ones stays as it was read. */
-function useJobs() {
+function useJobs(kind: Kind, text: string) {
   const list = useInfiniteQuery({
-    queryKey: ["jobs"],
-    queryFn: ({ pageParam }) => page(pageParam),
+    queryKey: ["jobs", kind, text],
+    queryFn: ({ pageParam }) => page(pageParam, kind, text),
     initialPageParam: "",
     getNextPageParam: (last) => last.after ?? undefined,
+    placeholderData: keepPreviousData,
     refetchInterval: ({ state }) => {
       const pages = state.data?.pages ?? [];
       return pages.length > FOLLOWED ? false : pause(pages.flatMap(({ jobs }) => jobs));
@@ -88,8 +94,8 @@ function useJobs() {
   });
   const long = (list.data?.pages.length ?? 0) > FOLLOWED;
   const newest = useQuery({
-    queryKey: ["newest jobs"],
-    queryFn: () => page(""),
+    queryKey: ["newest jobs", kind, text],
+    queryFn: () => page("", kind, text),
     enabled: long,
     refetchInterval: ({ state }) => pause(state.data?.jobs),
   });
@@ -100,7 +106,15 @@ function useJobs() {
     const ids = new Set(fresh.map(({ id }) => id));
     return [...fresh, ...known.filter(({ id }) => !ids.has(id))];
   }, [pages, fresh]);
-  return { ...list, jobs };
+  const { hasNextPage, isFetchingNextPage, isPlaceholderData, fetchNextPage } = list;
+  const more = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  const few = jobs.length < SCREENFUL && !isPlaceholderData;
+  useEffect(() => {
+    if (few) more();
+  }, [few, more]);
+  return { ...list, jobs, more };
 }
 
 function fits(job: Job, kind: Kind, text: string): boolean {
@@ -108,8 +122,12 @@ function fits(job: Job, kind: Kind, text: string): boolean {
   return `${job.name} ${job.id} ${job.owner} ${job.model.name}`.toLowerCase().includes(text.trim().toLowerCase());
 }
 
-function NoMatch({ more }: { more: boolean }) {
-  return <Text c="dimmed">{more ? words.noMatchYet : words.noMatch}</Text>;
+function NoMatch({ looking }: { looking: boolean }) {
+  return (
+    <Text c="dimmed" role="status">
+      {looking ? words.noMatchYet : words.noMatch}
+    </Text>
+  );
 }
 
 function Loading() {

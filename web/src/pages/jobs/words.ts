@@ -9,7 +9,7 @@ export const words = {
   none: "No jobs yet",
   noneLead: "Segment images, and their jobs stay here: you can close this page and come back.",
   begin: "Segment images",
-  noMatchYet: "No job that is loaded fits the filter; older ones are being looked through.",
+  noMatchYet: "No job found yet; older ones are being looked through.",
   noMatch: "No job fits the filter.",
   unnamed: "unnamed",
   loading: "Jobs are being loaded",
