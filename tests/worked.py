@@ -42,6 +42,10 @@ def broken_image() -> bytes:
     return small_image()[:2000]
 
 
+NOBODYS = Machine()
+"""That nobody named."""
+
+
 def add_set(running: Running, owner: str, images: dict[str, bytes] | Iterable[str] = NAMES) -> str:
     """Return the id of a new set of images: path → content, or only paths."""
     made = new_set(running.service, User(owner, "user"), "images")
@@ -59,25 +63,26 @@ def add_job(client: httpx2.Client, set_id: str, **more: object) -> str:
     return str(answer.json()["id"])
 
 
-def work_off(running: Running, *, summary: bool = True) -> None:
+def work_off(running: Running, *, summary: bool = True, machine: Machine = NOBODYS) -> None:
     """Do all tasks of all jobs; then sum up those that have ended."""
     service = running.service
     bench = Bench(WarmModels(service.models, "cpu"), 1, None)
     work(
         service.ledger,
-        runner_of(service.store, service.ledger, bench),
+        runner_of(service.store, service.ledger, bench, machine),
         stop=threading.Event(),
         patience=Patience(idle=0),
     )
     bench.clear()
     for job in service.ledger.ended() if summary else ():
-        summarise(service.store, service.ledger, service.models, job)
+        bill = service.cashier.close(job)
+        summarise(service.store, service.ledger, service.models, job, bill)
         service.ledger.summarised(job)
 
 
-def runner_of(store: Place, ledger: Ledger, bench: Bench) -> Runner:
-    """Return what runs the tasks of a ledger, on a machine that nobody named."""
-    return Runner(store, ledger.spec, bench, Meter(store, "tests", Machine()))
+def runner_of(store: Place, ledger: Ledger, bench: Bench, machine: Machine = NOBODYS) -> Runner:
+    """Return what runs the tasks of a ledger, on a machine that nobody need name."""
+    return Runner(store, ledger.spec, bench, Meter(store, "tests", machine))
 
 
 def labels_of(content: bytes) -> np.ndarray:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cellfleet.client.client import Client
     from cellfleet.client.job import RemoteJob
 
-Action = Literal["list", "show", "watch", "fetch", "pause", "resume", "cancel", "retry", "delete", "recover"]
+Action = Literal["list", "show", "watch", "fetch", "pause", "resume", "cancel", "retry", "delete", "costs", "recover"]
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 _PATIENCE_SECONDS = 15.0
 """For a question whose answer somebody waits for; watching and fetching wait longer for a server that is away."""
@@ -31,6 +31,7 @@ class Shown:
     json: Annotated[bool, Parameter(show_default=False, help="list, show: one JSON object per job and line.")] = False
     state: Annotated[State | None, Parameter(help="list: only jobs in this state.")] = None
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1), help="list: at most so many jobs.")] = 50
+    month: Annotated[str | None, Parameter(metavar="YYYY-MM", help="costs: which. [default: this month]")] = None
     progress: Annotated[
         Progress, Parameter(help="watch, fetch: auto is a bar on a terminal, else a line per 30 s; json: lines.")
     ] = "auto"
@@ -59,7 +60,8 @@ def jobs(
         ),
     ] = None,
     out: Annotated[
-        str | None, Parameter(name=("--out", "-o"), metavar="DIR", help="fetch: folder for the results.")
+        str | None,
+        Parameter(name=("--out", "-o"), metavar="PATH", help="fetch: folder for the results; costs: .csv or .parquet."),
     ] = None,
     uploads: Annotated[
         bool, Parameter(show_default=False, help="delete: remove the files that were sent for the job, too.")
@@ -86,7 +88,7 @@ class _Asked:
     def check(self) -> None:
         """Raise `UsageError` E970 or E971 for words that do not go together."""
         single = self.action in {"show", "watch", "fetch"}
-        if self.action in {"list", "recover"}:
+        if self.action in {"list", "costs", "recover"}:
             if self.ids:
                 raise UsageError("E970", f"'jobs {self.action}' takes no id", where=self.ids[0], action="Leave it out")
         elif not self.ids or (single and len(self.ids) > 1):
@@ -94,10 +96,10 @@ class _Asked:
             raise UsageError("E971", what, action="'cellfleet jobs list' shows yours")
         if self.action == "fetch" and self.out is None:
             raise UsageError("E971", "'jobs fetch' needs a folder", action="Say where with -o, for example -o results")
-        usual = {"out": None, "uploads": False}
-        for name, of_action in {"out": "fetch", "uploads": "delete"}.items():
-            if getattr(self, name) != usual[name] and self.action != of_action:
-                what = f"means something to 'jobs {of_action}' only"
+        given = {"out": self.out, "uploads": self.uploads or None, "month": self.shown.month}
+        for name, actions in {"out": ("fetch", "costs"), "uploads": ("delete",), "month": ("costs",)}.items():
+            if given[name] is not None and self.action not in actions:
+                what = f"means something to 'jobs {' and '.join(actions)}' only"
                 raise UsageError("E970", what, where=f"--{name}", action="Leave it out")
 
 
@@ -130,7 +132,22 @@ def _show(asked: _Asked) -> int:
         if asked.shown.json:
             write_json([job.info], sys.stdout)
         else:
-            write_job(job.info, job.dead_tasks(), _way(client), sys.stdout)
+            write_job(job.info, job.bill(), job.dead_tasks(), _way(client), sys.stdout)
+    return 0
+
+
+def _costs(asked: _Asked) -> int:
+    from cellfleet.cli.jobs_costs import save_bills, write_costs
+
+    with _client(asked) as client:
+        costs = client.costs(asked.shown.month)
+        if asked.shown.json:
+            sys.stdout.write(f"{costs.model_dump_json()}\n")
+        else:
+            write_costs(costs, sys.stdout)
+        if asked.out is not None:
+            save_bills(client.bills(costs.month), asked.out)
+            sys.stderr.write(f"The bill of every job is in {asked.out}\n")
     return 0
 
 
@@ -232,6 +249,7 @@ _ACTIONS: Mapping[str, Callable[[_Asked], int]] = {
     "show": _show,
     "watch": _watch,
     "fetch": _fetch,
+    "costs": _costs,
     "recover": _recover,
 }
 _CHANGES: Mapping[str, Callable[[RemoteJob, _Asked], None]] = {

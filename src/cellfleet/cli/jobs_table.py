@@ -10,6 +10,7 @@ from cellfleet.cli.progress import count, duration, message
 
 if TYPE_CHECKING:
     from cellfleet.spec.http import DeadTasks, Job, JobProgress
+    from cellfleet.spec.usage import Bill
 
 _HEADS = ("id", "name", "state", "images", "failed", "cells", "left", "submitted")
 _NUMBERS = frozenset({"images", "failed", "cells", "left"})
@@ -43,11 +44,12 @@ def write_table(jobs: Sequence[Job], stream: TextIO) -> None:
     Console(file=stream).print(table)
 
 
-def write_job(job: Job, dead: DeadTasks, way: str, stream: TextIO) -> None:
+def write_job(job: Job, bill: Bill, dead: DeadTasks, way: str, stream: TextIO) -> None:
     """Write all that a user wants to know about one job.
 
     Args:
         job: Which.
+        bill: What it cost.
         dead: What was given up.
         way: Words that lead a command to the same server.
         stream: Where to.
@@ -67,12 +69,32 @@ def write_job(job: Job, dead: DeadTasks, way: str, stream: TextIO) -> None:
         ("images", f"{_images(seen)} done, {seen.images_failed} failed"),
         ("cells", count(seen.objects)),
         ("left", "" if seen.seconds_left is None else duration(seen.seconds_left)),
+        ("cost", cost(bill)),
     ]
     stream.writelines(f"{name:<10} {value}\n" for name, value in lines if value)
     if job.problem:
         stream.write(f"{message(job.problem)}\n")
     _write_dead(dead, stream)
     stream.writelines(f"{line}\n" for line in _advice(job, way))
+
+
+def cost(bill: Bill) -> str:
+    """Return what a job cost, and the machine time that it follows from."""
+    if not bill.lines:
+        return ""
+    gpu_seconds = sum(line.gpu_seconds for line in bill.lines)
+    gpus = f", {duration(gpu_seconds)} of GPUs" if gpu_seconds else ""
+    took = f"{duration(sum(line.seconds for line in bill.lines))} of machines{gpus}"
+    if bill.usd is None:
+        return f"{took}; their price is not known (`cellfleet worker --machine`)"
+    return f"{usd(bill.usd)} ({took}; prices of {bill.prices})"
+
+
+def usd(amount: float) -> str:
+    """Return an amount with so many digits that a small one is not nothing."""
+    if 0 < amount < 1e-4:
+        return "less than $0.0001"
+    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
 
 
 def _write_dead(dead: DeadTasks, stream: TextIO) -> None:

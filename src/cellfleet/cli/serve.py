@@ -15,6 +15,7 @@ from cellfleet.spec.choices import Device
 _WHERE = Group("Where", sort_key=1)
 _WORK = Group("Work", sort_key=2)
 _WHO = Group("Who may do what", sort_key=3)
+_MONEY = Group("Money", sort_key=4)
 
 
 @Parameter(name="*")
@@ -83,7 +84,28 @@ class Who:
     ] = ()
 
 
-def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> int:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Money:
+    """What it costs."""
+
+    budget: Annotated[
+        float | None,
+        Parameter(
+            group=_MONEY, metavar="USD", validator=validators.Number(gte=0), help="Of a month: then jobs are paused."
+        ),
+    ] = None
+    prices: Annotated[
+        str | None, Parameter(group=_MONEY, metavar="FILE", help="Price table. [default: that of the package]")
+    ] = None
+    machine: Annotated[
+        str | None, Parameter(group=_MONEY, metavar="TYPE", help="What this runs on: n1-standard-8+nvidia-tesla-t4:1.")
+    ] = None
+    region: Annotated[str | None, Parameter(group=_MONEY, help="Where, for its prices: us-west1.")] = None
+    spot: Annotated[bool, Parameter(group=_MONEY, show_default=False, help="It is a spot machine.")] = False
+
+
+def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who(), money: Money = Money()) -> int:
     """Run the service; the text of its help stands in `cellfleet.cli.help`."""
     from cellfleet.cli.session import Interrupt
     from cellfleet.observe.metrics import sharing_metrics
@@ -96,6 +118,7 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> i
         from cellfleet.service.serve import ServeOptions
         from cellfleet.service.serve import serve as run_service
         from cellfleet.service.settings import make_settings
+        from cellfleet.spec.usage import Machine
 
         settings = make_settings(
             public_url=where.public_url,
@@ -103,6 +126,8 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> i
             kiosk_user=who.kiosk_user,
             user_header=who.user_header,
             trusted_proxies=who.trust,
+            budget_usd=money.budget,
+            prices=money.prices,
         )
         setup_logging(work.log, None if work.log or os.environ.get(VARIABLE) else "warning")
         options = ServeOptions(
@@ -115,6 +140,7 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who()) -> i
             device=work.device,
             memory_bytes=parse_memory(work.memory),
             log=work.log,
+            machine=Machine(name=money.machine or "", region=money.region or "", spot=money.spot),
         )
         run_service(options, settings, interrupt.stop, _say)
     return 0

@@ -24,6 +24,7 @@ from cellfleet.run.request import Channels, make_spec, python_channels, require_
 from cellfleet.spec.choices import Format
 from cellfleet.spec.http import About, Job, JobList, JobRequest, ModelInfo, ModelList, NewModel, NewSet, UploadSet
 from cellfleet.spec.job import JobState
+from cellfleet.spec.usage import Bill, BillList, Costs
 from cellfleet.stores.cache import cache_folder
 
 AnyPath = str | PathLike[str]
@@ -189,6 +190,20 @@ class Client:
         while True:
             page = self.connection.ask("GET", "/api/v1/jobs", JobList, params={"after": after, "state": state})
             yield from (RemoteJob(self.connection, job) for job in page.jobs)
+            if page.after is None:
+                return
+            after = page.after
+
+    def costs(self, month: str | None = None) -> Costs:
+        """Return what your jobs of a month cost (``2026-11``; None: this one); an administrator's: everybody's."""
+        return self.connection.ask("GET", "/api/v1/costs", Costs, params={"month": month})
+
+    def bills(self, month: str | None = None) -> Iterator[Bill]:
+        """Yield the bills of the jobs of a month, by their ids."""
+        after = None
+        while True:
+            page = self.connection.ask("GET", "/api/v1/bills", BillList, params={"month": month, "after": after})
+            yield from page.bills
             if page.after is None:
                 return
             after = page.after

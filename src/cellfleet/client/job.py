@@ -14,6 +14,7 @@ from cellfleet.errors import JobError
 from cellfleet.spec.http import DeadTasks, Job, JobImage, JobProgress
 from cellfleet.spec.job import JobState
 from cellfleet.spec.record import ImageRecord
+from cellfleet.spec.usage import Bill
 from cellfleet.stores.place import FolderPlace
 
 _MISSING = frozenset({404})
@@ -103,6 +104,10 @@ class RemoteJob:
     def dead_tasks(self) -> DeadTasks:
         """Return what was given up, and why."""
         return self._connection.ask("GET", self._path("/dead"), DeadTasks)
+
+    def bill(self) -> Bill:
+        """Return what the job cost, or has cost so far."""
+        return self._connection.ask("GET", self._path("/bill"), Bill)
 
     def results(self) -> RemoteResults:
         """Return the results of the images that are done by now."""

@@ -50,12 +50,16 @@ class Cashier:
 
     def costs(self, month: str, owner: str | None = None) -> Costs:
         """Return what the jobs that were submitted in a month cost: of one user, or of all."""
+        bills = self.bills(month, owner)
+        return costs_of(month, bills, budget_usd=self.budget_usd, paused=self.spent.is_set())
+
+    def bills(self, month: str, owner: str | None = None) -> list[Bill]:
+        """Return the bills of the jobs that were submitted in a month, in no order."""
         bills = {bill.job: bill for bill in read_bills(self.desk.store, month)}
         for job in self.desk.unfinished(owner):
             if month_of(job.progress.submitted_ms) == month:
                 bills[job.id] = self._made(job)
-        wanted = [bill for bill in bills.values() if owner in {None, bill.owner}]
-        return costs_of(month, wanted, budget_usd=self.budget_usd, paused=self.spent.is_set())
+        return [bill for bill in bills.values() if owner in {None, bill.owner}]
 
     def watch_budget(self) -> None:
         """Pause all jobs once the budget of this month is reached; they go on when somebody resumes them after that.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from cellfleet.errors import CellfleetError, JobError, LedgerError, OutputError
 from cellfleet.jobs import manifest
+from cellfleet.jobs.cashier import Cashier
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.places import below, results_of
 from cellfleet.jobs.summary import summarise
@@ -30,10 +31,15 @@ _log = logging.getLogger(__name__)
 class Keeper:
     """Looks after the jobs of one service."""
 
-    def __init__(self, desk: Desk, *, also: tuple[Callable[[], None], ...] = ()) -> None:
-        """Take the desk, and what else is to be done now and then; nothing is begun yet."""
-        self.desk = desk
-        self._also = also
+    def __init__(
+        self, desk: Desk, *, cashier: Cashier | None = None, also: tuple[Callable[[], None], ...] = ()
+    ) -> None:
+        """Take the desk, who makes out bills (None: nobody), and what else is to be done now and then.
+
+        Nothing is begun yet.
+        """
+        self.desk, self._cashier = desk, cashier
+        self._also = also if cashier is None else (cashier.watch_budget, *also)
         self._stop = threading.Event()
         self._recover = threading.Event()
         self._met: dict[str, float] = {}
@@ -100,7 +106,8 @@ class Keeper:
     def _sum_up(self) -> None:
         for job in self.desk.ledger.ended():
             try:
-                summarise(self.desk.store, self.desk.ledger, self.desk.models, job)
+                bill = None if self._cashier is None else self._cashier.close(job)
+                summarise(self.desk.store, self.desk.ledger, self.desk.models, job, bill)
             except (OutputError, LedgerError):
                 raise  # later
             except CellfleetError as error:

@@ -17,6 +17,7 @@ from cellfleet.run.summary import as_command, as_python, versions, write_summary
 from cellfleet.spec.job import DeadTask, JobSpec, Progress
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
 from cellfleet.spec.segment import RunOptions
+from cellfleet.spec.usage import Bill
 from cellfleet.stores.place import Place
 from cellfleet.stores.url import without_secrets
 
@@ -28,8 +29,15 @@ _OUT = "results"
 _DEAD = "Try it again with `cellfleet jobs retry`; if it fails again, try the image with `cellfleet segment`"
 
 
-def summarise(store: Place, ledger: Ledger, models: Repository, job: str) -> None:
+def summarise(store: Place, ledger: Ledger, models: Repository, job: str, bill: Bill | None = None) -> None:
     """Write the summary of a job that has ended, and remove what its workers have no more use for. May be repeated.
+
+    Args:
+        store: Of the service, as are the next two.
+        ledger: Who worked on what.
+        models: For the model's manifest.
+        job: Which.
+        bill: What it cost; None where nobody made it out.
 
     Raises:
         ModelError: The model is gone.
@@ -42,7 +50,7 @@ def summarise(store: Place, ledger: Ledger, models: Repository, job: str) -> Non
         return
     out = results_of(spec, store)
     records = list(_kept(_all_records(store, manifest, out, _dead(ledger, job), spec, models), manifest.images))
-    write_summary(out, _run(spec, progress, records, models))
+    write_summary(out, _run(spec, progress, records, models).model_copy(update={"bill": bill}))
     out.sweep()  # of what workers that were killed left half-written
     if progress.state == "done":
         for name in _WORK_FOLDERS:

@@ -17,6 +17,7 @@ from cellfleet.service.pyramid import Pyramids
 from cellfleet.service.routes import (
     about,
     admin,
+    bills,
     direct,
     events,
     files,
@@ -54,6 +55,7 @@ _ROUTERS = (
     places.router,
     preview.router,
     jobs.router,
+    bills.router,
     events.router,
     images.router,
     files.router,

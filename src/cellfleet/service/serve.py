@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ from cellfleet.service.supervisor import Kept, WorkerProcess, refuse_hopeless, s
 from cellfleet.service.upkeep import Upkeep
 from cellfleet.spec.access import NewToken
 from cellfleet.spec.choices import Device
+from cellfleet.spec.usage import Machine
 from cellfleet.stores.place import open_place
 
 if sys.platform != "win32":
@@ -77,6 +78,8 @@ class ServeOptions:
     device: Device = "auto"
     memory_bytes: int | None = None
     """Of each worker; None: an equal share of what is free."""
+    machine: Machine = field(default_factory=Machine)
+    """What this runs on, for the bills."""
     log: Literal["text", "json"] | None = None
     """Of the workers, too."""
 
@@ -108,7 +111,7 @@ def serve(options: ServeOptions, settings: Settings, stop: threading.Event, say:
         ledger = stack.enter_context(contextlib.closing(Ledger(url)))
         service = _open(options, settings, ledger, say)
         upkeep = Upkeep(service)
-        keeper = Keeper(service.desk, also=upkeep.tasks)
+        keeper = Keeper(service.desk, cashier=service.cashier, also=upkeep.tasks)
         keeper.start()
         stack.callback(keeper.stop)
         if redis is not None:
@@ -191,7 +194,7 @@ def _open(options: ServeOptions, settings: Settings, ledger: Ledger, say: Say) -
 def _workers(options: ServeOptions, ledger: str) -> Iterator[list[Kept[WorkerProcess]]]:
     command = [sys.executable, "-m", "cellfleet", "worker", "--with-parent"]
     command += ["--ledger", ledger, "--store", options.store_url, "--device", options.device]
-    command += ["--grace", f"{_GRACE_SECONDS:g}", *_shares(options)]
+    command += ["--grace", f"{_GRACE_SECONDS:g}", *_shares(options), *_billed(options.machine)]
     environment = {**os.environ, "CELLFLEET_CACHE": str((options.data / "cache").resolve())}
     if options.log is not None:
         environment["CELLFLEET_LOG"] = options.log
@@ -208,6 +211,12 @@ def _workers(options: ServeOptions, ledger: str) -> Iterator[list[Kept[WorkerPro
         yield workers
     finally:
         stop_workers([worker.process for worker in begun])
+
+
+def _billed(machine: Machine) -> list[str]:
+    words = {"--machine": machine.name, "--region": machine.region}
+    given = [word for option, value in words.items() if value for word in (option, value)]
+    return [*given, "--spot"] if machine.spot else given
 
 
 def _shares(options: ServeOptions) -> list[str]:

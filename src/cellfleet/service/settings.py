@@ -25,6 +25,8 @@ def make_settings(
     kiosk_user: str | None = None,
     user_header: str | None = None,
     trusted_proxies: Sequence[str] = (),
+    budget_usd: float | None = None,
+    prices: str | None = None,
 ) -> Settings:
     """Check settings.
 
@@ -37,6 +39,8 @@ def make_settings(
         kiosk_user=None if kiosk_user is None else _user_name(kiosk_user),
         user_header=_header(user_header, trusted_proxies),
         trusted_proxies=tuple(_ip_address(proxy) for proxy in trusted_proxies),
+        budget_usd=budget_usd,
+        prices=prices,
     )
 
 

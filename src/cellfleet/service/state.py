@@ -6,10 +6,13 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellfleet.jobs.cashier import Cashier
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
+from cellfleet.planning.bill import Tariff
+from cellfleet.planning.prices import load_prices
 from cellfleet.service.access import UNLIMITED, Access
 from cellfleet.spec.access import Quota
 from cellfleet.stores.place import Place
@@ -34,6 +37,10 @@ class Settings:
     """Name of the header in which an authenticating proxy says who asks; None: nobody is believed."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses from which that header is believed."""
+    budget_usd: float | None = None
+    """For the jobs of a month: when it is reached all are paused."""
+    prices: str | None = None
+    """Price table: a name, or the path of a file; None: the newest of the package."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Service:
     warm: WarmModels
     """Models that this process predicts with itself: for previews, and by the Open Inference Protocol."""
     access: Access
+    cashier: Cashier
     settings: Settings = field(default_factory=Settings)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: whoever streams without end (events) ends then."""
@@ -60,7 +68,12 @@ def open_service(store: Place, ledger: Ledger, settings: Settings, *, cache: Pat
         ledger: Who works on what.
         settings: How it behaves.
         cache: Local folder for models that were fetched from the store.
+
+    Raises:
+        UsageError: E743, E744, the price table cannot be used.
     """
     models = Repository(store, cache)
     access = Access(store, settings.default_quota)
-    return Service(store, ledger, Desk(store, ledger, models), models, WarmModels(models), access, settings)
+    desk = Desk(store, ledger, models)
+    cashier = Cashier(desk, Tariff(load_prices(settings.prices)), settings.budget_usd)
+    return Service(store, ledger, desk, models, WarmModels(models), access, cashier, settings)

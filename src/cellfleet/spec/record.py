@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.spec.usage import Bill
 
 
 def _inside(path: str) -> str:
@@ -153,4 +154,6 @@ class RunRecord(_Record):
     busy_share: dict[str, float] = {}
     """CPU seconds of each stage ÷ (wall seconds of the run × threads)."""
     wall_seconds: float = 0
+    bill: Bill | None = None
+    """What a job of a service cost."""
     images: tuple[ImageRecord, ...] = ()

@@ -83,6 +83,14 @@ class Bill(_Message):
     pixels: NonNegativeInt = 0
 
 
+class BillList(_Message):
+    """A page of bills."""
+
+    bills: tuple[Bill, ...]
+    after: JobId | None = None
+    """Where the next page begins; None: this was the last."""
+
+
 class UserCosts(_Message):
     """What the jobs of a user cost."""
 

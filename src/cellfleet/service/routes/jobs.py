@@ -71,6 +71,7 @@ def pause_job(job: JobId, service: Shared, user: Changing) -> Job:
 @router.post("/{job}/resume")
 def resume_job(job: JobId, service: Shared, user: Changing) -> Job:
     """Go on with a job that was paused."""
+    service.cashier.refuse_when_spent(job)
     return _changed(service, user, job, service.desk.resume)
 
 
