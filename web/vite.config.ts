@@ -1,6 +1,8 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
+import "./src/testing/node20.ts";
+
 const service = process.env.CELLFLEET_SERVER ?? "http://127.0.0.1:8000";
 
 export default defineConfig({

@@ -6,8 +6,9 @@ import { expect, inject, test } from "vitest";
 
 import { words as jobWords } from "../src/pages/job/words";
 import { words as listWords } from "../src/pages/jobs/words";
-import { discs, imagesFolder } from "./support/images";
+import { discs, imagesFolder, SAMPLE } from "./support/images";
 import { ended, images, newJob, resultFile } from "./support/jobs";
+import { python } from "./support/service";
 import { open, withBrowser } from "./support/test";
 import { until } from "./support/until";
 import { contentsOf } from "./support/zip";
@@ -37,7 +38,7 @@ test("one corrupt file of ten leaves nine results and one sentence, and is tried
   await failed.waitFor({ state: "detached" });
 });
 
-test("the zip holds the files of the job by their names, with the same labels", async () => {
+test("the zip holds the files of the job by their names, and ImageJ sees the labels that the Zarr holds", async () => {
   const job = inject("sampleJob");
   const { page } = await open(`/jobs/${job}`);
   await page.getByRole("button", { name: jobWords.download }).click();
@@ -45,11 +46,20 @@ test("the zip holds the files of the job by their names, with the same labels", 
     page.waitForEvent("download"),
     page.getByRole("button", { name: jobWords.panel.get }).click(),
   ]);
-  const found = contentsOf(await readFile(await download.path()));
-  expect([...found.keys()]).toEqual(expect.arrayContaining(["run.json", "README.txt", "open_in_fiji.ijm"]));
+  const zip = await download.path();
+  const found = contentsOf(await readFile(zip));
+  const name = SAMPLE.replace(/\.tif$/, "");
+  const files = ["run.json", "README.txt", "open_in_fiji.ijm", `${name}_labels.tif`, `${name}_cells.csv`, `${name}_labels.ome.zarr/zarr.json`];
+  expect([...found.keys()]).toEqual(expect.arrayContaining(files));
   const [image] = await images(url, job);
   for (const path of [image?.record?.outputs?.["labels-tiff"], image?.record?.outputs?.csv]) {
     expect(found.get(String(path))?.equals(await resultFile(url, job, String(path)))).toBe(true);
+  }
+  const seen = JSON.parse(await python("in_imagej.py", zip)) as Record<string, [inImageJ: number[], inZarr: number[]]>;
+  expect(Object.keys(seen)).toEqual([`${name}_labels.tif`]);
+  for (const [inImageJ, inZarr] of Object.values(seen)) {
+    expect(inImageJ).toEqual(inZarr);
+    expect(inImageJ[1]).toBe(image?.record?.objects);
   }
 });
 

@@ -1,9 +1,12 @@
 /** A service with users: login, and what is not yours. No worker: nothing here is segmented. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { words as adminWords } from "../src/pages/admin/words";
 import { words as listWords } from "../src/pages/jobs/words";
 import { words } from "../src/words";
+import { seriousFaults } from "./support/axe";
 import { NO_ANSWER } from "./support/browser";
+import { enter, tabTo } from "./support/keys";
 import { newToken, python, Service } from "./support/service";
 import { open, withBrowser } from "./support/test";
 import { until } from "./support/until";
@@ -25,6 +28,8 @@ afterAll(() => service.stop());
 test("a wrong token is told, the right one opens the page, and leaving closes it", async () => {
   const { page } = await open("/jobs", { at: service.url, expected: NO_ANSWER });
   const field = page.getByLabel(words.login.label, { exact: true });
+  await field.waitFor();
+  expect(await seriousFaults(page)).toEqual([]);
   await field.fill("cf_wrong");
   await page.getByRole("button", { name: words.login.button }).click();
   await page.getByText(words.login.wrong).waitFor();
@@ -58,6 +63,28 @@ test("an administrator sees whose jobs they are", async () => {
   const { page } = await open("/jobs", { at: service.url, token: tokens.root });
   await page.getByRole("columnheader", { name: listWords.columns.owner }).waitFor();
   await page.getByRole("cell", { name: "ann", exact: true }).first().waitFor();
+  expect(await seriousFaults(page)).toEqual([]);
   await page.getByRole("link", { name: words.nav.admin }).click();
   await page.getByText("ben", { exact: true }).first().waitFor();
+  expect(await seriousFaults(page)).toEqual([]);
+});
+
+test("an administrator makes a token with the keyboard alone, and it opens the page until it is revoked", async () => {
+  const { page } = await open("/admin", { at: service.url, token: tokens.root });
+  await page.getByText("ben", { exact: true }).first().waitFor();
+  await enter(page, adminWords.make);
+  await page.getByRole("dialog").waitFor();
+  await tabTo(page, adminWords.form.user);
+  await page.keyboard.type("eve");
+  await enter(page, adminWords.form.make);
+  const token = await page.getByRole("dialog").locator("code").innerText();
+  expect(await seriousFaults(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const { page: hers } = await open("/jobs", { at: service.url, token, expected: NO_ANSWER });
+  await hers.getByRole("heading", { name: listWords.none }).waitFor();
+  await page.getByRole("row", { name: /eve.*user/ }).getByRole("button", { name: adminWords.revoke }).click();
+  await page.getByRole("row", { name: /eve.*user/ }).waitFor({ state: "detached" });
+  await hers.reload();
+  await hers.getByText(words.login.wrong).waitFor();
 });

@@ -84,33 +84,42 @@ test("outlines are drawn where the labels change, and nowhere else", async () =>
   expect(share(objects, ({ label }) => outlined.has(Number(label)))).toBeGreaterThan(0.95);
 });
 
-test(`what one points at is the row of the table, at ${POINTS} places`, async () => {
+/** Whether the centre of an object is a part of it: of a hollow one it may be another's, or nobody's. */
+const isOnItself = (row: Record<string, string>) => labels.at(Number(row.x_px), Number(row.y_px)) === Number(row.label);
+
+/** Some of all, drawn as a seeded generator (Numerical Recipes' LCG) says: the same in every run. */
+function atRandom<T>(all: T[], wanted: number): T[] {
+  let state = 20_261;
+  const key = () => (state = (1_664_525 * state + 1_013_904_223) % 2 ** 32);
+  const keyed = all.map((one) => [key(), one] as const).sort(([one], [other]) => one - other);
+  return keyed.slice(0, wanted).map(([, one]) => one);
+}
+
+test(`what one points at is the row of the table, at ${POINTS} random places`, async () => {
   const { page, onScreen } = await openImage();
-  const rows = [...table].sort((a, b) => Number(a.mean_1 ?? a.area_px) - Number(b.mean_1 ?? b.area_px)).slice(0, POINTS);
+  const rows = atRandom(table.filter(isOnItself), POINTS);
+  expect(rows.length).toBe(POINTS);
   const card = page.getByTestId("hover-card");
   for (const row of rows) {
-    const [x, y] = [Number(row.x_px), Number(row.y_px)];
-    const label = labels.at(x, y); // of a hollow object, it is another's
-    if (label === 0) continue;
-    const expected = table.find((one) => Number(one.label) === label);
+    const [x, y, label] = [Number(row.x_px), Number(row.y_px), row.label];
     const place = onScreen(Math.floor(x) + 0.5, Math.floor(y) + 0.5);
     await until(`the card of object ${label} is shown`, async () => {
       await page.mouse.move(place.x + 3, place.y);
       await page.mouse.move(place.x, place.y);
-      return (await card.getAttribute("data-label", { timeout: 2000 })) === String(label);
+      return (await card.getAttribute("data-label", { timeout: 2000 })) === label;
     });
     const told = await card.locator("[data-column]").evaluateAll((all) => all.map((one) => [one.getAttribute("data-column"), one.querySelector("dd")?.textContent]));
     expect(told.length).toBeGreaterThan(3);
     for (const [column, value] of told) {
       const unit = described(String(column)).unit;
-      expect(value).toBe(`${shown(Number(expected?.[String(column)]))} ${unit}`.trim());
+      expect(value).toBe(`${shown(Number(row[String(column)]))} ${unit}`.trim());
     }
   }
 });
 
 test("a click keeps the row, and a link to the view shows it to somebody else", async () => {
   const { page, onScreen } = await openImage();
-  const row = table.find((one) => labels.at(Number(one.x_px), Number(one.y_px)) === Number(one.label));
+  const row = table.find(isOnItself);
   const place = onScreen(Math.floor(Number(row?.x_px)) + 0.5, Math.floor(Number(row?.y_px)) + 0.5);
   const pinned = page.getByTestId("pinned-card");
   await until("the object is pinned", async () => {

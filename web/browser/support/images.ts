@@ -39,8 +39,10 @@ interface Disc {
 /** A TIFF file of 8 bits with bright discs on dark ground. */
 export function discs({ side = 128, step = 32, seed = 0, micronsPerPixel }: Disc = {}): Uint8Array {
   const pixels = new Uint8Array(side * side);
+  const period = 11 * step; // of the discs and of the noise; the rest is a copy
   for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
+    if (y >= period) pixels.copyWithin(y * side, (y - period) * side, (y - period + 1) * side);
+    for (let x = 0; y < period && x < side; x++) {
       const away = Math.hypot((x % step) - step / 2, (y % step) - step / 2);
       pixels[y * side + x] = (away < step / 3.2 ? 190 : 12) + ((x * 7 + y * 13 + seed * 31) % 11);
     }

@@ -79,7 +79,8 @@ export function Actions({ job }: { job: Job }) {
 
 function More({ job, ended, remove }: { job: Job; ended: boolean; remove: () => void }) {
   return (
-    <Menu position="bottom-end">
+    // The first entry has the focus, not an empty place before it.
+    <Menu position="bottom-end" withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <ActionIcon variant="default" size={36} aria-label="More">
           <IconDots size={18} />
@@ -89,7 +90,7 @@ function More({ job, ended, remove }: { job: Job; ended: boolean; remove: () => 
         <Copy text={asCommand(job, window.location.origin)} name={words.copyCommand} />
         <Copy text={asPython(job, window.location.origin)} name={words.copyPython} />
         {ended && (
-          <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={remove}>
+          <Menu.Item color="var(--mantine-color-red-text)" leftSection={<IconTrash size={16} />} onClick={remove}>
             {words.remove}
           </Menu.Item>
         )}
