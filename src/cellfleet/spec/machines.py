@@ -49,15 +49,15 @@ _GPU_MACHINES: Mapping[tuple[Where, GpuType], Machine] = MappingProxyType(
 )
 _CPU_MACHINES: Mapping[Where, Machine] = MappingProxyType(
     {
-        "gke": Machine("e2-standard-8", 8, 32),
-        "eks": Machine("m6i.2xlarge", 8, 32),
+        "gke": Machine("n2-standard-8", 8, 32),
+        "eks": Machine("m5.2xlarge", 8, 32),
         "aks": Machine("Standard_D8s_v5", 8, 32),
     }
 )
 _SYSTEM_MACHINES: Mapping[Where, Machine] = MappingProxyType(
     {
-        "gke": Machine("e2-standard-2", 2, 8),
-        "eks": Machine("m6i.large", 2, 8),
+        "gke": Machine("n2-standard-2", 2, 8),
+        "eks": Machine("m5.large", 2, 8),
         "aks": Machine("Standard_D2s_v5", 2, 8),
     }
 )

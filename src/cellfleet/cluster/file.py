@@ -1,0 +1,61 @@
+"""Where a description of a cluster stands: a file beside you, or the store of a service that keeps it.
+
+Knows no provider.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cellfleet.errors import ClusterError
+from cellfleet.spec.cluster import ClusterSpec
+from cellfleet.spec.cluster_file import LARGEST_BYTES, parse_cluster
+from cellfleet.spec.cluster_file import NAME as NAME
+from cellfleet.stores.atomic import write_bytes
+from cellfleet.stores.place import open_place
+from cellfleet.stores.url import is_url
+
+IN_STORE: Final = "cluster/cluster.yaml"
+"""Name in the store of a service: what the cluster was brought up with, or what its page has saved since."""
+
+
+def read_text(where: str) -> str:
+    """Return the text of a description.
+
+    Args:
+        where: A path, or the address of a file in a bucket.
+
+    Raises:
+        ClusterError: E717, there is none.
+        OutputError: The bucket cannot be reached.
+    """
+    if is_url(where):
+        folder, _, name = where.rpartition("/")
+        content = open_place(folder).read(name)
+    else:
+        path = Path(where)
+        # One byte more than is read shows that there is more.
+        content = path.open("rb").read(LARGEST_BYTES + 1) if path.is_file() else None
+    if content is None:
+        action = "Make one with 'cellfleet cluster init', or say where it is with --file"
+        raise ClusterError("E717", "there is no description of a cluster here", where=where, action=action)
+    return content.decode("utf-8", "replace")
+
+
+def read_cluster(where: str) -> ClusterSpec:
+    """Return the description in a file. Raises as `read_text`, and `UsageError` E710, E711."""
+    return parse_cluster(read_text(where), where)
+
+
+def write_text(path: Path, text: str, *, replace: bool) -> None:
+    """Write a file as a whole.
+
+    Raises:
+        ClusterError: E717, it is there and is not to be replaced.
+        OutputError: It cannot be written.
+    """
+    if path.exists() and not replace:
+        action = "Edit it, choose another name with --file, or replace it with --overwrite"
+        raise ClusterError("E717", "is there already", where=str(path), action=action)
+    write_bytes(path, text.encode())

@@ -1,0 +1,1 @@
+"""What differs between Google, Amazon, Microsoft and a Kubernetes that is there: commands, and what they mean."""
