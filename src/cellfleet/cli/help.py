@@ -50,11 +50,12 @@ COMMANDS: dict[str, Help] = {
     "jobs": Help(
         "Look at the jobs of a server, change them, fetch their results.\n\n"
         "list (the newest first), show ID, watch ID, fetch ID -o DIR, pause, resume, cancel, retry (what failed) and "
-        "delete (with its results) ID…; recover, for who runs the server: build a ledger that was lost again.",
+        "delete (with its results) ID…; costs of a month; recover, for who runs the server: build a ledger that was lost again.",
         """Examples:
   cellfleet jobs
   cellfleet jobs watch 3k7 --on lab
-  cellfleet jobs fetch 3k7 -o results --on https://cells.lab.example""",
+  cellfleet jobs fetch 3k7 -o results --on https://cells.lab.example
+  cellfleet jobs costs --month 2026-11 -o november.parquet""",
     ),
     "serve": Help(
         "Run the service: jobs over HTTP for many users and machines.\n\n"
