@@ -136,6 +136,11 @@ def test_images_are_counted_as_a_job_would_find_them(places: Places) -> None:
     assert places.count("c.tif") == {"images": 1, "more": False, "pixels": PIXELS}
 
 
+def test_a_file_that_is_not_there_is_told_before_it_is_in_a_job(places: Places) -> None:
+    answer = places.client.post("/api/v1/places/count", json={"place": f"{places.top}/no.tif"})
+    assert (answer.status_code, answer.json()["code"]) in {(422, "E102"), (422, "E151")}
+
+
 def test_a_file_or_zarr_is_one_image_and_is_not_entered(places: Places) -> None:
     for name, kind in {"c.tif": "image", "slide.ome.zarr": "image", "plate 1/raw.zip": "archive"}.items():
         found = places.look(name).json()
@@ -225,6 +230,17 @@ def test_links_in_a_circle_and_dead_links_do_no_harm(open_to_all: tuple[httpx2.C
     assert [entry["name"] for entry in entries] == ["a.tif", "again", "b.tif", "dead.tif"]
     found = client.post("/api/v1/places/count", json={"place": str(top)}).json()
     assert (found["images"], found["pixels"]) == (3, 3 * PIXELS)
+
+
+def test_a_pattern_is_counted(open_to_all: tuple[httpx2.Client, Path]) -> None:
+    client, folder = open_to_all
+    for name in ("w1/a.tif", "w1/b.tif", "w2/a.tif"):
+        (folder / "patterned" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "patterned" / name).write_bytes(_tiff())
+    place = f"{folder}/patterned/*/a.tif"
+    assert client.post("/api/v1/places", json={"place": place}).json()["kind"] == "pattern"
+    found = client.post("/api/v1/places/count", json={"place": place}).json()
+    assert (found["images"], found["pixels"]) == (2, 2 * PIXELS)
 
 
 def test_a_count_is_broken_off_and_says_so(

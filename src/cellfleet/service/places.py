@@ -5,6 +5,8 @@ A place is an input of a job that is no set. What jobs may not read is not liste
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from cellfleet.errors import CellfleetError, InputError
 from cellfleet.images import formats
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.read import open_image
-from cellfleet.images.search import MAGIC, images_among
+from cellfleet.images.search import MAGIC, images_among, search_pattern
 from cellfleet.images.source import Source
 from cellfleet.images.stored import pieces_up_to
 from cellfleet.service.inputs import SET, check_place
@@ -67,12 +69,18 @@ def count_place(settings: Settings, given: str) -> PlaceCount:
         InputError: As `list_place`.
     """
     place = _checked(settings, given)
-    if _kind_of(place) != "folder":
-        images, more = [""], False
+    kind = _kind_of(place)
+    if kind in {"image", "archive"}:
+        return PlaceCount(images=1, more=False, pixels=_pixels(place) if kind == "image" else None)
+    if kind == "pattern":
+        images, more = [image.path for image in search_pattern(place).found], False
     else:
         names, more = _bounded(list_below(place, closed=formats.is_zarr))
-        images = sorted(images_among(names))
-    looked = [pixels for name in _spread(images) if (pixels := _pixels(place, name)) is not None]
+        images = [_inside(place, name) for name in sorted(images_among(names))]
+    looked = []
+    for path in _spread(images):
+        with contextlib.suppress(CellfleetError):  # the job will tell
+            looked.append(_pixels(path))
     estimate = round(sum(looked) / len(looked) * len(images)) if looked else None
     return PlaceCount(images=len(images), more=more, pixels=estimate)
 
@@ -172,17 +180,8 @@ def _spread(images: list[str]) -> list[str]:
     return images[:: max(1, len(images) // _LOOKED_AT)][:_LOOKED_AT]
 
 
-def _pixels(place: str, name: str) -> int | None:
-    """Return the pixels of one channel of an image: what a model looks at. None: its header does not tell."""
-    path = _inside(place, name) if name else place
-    if formats.is_archive(path):
-        return None
-    try:
-        with pieces_up_to(LARGEST_PIECE_BYTES):
-            image = open_image(Source(path, name or path), cache=ChunkCache(_CACHE_BYTES))
-    except CellfleetError:
-        return None
-    pixels = 1
-    for axis, length in zip(image.axes, image.shape, strict=True):
-        pixels *= 1 if axis in "CS" else length
-    return pixels
+def _pixels(path: str) -> int:
+    """Return the pixels of one channel of an image: what a model looks at. Raises as `images.read.open_image`."""
+    with pieces_up_to(LARGEST_PIECE_BYTES):
+        image = open_image(Source(path, path), cache=ChunkCache(_CACHE_BYTES))
+    return math.prod(length for axis, length in zip(image.axes, image.shape, strict=True) if axis not in "CS")

@@ -1,15 +1,13 @@
 /** Takes images: dropped, chosen, or named by their address. */
-import { Button, Group, Modal, Stack, Text, TextInput, Title } from "@mantine/core";
+import { Button, Group, Modal, Stack, Text, Title } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconCloud, IconFiles, IconFolder, IconPhotoPlus } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
-import { useRef, useState, type FormEvent } from "react";
+import { useRef } from "react";
 import { useDropzone } from "react-dropzone";
 
-import { Refused } from "../../parts/Refused";
 import { pathOf } from "../../uploads/chosen";
 import { drafts } from "../../uploads/useDraft";
-import { inspect } from "./looks";
+import { PlaceBrowser } from "./PlaceBrowser";
 import css from "./SegmentPage.module.css";
 import { words } from "./words";
 
@@ -75,55 +73,12 @@ export function DropZone({ small }: { small: boolean }) {
           {buttons}
         </Stack>
       )}
-      <Modal opened={asking} onClose={close} title={words.address.title} closeButtonProps={{ "aria-label": words.dismiss }} centered>
-        <Address done={close} />
+      <Modal opened={asking} onClose={close} title={words.place.title} closeButtonProps={{ "aria-label": words.dismiss }} size={720} centered>
+        <Text size="sm" c="dimmed" mb="md">
+          {words.place.lead}
+        </Text>
+        <PlaceBrowser done={close} />
       </Modal>
     </section>
-  );
-}
-
-function Address({ done }: { done: () => void }) {
-  const client = useQueryClient();
-  const [address, setAddress] = useState("");
-  const [error, setError] = useState<Error>();
-  const [asked, setAsked] = useState(false);
-  async function submit(event: FormEvent) {
-    event.preventDefault();
-    // In React the form is inside the drop zone's tree.
-    event.stopPropagation();
-    setAsked(true);
-    setError(undefined);
-    try {
-      // What the service may not read, or does not find, is said before it is in the list.
-      await client.fetchQuery(inspect(address.trim()));
-      drafts.addAddress(address.trim());
-      done();
-    } catch (refused) {
-      setError(refused as Error);
-    }
-    setAsked(false);
-  }
-  return (
-    <form onSubmit={(event) => void submit(event)}>
-      <Stack>
-        <TextInput
-          label={words.address.label}
-          description={words.address.hint}
-          placeholder={words.address.placeholder}
-          value={address}
-          onChange={(event) => setAddress(event.currentTarget.value)}
-          data-autofocus
-        />
-        {error && <Refused error={error} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={done}>
-            {words.address.cancel}
-          </Button>
-          <Button type="submit" loading={asked} disabled={!address.trim()}>
-            {words.address.add}
-          </Button>
-        </Group>
-      </Stack>
-    </form>
   );
 }

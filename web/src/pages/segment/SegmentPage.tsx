@@ -1,9 +1,12 @@
 /** From images to a job: choose them, see what the model finds in one of them, start. */
-import { Stack, Text, Title } from "@mantine/core";
+import { Alert, Button, Paper, Stack, Text, Title } from "@mantine/core";
+import { IconEye } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
+import { Link } from "react-router";
 
 import { about } from "../../api/queries";
+import { Refused } from "../../parts/Refused";
 import type { Item } from "../../uploads/draft";
 import { useDraft } from "../../uploads/useDraft";
 import { BeforeRun } from "./BeforeRun";
@@ -23,8 +26,13 @@ import { words } from "./words";
 
 export function SegmentPage() {
   const draft = useDraft();
-  useAddressed();
-  return draft.items.length === 0 ? <Empty /> : <Filled />;
+  const again = useAddressed();
+  return (
+    <>
+      {again && <Refused error={again} />}
+      {draft.items.length === 0 ? <Empty /> : <Filled />}
+    </>
+  );
 }
 
 function Empty() {
@@ -32,14 +40,38 @@ function Empty() {
   return (
     <Stack gap="xl" className={css.empty}>
       <Title order={2}>{words.title}</Title>
-      <Stack gap="sm">
-        <DropZone small={false} />
-        <Text size="sm" c="dimmed" ta="center">
-          {who && (who.login ? words.data.there(window.location.host) : words.data.here)}
-        </Text>
-      </Stack>
-      <Samples />
+      {who?.role === "viewer" ? (
+        <OnlyLooking />
+      ) : (
+        <>
+          <Stack gap="sm">
+            <DropZone small={false} />
+            <Text size="sm" c="dimmed" ta="center">
+              {who && (who.login ? words.data.there(window.location.host) : words.data.here)}
+            </Text>
+          </Stack>
+          <Samples />
+        </>
+      )}
     </Stack>
+  );
+}
+
+/** For viewers: what would be refused is not offered. */
+function OnlyLooking() {
+  return (
+    <Paper withBorder p="xl">
+      <Stack align="center" gap="md" py="lg">
+        <IconEye size={44} stroke={1.3} aria-hidden color="var(--mantine-primary-color-filled)" />
+        <Title order={3}>{words.viewer.title}</Title>
+        <Text c="dimmed" size="sm" ta="center" maw={460}>
+          {words.viewer.text}
+        </Text>
+        <Button component={Link} to="/jobs">
+          {words.viewer.jobs}
+        </Button>
+      </Stack>
+    </Paper>
   );
 }
 
@@ -87,19 +119,25 @@ function Filled() {
   const { chosen, shown, setChoice } = useShown(draft.items, looks, settings.axes);
   const found = useFound(shown, spec);
   const micronsPerPixel = settings.micronsPerPixel ?? shown?.look.microns_per_pixel ?? undefined;
-  const question = openQuestion(draft, facts, found.error, who?.role === "viewer");
+  const viewer = who?.role === "viewer";
+  const question = openQuestion(draft, facts, found.error, viewer);
   const soon = draft.items.some(({ state, input }) => state === "up" && input && !looks.has(input));
   return (
     <div className={css.grid}>
         <Stack gap="md">
           <Title order={2}>{words.title}</Title>
-          <DropZone small />
+          {viewer ? <Alert color="gray">{words.viewer.text}</Alert> : <DropZone small />}
           <Files draft={draft} facts={facts} chosen={chosen} choose={(path) => setChoice({ path })}>
             <Questions draft={draft} facts={facts} looks={looks} />
           </Files>
-          <Find list={sorted} model={model} channelNames={(shown?.look.channel_names.length ?? 0) > 1 ? (shown as Shown).look.channel_names : facts.channelNames} asked={asksForChannel(found.error)} />
+          <Find
+            list={sorted}
+            model={model}
+            channelNames={(shown?.look.channel_names.length ?? 0) > 1 ? (shown as Shown).look.channel_names : facts.channelNames}
+            asked={asksForChannel(found.error)}
+          />
         </Stack>
-        <Stack gap="md">
+        <Stack gap="md" className={css.aside}>
           <PreviewPanel
             shown={shown}
             soon={soon}

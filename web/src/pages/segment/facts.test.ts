@@ -2,10 +2,11 @@ import { expect, test } from "vitest";
 
 import { Refusal } from "../../api/client";
 import type { Draft, Item } from "../../uploads/draft";
-import { requestOf, secondsFor } from "./BeforeRun";
+import { secondsFor } from "./BeforeRun";
 import { factsOf, openQuestion, readingsOf } from "./facts";
 import { sortedByFit, valueOf, type Model } from "./Find";
 import type { Inspected, Look, Preview } from "./looks";
+import { requestOf } from "./request";
 import { specOf } from "./settings";
 import { inside, middle } from "./Square";
 

@@ -2,6 +2,7 @@
 import { Refusal } from "../../api/client";
 import type { Draft, Item } from "../../uploads/draft";
 import type { Inspected, Look } from "./looks";
+import { inputsOf, MOST_INPUTS } from "./request";
 import { words } from "./words";
 
 export interface Facts {
@@ -90,6 +91,7 @@ export function openQuestion(draft: Draft, facts: Facts, previewError: Error | n
   if (missing > 0) return questions.missing(missing);
   if (under > 0) return draft.paused ? questions.paused : questions.sending(under, secondsLeft(draft));
   if (facts.unclear) return questions.axes(facts.unclear.path.split("/").at(-1) as string);
+  if (inputsOf(draft).length > MOST_INPUTS) return questions.inputs(MOST_INPUTS);
   if (facts.unreadable === draft.items.length) return questions.unreadable;
   return asksForChannel(previewError) ? questions.channel : undefined;
 }
