@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,9 +21,11 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from cellfleet.errors import ServiceError
+from cellfleet.images.chunks import ChunkCache
+from cellfleet.images.image import Image
 from cellfleet.images.read import image_from_array
 from cellfleet.service import pyramid as module
-from cellfleet.service.pyramid import Kept, Pyramid, array_metadata, group_metadata
+from cellfleet.service.pyramid import Kept, Pyramid, Pyramids, array_metadata, group_metadata
 
 SIDE = 8
 
@@ -87,16 +93,84 @@ def test_chunks_beyond_the_image_are_not_there() -> None:
             pyramid.chunk(*place)
 
 
-def test_a_chunk_for_which_too_much_would_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_READ", 4)
-    pyramid = pyramid_of(np.zeros((4 * SIDE, 3 * SIDE), np.uint8), "YX")
-    pyramid.chunk(1, 0, 0, 0, 0, 0)
-    with pytest.raises(ServiceError, match="E948"):
-        pyramid.chunk(2, 0, 0, 0, 0, 0)
+def test_a_chunk_for_which_much_is_read_comes_when_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG", 4)
+    monkeypatch.setattr(module, "_DEAR", 4)
+    monkeypatch.setattr(module, "_KEPT_BYTES", 2 * SIDE * SIDE)
+    pixels = np.random.default_rng(0).integers(0, 256, (8 * SIDE, 8 * SIDE), np.uint8)
+    pyramid = pyramid_of(pixels, "YX")
+    clock = itertools.count()
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    refused, found = 0, None
+    while found is None:
+        try:
+            found = pyramid.chunk(3, 0, 0, 0, 0, 0)
+        except ServiceError as error:
+            refused += (error.code, error.status) == ("E948", 503)
+    assert refused > 1
+    expected = pixels.astype(np.int64)
+    for _ in range(3):
+        expected = halved(expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_details_are_there_while_somebody_reads_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG", 4)
+    monkeypatch.setattr(module, "MOST_SECONDS", 0.01)
+    pyramid = pyramid_of(np.ones((4 * SIDE, 4 * SIDE), np.uint8), "YX")
+    with pyramid.kept.reading:
+        assert pyramid.chunk(1, 0, 0, 0, 1, 1).all()
+        with pytest.raises(ServiceError, match="E948"):
+            pyramid.chunk(2, 0, 0, 0, 0, 0)
+    assert pyramid.chunk(2, 0, 0, 0, 0, 0).all()
+
+
+def test_the_copies_that_a_file_brings_are_read_instead_of_its_pixels() -> None:
+    size = (16 * SIDE + 1, 8 * SIDE)
+    copies = {
+        step: image_from_array(np.full([length // step for length in size], step, np.uint8), axes="YX")
+        for step in (1, 4)
+    }
+    small = copies[4]
+    read = list[object]()
+
+    def reads(*place: Any) -> Any:
+        read.append(place)
+        return copies[1].reader(*place)
+
+    watched = dataclasses.replace(
+        copies[1],
+        reader=reads,
+        overview=lambda side: small if side <= max(small.shape) else copies[1],
+    )
+    pyramid = Pyramid(watched, Kept())
+    whole = as_store(pyramid)
+    read.clear()
+    assert [int(whole[str(level)][0, 0, 0].max()) for level in range(pyramid.levels)] == [1, 1, 4, 4, 4, 4]
+    assert int(whole["2"][0, 0, 0].min()) == 4, "also at the edge, of which the copy leaves out a pixel"
+    again = Pyramid(watched, Kept())
+    again.chunk(again.levels - 1, 0, 0, 0, 0, 0)
+    assert read == []
+
+
+def test_images_are_opened_beside_each_other_and_each_once() -> None:
+    pyramids, both, opened = Pyramids(), threading.Barrier(2, timeout=10), list[int]()
+
+    def get(number: int) -> Pyramid:
+        def opens(_: ChunkCache) -> Image:
+            opened.append(number)
+            both.wait()  # for the other image
+            return image_from_array(np.zeros((8, 8), np.uint8), axes="YX")
+
+        return pyramids.get(("job", number), opens)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(get, [0, 1, 0, 1]))
+    assert sorted(opened) == [0, 1] and found[0] is found[2] and found[1] is found[3]
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEPT_BYTES", 10 * SIDE * SIDE)
     pyramid = pyramid_of(np.zeros((80, 80), np.uint8), "YX")
     pyramid.chunk(pyramid.levels - 1, 0, 0, 0, 0, 0)
-    assert len(pyramid.kept._chunks) <= 10
+    assert len(pyramid.kept._cheap.chunks) <= 10 and not pyramid.kept._dear.chunks

@@ -1,15 +1,18 @@
 """The pixels of an image as a multiscale OME-Zarr that stands nowhere: chunks are made when they are asked for.
 
 So a viewer reads any format and any size by the same small requests, and no image is stored twice. A chunk of the full
-size is a region of the file; every coarser one is the mean of four of the level below, which are kept for a while.
+size is a region of the file, and so is one of a level of which the file has a copy of its own; every other is the mean
+of four of the level below. Chunks are kept for a while: those for which much was read longer than others.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import ServiceError
+from cellfleet.images.chunks import ChunkCache
 from cellfleet.images.image import Image
+from cellfleet.images.stored import pieces_up_to
 
 SIDE = 512
 """Of a chunk, px."""
-MOST_READ = 4096
-"""Chunks of the full size that are read for one chunk: a gigapixel."""
+LONG = 256
+"""Chunks of a file: where more are read for one, only one request at a time does so, and the others need not wait."""
+MOST_SECONDS = 20.0
+"""Of reading for one request. What was read is kept: whoever asks again goes on from there."""
+LARGEST_PIECE_BYTES = 1 << 30
+"""Of what can be unpacked only as a whole: a picture of 16 384 × 16 384 px, 32 bits."""
 _AXES = "TCZYX"
 _KEPT_BYTES = 64 << 20
+_DEAR_BYTES = 128 << 20
+"""Of chunks for which `_DEAR` or more were read: a hundred gigapixels have less than 110 MB of them, at 8 bits."""
+_DEAR = 1024
 _FILL = 0
 _COLOURS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF4040", "4080FF")
 """Of several channels, told apart also by those who do not see red and green as different."""
@@ -41,6 +53,8 @@ class Pyramid:
     kept: Kept
     number: int = field(default_factory=itertools.count().__next__)
     """Tells its chunks from those of others."""
+    _copies: dict[int, Image | None] = field(default_factory=dict)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def levels(self) -> int:
@@ -68,39 +82,95 @@ class Pyramid:
         Raises:
             IndexError: There is no such chunk.
             InputError: The file is damaged or gone.
-            ServiceError: E948, so much would have to be read for it that nobody else would be served.
+            ServiceError: E948, so much has to be read for it that it takes longer; some of it is read now.
         """
         rows, columns = self.grid(level)
         if not (0 <= level < self.levels and 0 <= y < rows and 0 <= x < columns):
             raise IndexError(f"level {level} has {rows} × {columns} chunks")
-        self._require_bounded(level)
         place = (self.number, level, t, c, z, y, x)
         found = self.kept.get(place)
-        if found is None:
-            found = self._read(t, c, z, y, x) if level == 0 else self._reduced(level, t, c, z, y, x)
-            self.kept.put(place, found)
+        if found is not None:
+            return found
+        if self._to_read(level) <= LONG:
+            return self._made(place, until=float("inf"))
+        with self._alone() as until:
+            return self._made(place, until)
+
+    @contextmanager
+    def _alone(self) -> Iterator[float]:
+        """Let one request read much at a time; yield when it has to stop, s of the monotonic clock."""
+        if not self.kept.reading.acquire(timeout=MOST_SECONDS):
+            raise self._late()
+        try:
+            yield time.monotonic() + MOST_SECONDS
+        finally:
+            self.kept.reading.release()
+
+    def _late(self) -> ServiceError:
+        what = "so large an image takes a while to be read as a whole"
+        action = "Ask again in a few seconds: it goes on where it was, and details can be looked at meanwhile"
+        return ServiceError("E948", what, status=503, where=self.image.name, action=action)
+
+    def _to_read(self, level: int) -> int:
+        """Return how many chunks of the file are read for a chunk of this level."""
+        finer = 0
+        while self._copy(level - finer) is None:
+            finer += 1
+        tall, wide = (min(length, 1 << finer) for length in self.grid(level - finer))
+        return tall * wide
+
+    def _copy(self, level: int) -> Image | None:
+        """Return what the file has of this level, if anything."""
+        with self._looking:
+            if level not in self._copies:
+                self._copies[level] = self.image if level == 0 else self._small_copy(level)
+            return self._copies[level]
+
+    def _small_copy(self, level: int) -> Image | None:
+        wanted = self.shape(level)
+        # Some writers leave out the last pixel of an odd length.
+        with pieces_up_to(LARGEST_PIECE_BYTES):
+            found = self.image.overview and self.image.overview(max(wanted[3:]) - 1)
+        if found is None or found.dtype != self.image.dtype:
+            return None
+        shape = [found.length(axis) for axis in _AXES]
+        planes_fit = shape[:3] == list(wanted[:3])
+        return (
+            found if planes_fit and all(0 <= a - b <= 1 for a, b in zip(wanted[3:], shape[3:], strict=True)) else None
+        )
+
+    def _made(self, place: tuple[int, ...], until: float) -> Chunk:
+        """Make a chunk and keep it. Raises E948 when it is not done by `until`."""
+        found = self.kept.get(place)
+        if found is not None:
+            return found
+        if time.monotonic() > until:
+            raise self._late()
+        _, level, t, c, z, y, x = place
+        copy = self._copy(level)
+        found = self._reduced(place, until) if copy is None else self._read(copy, level, (t, c, z, y, x))
+        self.kept.put(place, found, dear=copy is None and self._to_read(level) >= _DEAR)
         return found
 
-    def _require_bounded(self, level: int) -> None:
-        tall, wide = (min(length, 2**level) for length in self.grid(0))
-        if tall * wide > MOST_READ:
-            action = "Look at a part of it, or open the results in napari or QuPath"
-            what = "the image is too large to be shown as a whole"
-            raise ServiceError("E948", what, status=422, where=self.image.name, action=action)
-
-    def _read(self, t: int, c: int, z: int, y: int, x: int) -> Chunk:
-        window = slice(y * SIDE, (y + 1) * SIDE), slice(x * SIDE, (x + 1) * SIDE)
-        pixels = self.image.read(t, z, channels=[c], y=window[0], x=window[1])[0]
+    def _read(self, copy: Image, level: int, at: tuple[int, int, int, int, int]) -> Chunk:
+        t, c, z, y, x = at
+        # A copy may lack the last row or column, which is the one before then.
+        window = [slice(min(i * SIDE, copy.length(axis) - 1), (i + 1) * SIDE) for i, axis in ((y, "Y"), (x, "X"))]
+        pixels = copy.read(t, z, channels=[c], y=window[0], x=window[1])[0]
+        there = zip(self.plane_shape(level), (y, x), pixels.shape, strict=True)
+        missing = [(0, max(0, min(SIDE, length - i * SIDE) - found)) for length, i, found in there]
+        pixels = np.pad(pixels, missing, mode="edge")
         chunk = np.full((SIDE, SIDE), _FILL, stored_type(self.image.dtype))
         chunk[: pixels.shape[0], : pixels.shape[1]] = pixels
         return chunk
 
-    def _reduced(self, level: int, t: int, c: int, z: int, y: int, x: int) -> Chunk:
+    def _reduced(self, place: tuple[int, ...], until: float) -> Chunk:
+        number, level, t, c, z, y, x = place
         below = np.full((2 * SIDE, 2 * SIDE), _FILL, stored_type(self.image.dtype))
         rows, columns = self.grid(level - 1)
         for dy in range(min(2, rows - 2 * y)):
             for dx in range(min(2, columns - 2 * x)):
-                part = self.chunk(level - 1, t, c, z, 2 * y + dy, 2 * x + dx)
+                part = self._made((number, level - 1, t, c, z, 2 * y + dy, 2 * x + dx), until)
                 below[dy * SIDE : (dy + 1) * SIDE, dx * SIDE : (dx + 1) * SIDE] = part
         height, width = self.plane_shape(level - 1)
         return _halved(below, (height - 2 * y * SIDE, width - 2 * x * SIDE))
@@ -127,29 +197,55 @@ def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 @dataclass(eq=False)
+class _Shelf:
+    """Chunks up to a number of bytes, the least recently used given up first."""
+
+    most_bytes: int
+    chunks: OrderedDict[tuple[int, ...], Chunk] = field(default_factory=OrderedDict)
+    bytes: int = 0
+
+    def get(self, place: tuple[int, ...]) -> Chunk | None:
+        found = self.chunks.get(place)
+        if found is not None:
+            self.chunks.move_to_end(place)
+        return found
+
+    def put(self, place: tuple[int, ...], chunk: Chunk) -> None:
+        if place not in self.chunks:
+            self.bytes += chunk.nbytes
+        self.chunks[place] = chunk
+        while self.bytes > self.most_bytes:
+            self.bytes -= self.chunks.popitem(last=False)[1].nbytes
+
+
+@dataclass(eq=False)
 class Kept:
     """Chunks that were made last; may be used from several threads."""
 
-    _chunks: OrderedDict[tuple[int, ...], Chunk] = field(default_factory=OrderedDict)
-    _bytes: int = 0
+    reading: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the one that reads much."""
+    _cheap: _Shelf = field(default_factory=lambda: _Shelf(_KEPT_BYTES))
+    _dear: _Shelf = field(default_factory=lambda: _Shelf(_DEAR_BYTES))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, place: tuple[int, ...]) -> Chunk | None:
         """Return a chunk if it is kept."""
         with self._lock:
-            found = self._chunks.get(place)
-            if found is not None:
-                self._chunks.move_to_end(place)
-            return found
+            found = self._cheap.get(place)
+            return self._dear.get(place) if found is None else found
 
-    def put(self, place: tuple[int, ...], chunk: Chunk) -> None:
-        """Keep a chunk, and let the oldest go."""
+    def put(self, place: tuple[int, ...], chunk: Chunk, *, dear: bool) -> None:
+        """Keep a chunk, and let the oldest go. Those that are `dear` are not pushed out by others."""
         with self._lock:
-            if place not in self._chunks:
-                self._bytes += chunk.nbytes
-            self._chunks[place] = chunk
-            while self._bytes > _KEPT_BYTES:
-                self._bytes -= self._chunks.popitem(last=False)[1].nbytes
+            (self._dear if dear else self._cheap).put(place, chunk)
+
+
+@dataclass(eq=False)
+class _Opened:
+    """An image that somebody opens; others who want it wait, who want another do not."""
+
+    pyramid: Pyramid | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(eq=False)
@@ -158,18 +254,23 @@ class Pyramids:
 
     most: int = 8
     kept: Kept = field(default_factory=Kept)
-    _opened: OrderedDict[tuple[str, int], Pyramid] = field(default_factory=OrderedDict)
+    pieces: ChunkCache = field(default_factory=ChunkCache)
+    """Unpacked tiles and strips of all of them."""
+    _opened: OrderedDict[tuple[str, int], _Opened] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, key: tuple[str, int], opened: Callable[[], Image]) -> Pyramid:
-        """Return the image with this key, opened by `opened` where it is not yet."""
+    def get(self, key: tuple[str, int], opened: Callable[[ChunkCache], Image]) -> Pyramid:
+        """Return the image with this key, opened by `opened` where it is not yet; it is told where pieces are kept."""
         with self._lock:
-            if key not in self._opened:
-                self._opened[key] = Pyramid(opened(), self.kept)
+            found = self._opened.setdefault(key, _Opened())
             self._opened.move_to_end(key)
             if len(self._opened) > self.most:
                 self._opened.popitem(last=False)
-            return self._opened[key]
+        with found.lock:
+            if found.pyramid is None:
+                with pieces_up_to(LARGEST_PIECE_BYTES):
+                    found.pyramid = Pyramid(opened(self.pieces.apart()), self.kept)
+            return found.pyramid
 
 
 def group_metadata(pyramid: Pyramid, windows: Sequence[tuple[float, float] | None]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from cellfleet.errors import ServiceError
+from cellfleet.images.chunks import ChunkCache
+from cellfleet.images.image import Image
 from cellfleet.images.read import open_image
 from cellfleet.service.context import Asking, Shared
 from cellfleet.service.pyramid import Pyramid, array_metadata, group_metadata
@@ -64,9 +66,11 @@ def get_chunk(  # noqa: PLR0913, PLR0917 (the address of a chunk has these parts
 
 def _pyramid(request: Request, service: Service, job: str, image: JobImage) -> Pyramid:
     axes = service.desk.spec(job).segment.axes
-    return request.app.state.pyramids.get(  # type: ignore[no-any-return]
-        (job, image.number), lambda: open_image(service.desk.source(job, image.number), axes=axes)
-    )
+
+    def opened(pieces: ChunkCache) -> Image:
+        return open_image(service.desk.source(job, image.number), axes=axes, cache=pieces)
+
+    return request.app.state.pyramids.get((job, image.number), opened)  # type: ignore[no-any-return]
 
 
 def _windows(record: ImageRecord | None, channels: int) -> list[tuple[float, float] | None]:
