@@ -22,6 +22,7 @@ from cellfleet.spec.record import ImageRecord, InputFile
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE, HOW_TO = DOCS / "reference" / "metrics.md", DOCS / "how-to" / "watch-a-service.md"
+HEADINGS = {"service": "The service", "ledger": "The ledger", "worker": "Workers", "sidecar": "Beside a Triton"}
 LEVELS = Levels(queued={"interactive": 0, "batch": 12}, leased={"interactive": 1, "batch": 2}, dead=3)
 
 
@@ -46,7 +47,7 @@ def grown(before: dict[str, float], name: str) -> float:
 
 def test_the_reference_shows_the_table() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
-    for part, heading in (("service", "The service"), ("ledger", "The ledger"), ("worker", "Workers")):
+    for part, heading in HEADINGS.items():
         section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("|")][2:]
         assert rows == [row(metric) for metric in METRICS if metric.part == part]
@@ -71,6 +72,8 @@ def row(metric: metrics.Metric) -> str:
 
 def test_the_page_tells_what_the_table_says_and_no_more() -> None:
     metrics.prepare("service")
+    metrics.prepare("sidecar")
+    metrics.model_reloaded("nuclei:1.0.0")
     metrics.worker_began(2)
     metrics.request_ended("GET", "/x", 200, seconds=0.1, received=1, sent=2)
     metrics.error_told("E810")

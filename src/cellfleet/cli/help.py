@@ -83,6 +83,13 @@ COMMANDS: dict[str, Help] = {
         """Example, as a task of a batch system that ends when there is no more to do:
   cellfleet worker --ledger redis://ledger:6379/0 --store s3://lab/cellfleet --idle-timeout 60""",
     ),
+    "triton": Help(
+        "Give a Triton server the models of a service, and see to it that they answer.\n\n"
+        "For split mode: run it beside a server that was started with --model-control-mode=explicit, and workers with "
+        "--model-server. It tries each model every few seconds, loads anew what does not answer, and answers probes.",
+        """Example:
+  cellfleet triton --server grpc://127.0.0.1:8001 --store s3://lab/cellfleet --probes 0.0.0.0:9100""",
+    ),
     "train": Help(
         "Train a model on your own labelled images.\n\n"
         "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "
@@ -101,9 +108,11 @@ COMMANDS: dict[str, Help] = {
   cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -""",
     ),
     "models": Help(
-        "List the models that come with cellfleet.",
+        "List the models that come with cellfleet, or export one for a model server.",
         """A model of your own is used by its folder:
-  cellfleet segment plates/ -o results --model our-model""",
+  cellfleet segment plates/ -o results --model our-model
+For a Triton server that no 'cellfleet triton' gives its models:
+  cellfleet models export our-model --triton /srv/models""",
     ),
     "samples": Help(
         "Copy small real images into a folder, to try things out.",

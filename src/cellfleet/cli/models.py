@@ -1,15 +1,43 @@
-"""`cellfleet models`: what comes with the package, one line per model."""
+"""`cellfleet models`: what comes with the package, one line per model; and a model as a server takes it."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cellfleet.errors import UsageError
 
 
-def models() -> int:
-    """List the models that come with cellfleet.
+def models(
+    action: Annotated[Literal["list", "export"], Parameter(name="ACTION", help="list, or export.")] = "list",
+    name: Annotated[
+        str | None, Parameter(name="NAME", show_default=False, help="export: a bundled model, or a package's folder.")
+    ] = None,
+    /,
+    *,
+    triton: Annotated[Path | None, Parameter(metavar="DIR", help="export: a model repository of Triton.")] = None,
+    backend: Annotated[
+        Literal["onnxruntime", "python"], Parameter(help="export: what runs the graph; python: NVIDIA's wheel.")
+    ] = "onnxruntime",
+) -> int:
+    """List models, or export one; the text of its help stands in `cellfleet.cli.help`."""
+    if action == "list":
+        return _list()
+    if name is None or triton is None:
+        action_to_take = "Write: cellfleet models export NAME --triton DIR"
+        raise UsageError("E527", "export needs a model and a folder", where="cellfleet models", action=action_to_take)
+    from cellfleet.models.load import read_content
+    from cellfleet.models.triton import served_models, write_repository
 
-    A model trained with 'cellfleet train' is used by its folder: cellfleet segment images -o results --model FOLDER
-    """
+    for made in write_repository(triton, served_models(*read_content(name), backend)):
+        sys.stdout.write(f"{triton / made}\n")
+    return 0
+
+
+def _list() -> int:
     from cellfleet.models import bundled_names, read_manifest
 
     rows = [("name", "version", "finds", "channels", "diameter (px)", "pixel size (µm)", "validation F1")]

@@ -48,6 +48,9 @@ _MAY_PASS = frozenset({"E152", "E153", "E157", "E158", "E159", "E404", "E406"})
 """Faults of a server that images come from; and models that this machine cannot load: another worker may have the
 library, the memory or the version of cellfleet for them."""
 
+_GIVEN_BACK = "E523"
+"""The model server was away for minutes: no task's fault, so the attempt does not count."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -342,8 +345,11 @@ class _Attempt:
         except UnwantedError:
             _log.info("task %d of job %s is not wanted any more", task.number, task.job)
         except CellfleetError as error:
-            _log.warning("the attempt failed: %s", error)
-            self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=is_final(error.code))
+            if error.code == _GIVEN_BACK:
+                _log.warning("given back: %s", error)
+            else:
+                _log.warning("the attempt failed: %s", error)
+                self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=is_final(error.code))
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a task does, the worker lives on)
             _log.exception("task %d of job %s", task.number, task.job)
             self.outcome = Failed(code="E599", reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])

@@ -29,7 +29,7 @@ class LoadedModel:
     """Hash of the weights and of everything in the manifest that changes a result."""
     predictor: Predictor
     device: str
-    """``cpu`` or ``cuda``: what the runtime really uses."""
+    """``cpu`` or ``cuda``: what the runtime really uses; ``server``: a model server predicts."""
 
 
 def bundled_names() -> list[str]:
@@ -54,15 +54,22 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
         ModelError: E401 unknown name, E402 broken package, E403 weights differ from their hash, E404 not loadable.
         DeviceError: E501 the device is not there.
     """
+    package, content = read_content(model)
+    return start_model(package, content, str(_find(str(model))), device=device)
+
+
+def read_content(model: str | Path) -> tuple[Package, bytes]:
+    """Return what a package describes, and its weights, checked; empty where it has none. Raises as `load_model`."""
     folder = _find(str(model))
-    package, content = _read(folder), b""
-    if package.graph is not None:
-        weights = folder / package.graph.source
-        if not weights.is_file():
-            raise broken(str(folder / RDF), f"weights {package.graph.source!r} are not a file beside it")
-        content = weights.read_bytes()
-        require_content(package.graph, content, str(folder))
-    return start_model(package, content, str(folder), device=device)
+    package = _read(folder)
+    if package.graph is None:
+        return package, b""
+    weights = folder / package.graph.source
+    if not weights.is_file():
+        raise broken(str(folder / RDF), f"weights {package.graph.source!r} are not a file beside it")
+    content = weights.read_bytes()
+    require_content(package.graph, content, str(folder))
+    return package, content
 
 
 def read_manifest(model: str | Path) -> ModelManifest:

@@ -12,6 +12,7 @@ import itertools
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +97,19 @@ class Repository:
         """Return what the pinned content declares. Raises as `load`."""
         package, _ = self._kept(model) or self._fetched(model)
         return package.manifest
+
+    def package(self, model: PinnedModel) -> Package:
+        """Return what the pinned content describes; its weights are not read. Raises `ModelError` E406."""
+        return self._entry(model).package
+
+    def content(self, model: PinnedModel) -> tuple[Package, bytes, Mapping[str, bytes]]:
+        """Return what the pinned content describes, its weights, and its test tensors by name. Raises as `load`."""
+        entry = self._entry(model)
+        tensors = {}
+        for name, file in entry.package.test_tensors.items():
+            tensors[name] = entry.place.read(f"{entry.folder}/{file.source}") or b""
+            require_content(file, tensors[name], entry.where)
+        return entry.package, _weights(entry), tensors
 
     def add(self, package: str | Path) -> ModelInfo:
         """Check a package, try its test tensors, and take it in; one that is there already stays as it is.

@@ -1,13 +1,17 @@
-"""The models that a process used last, loaded and warmed up. Knows no task and no request."""
+"""The models that a process used last: loaded and warmed up here, or on a model server. Knows no task, no request."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from cellfleet.inference.model_server import ModelServer, ServedModel
+from cellfleet.inference.remote import RemotePredictor
 from cellfleet.models.load import LoadedModel, load_model
 from cellfleet.models.repository import Repository
 from cellfleet.observe import metrics
@@ -30,6 +34,10 @@ class WarmModels:
     device: Device = "auto"
     keep: int = 2
     """Models that stay loaded; one that is let go lives on until nobody predicts with it."""
+    took: Callable[[LoadedModel, float, float], None] = lambda model, load_seconds, warm_up_seconds: None
+    """Called when a model was loaded and warmed up here, with the seconds of both."""
+    server: ModelServer | None = None
+    """Predicts instead of this process; models without a graph stay here."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     _slots: OrderedDict[str, _Slot] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
     """By hash, what was asked for last at the end."""
@@ -49,11 +57,26 @@ class WarmModels:
                 self._slots.popitem(last=False)
         with slot.lock:
             if slot.model is None:
-                loaded = self.repository.load(model, device=self.device)
-                warm_up(loaded)
-                metrics.model_loaded(f"{model.name}:{model.version}")
-                slot.model = loaded
+                slot.model = self._on_server(model) or self._here(model)
             return slot.model
+
+    def _here(self, model: PinnedModel) -> LoadedModel:
+        began = time.perf_counter()
+        loaded = self.repository.load(model, device=self.device)
+        there = time.perf_counter()
+        warm_up(loaded)
+        self.took(loaded, there - began, time.perf_counter() - there)
+        metrics.model_loaded(f"{model.name}:{model.version}")
+        return loaded
+
+    def _on_server(self, model: PinnedModel) -> LoadedModel | None:
+        """Return a model of the server, which may not be there yet; None: there is no server for it."""
+        package = self.repository.package(model) if self.server else None
+        if self.server is None or package is None or package.graph is None:
+            return None
+        manifest, served = package.manifest, ServedModel(model.name, model.version, model.sha256)
+        predictor = RemotePredictor(self.server, served, len(manifest.heads), manifest.tile.multiple)
+        return LoadedModel(manifest, model.sha256, predictor, "server")
 
 
 def warm_up(model: LoadedModel) -> None:

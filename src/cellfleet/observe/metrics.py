@@ -131,6 +131,32 @@ def model_loaded(model: str) -> None:
     _the("cellfleet_model_loads_total").labels(model).inc()
 
 
+def model_server_answered(sent: int, received: int) -> None:
+    """Count a tile that a model server predicted, and the bytes of its pixels and of its heads."""
+    _the("cellfleet_model_server_requests_total").inc()
+    _the("cellfleet_model_server_bytes_total").labels("sent").inc(sent)
+    _the("cellfleet_model_server_bytes_total").labels("received").inc(received)
+
+
+def model_server_waited(reason: str) -> None:
+    """Count a request to a model server that has to be made again."""
+    _the("cellfleet_model_server_waits_total").labels(reason).inc()
+
+
+# --- what happened: beside a Triton ----------------------------------------------------------------------------------
+
+
+def models_served(states: Mapping[str, int]) -> None:
+    """Tell how many models are in which state."""
+    for state, count in states.items():
+        _the("cellfleet_served_models").labels(state).set(count)
+
+
+def model_reloaded(model: str) -> None:
+    """Count a model (``name:version``) that was given to the server."""
+    _the("cellfleet_model_reloads_total").labels(model).inc()
+
+
 def prepare(part: Part) -> None:
     """Have all metrics of a part told from now on, as 0: what appears only with its first event hides this event."""
     for metric in METRICS:

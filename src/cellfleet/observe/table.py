@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Part = Literal["service", "ledger", "worker"]
+Part = Literal["service", "ledger", "worker", "sidecar"]
 OPEN: Final = ()
 """Values of a label that are not known beforehand."""
 
@@ -153,11 +153,52 @@ METRICS: Final = (
     ),
     Metric(
         "worker",
+        "cellfleet_model_server_requests_total",
+        "counter",
+        "requests",
+        "Tiles that a model server predicted (`--model-server`).",
+    ),
+    Metric(
+        "worker",
+        "cellfleet_model_server_bytes_total",
+        "counter",
+        "bytes",
+        "Their pixels and heads, over the network or through shared memory.",
+        {"direction": ("sent", "received")},
+    ),
+    Metric(
+        "worker",
+        "cellfleet_model_server_waits_total",
+        "counter",
+        "waits",
+        "Requests that were put off and made again. `full`: its queue was. `away`, `missing`, `late`, `ill`: nobody "
+        "answered, the model was not loaded, no answer came in time, or the process of the model had ended. `failed`: "
+        "the graph did.",
+        {"reason": ("full", "away", "missing", "late", "ill", "failed")},
+    ),
+    Metric(
+        "worker",
         "cellfleet_worker_busy_seconds_total",
         "counter",
         "seconds",
         "Time with a task at hand, summed over tasks. Its rate ÷ `cellfleet_worker_slots` is the busy share.",
     ),
     Metric("worker", "cellfleet_worker_memory_bytes", "gauge", "bytes", "Memory in use by workers (RSS); Linux."),
+    Metric(
+        "sidecar",
+        "cellfleet_served_models",
+        "gauge",
+        "models",
+        "Models of a Triton, one per type of pixels, by their last canary. `ill`: it answered before. `broken`: never.",
+        {"state": ("ready", "ill", "broken")},
+    ),
+    Metric(
+        "sidecar",
+        "cellfleet_model_reloads_total",
+        "counter",
+        "loads",
+        "Models that were given to it, as `name:version`, for each type of pixels.",
+        {"model": OPEN},
+    ),
 )
 """In the order of the reference."""

@@ -42,6 +42,8 @@ from cellfleet.spec.segment import SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place
 
 DISK_FULL = "E301"
+_NO_IMAGE_WOULD_FARE_BETTER = frozenset({DISK_FULL, "E523"})
+"""The second: the model server is away."""
 
 
 class StoppedError(Exception):
@@ -133,13 +135,14 @@ def attempt(task: Task, work: Work) -> ImageRecord | Clock:
 
     Raises:
         StoppedError, OutputError: As `process`.
+        DeviceError: E523, the model server is away.
     """
     try:
         return _segment_and_write(task, work)
     except StoppedError:
         raise
     except CellfleetError as error:
-        if error.code == DISK_FULL:
+        if error.code in _NO_IMAGE_WOULD_FARE_BETTER:
             raise
         return _failed(task, work, error)
     except MemoryError as error:

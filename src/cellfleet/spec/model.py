@@ -50,12 +50,18 @@ class ModelManifest(BaseModel):
     scores: dict[str, Any] = {}
     """Scores by data set, as written by `cellfleet evaluate`."""
 
+    @property
+    def heads_read(self) -> tuple[int, ...]:
+        """Places of the heads that the pipeline reads, ascending; the others are for who looks at the model."""
+        return tuple(sorted(self.heads.index(head) for head in self._read()))
+
+    def _read(self) -> set[str]:
+        read = {self.postprocess.maxima_head, self.postprocess.interior_head}
+        # An unknown scale is judged by it.
+        return read | {"outer_distance"} if self.diameter_range_px else read
+
     @model_validator(mode="after")
     def _has_the_heads_that_are_read(self) -> Self:
-        read = {self.postprocess.maxima_head, self.postprocess.interior_head}
-        if self.diameter_range_px:
-            # An unknown scale is judged by it.
-            read.add("outer_distance")
-        if missing := read - set(self.heads):
+        if missing := self._read() - set(self.heads):
             raise ValueError(f"heads lack {', '.join(sorted(missing))}")
         return self
