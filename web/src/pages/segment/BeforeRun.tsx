@@ -87,7 +87,7 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
           >
             {draft.items.length === 0 ? words.before.empty : words.before.button(images, more)}
           </Button>
-          <Text id="open-question" size="sm" c="dimmed" ta="center" aria-live="polite">
+          <Text id="open-question" size="sm" c="dimmed" ta="center" lineClamp={2} aria-live="polite">
             {question}
           </Text>
         </Stack>

@@ -5,6 +5,7 @@ import { useState } from "react";
 
 import type { Model } from "./Find";
 import { preview } from "./looks";
+import css from "./Preview.module.css";
 import { Found, Told, type Shown } from "./PreviewPanel";
 import { change, specOf, useSettings } from "./settings";
 import { words } from "./words";
@@ -18,7 +19,7 @@ interface Properties {
 
 export function Compare({ close, ...rest }: Properties) {
   return (
-    <Modal opened onClose={close} title={words.compare.title} closeButtonProps={{ "aria-label": words.dismiss }} size="min(1040px, 94vw)" centered>
+    <Modal opened onClose={close} title={<Text fw={600}>{words.compare.title}</Text>} closeButtonProps={{ "aria-label": words.dismiss }} size="min(1040px, 94vw)" centered>
       <Stack gap="md">
         <Text size="sm" c="dimmed">
           {words.compare.lead}
@@ -51,7 +52,9 @@ function Side({ side, first, close, shown, models, micronsPerPixel }: SideProper
         value={model.name}
         onChange={(value) => value && setName(value)}
       />
-      <Found found={found} outlines />
+      <div className={css.pair}>
+        <Found found={found} outlines />
+      </div>
       <div aria-live="polite">{found.data && <Told preview={found.data} micronsPerPixel={micronsPerPixel} />}</div>
       <Button
         variant="default"

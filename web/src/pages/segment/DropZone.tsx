@@ -73,7 +73,7 @@ export function DropZone({ small }: { small: boolean }) {
           {buttons}
         </Stack>
       )}
-      <Modal opened={asking} onClose={close} title={words.place.title} closeButtonProps={{ "aria-label": words.dismiss }} size={720} centered>
+      <Modal opened={asking} onClose={close} title={<Text fw={600}>{words.place.title}</Text>} closeButtonProps={{ "aria-label": words.dismiss }} size={720} centered>
         <Text size="sm" c="dimmed" mb="md">
           {words.place.lead}
         </Text>

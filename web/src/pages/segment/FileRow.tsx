@@ -39,7 +39,7 @@ export function FileRow({ item, draft, chosen, choose, top, number }: Properties
           disabled={!look.data}
           onClick={() => choose(item.path)}
         >
-          <bdi>{item.path}</bdi>
+          <bdi>{shortName(item)}</bdi>
         </UnstyledButton>
       </span>
       <span role="cell" className={css.cell}>
@@ -62,6 +62,10 @@ export function FileRow({ item, draft, chosen, choose, top, number }: Properties
     </div>
   );
 }
+
+/** A place far away is told by its last part; the whole is in the title. */
+export const shortName = ({ path, input }: Item): string =>
+  input === path && /^(\/|[a-z][a-z0-9]*:\/\/)/i.test(path) ? (path.replace(/\/+$/, "").split("/").at(-1) as string) : path;
 
 function Shape({ item, look }: { item: Item; look?: Inspected }) {
   if (!look) return <Text span size="sm" c="dimmed">{item.size > 0 ? words.bytes(item.size) : ""}</Text>;

@@ -1,6 +1,6 @@
 /** A region of an image with the outlines of the objects in it. */
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, type CSSProperties } from "react";
 
 import { colourOfLabel, paint } from "../../viewer/paint";
 import type { Preview } from "./looks";
@@ -28,7 +28,7 @@ export function Outlined({ preview, outlines }: { preview: Preview; outlines: bo
   }, [labels, outlines]);
   const { width, height } = preview.region;
   return (
-    <div className={css.picture} style={{ aspectRatio: `${width} / ${height}` }}>
+    <div className={css.picture} style={{ "--ratio": width / height } as CSSProperties}>
       <img src={preview.picture} alt={words.preview.picture(preview.image)} />
       <canvas ref={canvas} aria-hidden data-outlines={labels ? "drawn" : undefined} />
     </div>

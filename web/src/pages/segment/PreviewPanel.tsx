@@ -2,7 +2,7 @@
 import { Alert, Button, Group, Loader, Paper, Select, Skeleton, Stack, Switch, Text, Title } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import type { UseQueryResult } from "@tanstack/react-query";
-import { useState } from "react";
+import { useState, type CSSProperties } from "react";
 
 import { Refused } from "../../parts/Refused";
 import { Compare } from "./Compare";
@@ -39,19 +39,24 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
     <Paper withBorder component="section" p="md" aria-label={words.preview.title}>
       <Stack gap="sm">
         <Group justify="space-between" wrap="nowrap">
-          <Title order={3} size="h5">
-            {words.preview.title}{" "}
-            <Text span c="dimmed" size="sm" fw={400}>
-              {shown && words.preview.region(shown.region.width, shown.region.height)}
-            </Text>
-          </Title>
+          <Heading look={shown?.look} />
           {good && <Switch size="xs" label={words.preview.outlines} checked={outlines} onChange={(event) => setOutlines(event.currentTarget.checked)} />}
         </Group>
         {shown ? (
           <>
             <Images look={shown.look} choose={chooseImage} />
-            <Found found={found} outlines={outlines} />
-            <Below shown={shown} good={good} micronsPerPixel={micronsPerPixel} moved={moved} compare={models.length > 1 ? compare : undefined} />
+            <div className={css.map} style={found.error ? undefined : ({ "--ratio": shown.region.width / shown.region.height } as CSSProperties)}>
+              <Found found={found} outlines={outlines} />
+              {isLarger(shown.look) && <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />}
+            </div>
+            <Group justify="space-between" wrap="nowrap" align="start" mih={38}>
+              <div aria-live="polite">{good && <Told preview={good} micronsPerPixel={micronsPerPixel} />}</div>
+              {models.length > 1 && (
+                <Button variant="default" size="xs" px="sm" flex="none" onClick={compare}>
+                  {words.preview.compare}
+                </Button>
+              )}
+            </Group>
           </>
         ) : (
           <Nothing soon={soon} />
@@ -63,33 +68,16 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
   );
 }
 
-interface BelowProperties {
-  shown: Shown;
-  good?: Preview;
-  micronsPerPixel?: number;
-  moved: (region: Region) => void;
-  compare?: () => void;
-}
-
-/** Where the region is, and how many objects are in it. */
-function Below({ shown, good, micronsPerPixel, moved, compare }: BelowProperties) {
+function Heading({ look }: { look?: Inspected }) {
   return (
-    <div className={css.look}>
-      <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />
-      <Stack gap={6}>
-        <div aria-live="polite">{good && <Told preview={good} micronsPerPixel={micronsPerPixel} />}</div>
-        {isLarger(shown.look) && (
-          <Text size="xs" c="dimmed">
-            {words.preview.hint}
-          </Text>
-        )}
-        {compare && (
-          <Button variant="default" size="xs" px="xs" onClick={compare}>
-            {words.preview.compare}
-          </Button>
-        )}
-      </Stack>
-    </div>
+    <Title order={3} size="h5" className={css.title}>
+      {words.preview.title}{" "}
+      {look && look.images.length < 2 && (
+        <Text span c="dimmed" size="sm" fw={400} title={look.image}>
+          <bdi>{look.image}</bdi>
+        </Text>
+      )}
+    </Title>
   );
 }
 
@@ -105,7 +93,7 @@ export function Found({ found, outlines }: { found: UseQueryResult<Preview>; out
           <Loader size="sm" color="white" /> <Text size="sm">{words.preview.working}</Text>
         </div>
       )}
-      {data ? <Outlined preview={data} outlines={outlines} /> : <Skeleton height={340} animate={false} />}
+      {data ? <Outlined preview={data} outlines={outlines} /> : <Skeleton className={css.empty} animate={false} />}
     </div>
   );
 }
@@ -137,13 +125,7 @@ export function Told({ preview, micronsPerPixel }: { preview: Preview; micronsPe
 }
 
 function Images({ look, choose }: { look: Inspected; choose: (name: string) => void }) {
-  if (look.images.length < 2) {
-    return (
-      <Text size="xs" c="dimmed" truncate title={look.image}>
-        {look.image}
-      </Text>
-    );
-  }
+  if (look.images.length < 2) return null;
   return (
     <Select
       size="xs"
@@ -158,7 +140,7 @@ function Images({ look, choose }: { look: Inspected; choose: (name: string) => v
 }
 
 function Nothing({ soon }: { soon: boolean }) {
-  if (soon) return <Skeleton height={340} />;
+  if (soon) return <Skeleton className={css.empty} />;
   return (
     <div className={css.placeholder}>
       <Text size="sm" c="dimmed">

@@ -6,7 +6,7 @@ import { sentence } from "../../parts/Refused";
 import type { Draft, Item } from "../../uploads/draft";
 import { isUnclear, readingsOf, type Facts } from "./facts";
 import css from "./Files.module.css";
-import { Pages } from "./FileRow";
+import { Pages, shortName } from "./FileRow";
 import type { Look } from "./looks";
 import { useSettings } from "./settings";
 import { words } from "./words";
@@ -23,7 +23,7 @@ export function Questions({ draft, facts, looks }: { draft: Draft; facts: Facts;
   return (
     <Stack gap={6} px="md" py="sm">
       {facts.unclear && (
-        <Alert color="yellow" classNames={{ title: css.told }} title={words.axes.title(facts.unclear.path)}>
+        <Alert color="yellow" classNames={{ title: css.told }} title={words.axes.title(shortName(facts.unclear))}>
           <Asked text={`${words.axes.why} ${words.axes.forAll}`} item={facts.unclear} looks={looks} />
         </Alert>
       )}

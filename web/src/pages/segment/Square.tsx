@@ -1,5 +1,5 @@
 /** The thumbnail of an image with the square that is previewed: it is dragged, or moved by the arrow keys. */
-import { useEffect, useState, type KeyboardEvent, type PointerEvent } from "react";
+import { useEffect, useState, type CSSProperties, type KeyboardEvent, type PointerEvent } from "react";
 
 import type { Region } from "./looks";
 import css from "./Preview.module.css";
@@ -76,7 +76,8 @@ export function Square({ thumbnail, width, height, region, moved }: Properties) 
   return (
     <div
       className={css.thumbnail}
-      style={{ aspectRatio: `${width} / ${height}` }}
+      style={{ "--ratio": width / height, aspectRatio: width / height } as CSSProperties}
+      title={words.preview.hint}
       onPointerDown={down}
       onPointerMove={drag}
       onPointerUp={() => setHeld(undefined)}
