@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import helm_python
 import yaml
 
 CHART = Path(__file__).parents[1] / "deploy" / "chart"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RELEASE, NAMESPACE = "lab", "cells"
 
 _BUCKET = {"store": {"url": "gs://lab-images/cellfleet"}}
@@ -48,6 +50,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "nameOverride": "cells",
         "platform": "eks",
         "log": "text",
+        "billing": {"region": "eu-west-1", "budgetPerMonth": 0},
         "image": {"tag": "1.2.3", "pullSecrets": ["registry"]},
         "serviceAccount": {
             "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/cellfleet"},
@@ -75,6 +78,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "workers": {
             "cpu": {
                 "spot": True,
+                "machine": "c6i.2xlarge",
                 "nodeSelector": {"pool": "workers"},
                 "tolerations": [{"key": "workers", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
             }
@@ -94,12 +98,22 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
 """What it is for → values."""
 
 
+@cache
+def chart() -> helm_python.Chart:
+    """Return the chart, loaded once: it never changes."""
+    return helm_python.Chart.load(CHART)
+
+
+def texts(values: dict[str, Any]) -> dict[str, str]:
+    """Return template → what Helm makes of it, the notes included."""
+    files: dict[str, str] = chart().render(values, name=RELEASE, namespace=NAMESPACE)
+    return {name.rpartition("templates/")[2]: text for name, text in sorted(files.items())}
+
+
 def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the objects that Helm would install, the notes left out."""
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(values, name=RELEASE, namespace=NAMESPACE)
-    texts = [text for name, text in sorted(files.items()) if not name.endswith("NOTES.txt")]
-    return [found for text in texts for found in yaml.safe_load_all(text) if found]
+    """Return the objects that Helm would install."""
+    parsed = (yaml.load_all(text, _Loader) for name, text in texts(values).items() if name != "NOTES.txt")
+    return [found for objects in parsed for found in objects if found]
 
 
 def one(objects: list[dict[str, Any]], kind: str, end: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from tests.charts import CHART, NAMESPACE, RELEASE, VALUE_SETS, containers, environment, one, pods, rendered
+from tests.charts import CHART, NAMESPACE, RELEASE, VALUE_SETS, containers, environment, one, pods, rendered, texts
 from tests.custom_resources import schema_of
 
 from cellfleet.jobs.keys import GROUP, PRIORITIES, STREAM
@@ -229,13 +229,10 @@ def test_what_cannot_work_is_refused_with_the_way_out(values: dict[str, Any], sa
 
 
 def test_the_notes_tell_what_to_do_next() -> None:
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(VALUE_SETS["everything"], name=RELEASE, namespace=NAMESPACE)
-        plain = chart.render(VALUE_SETS["minimal"], name=RELEASE, namespace=NAMESPACE)
-    notes = next(text for name, text in files.items() if name.endswith("NOTES.txt"))
+    notes = texts(VALUE_SETS["everything"])["NOTES.txt"]
     assert "https://cells.lab.example" in notes
     assert "password" not in notes
-    notes = next(text for name, text in plain.items() if name.endswith("NOTES.txt"))
+    notes = texts(VALUE_SETS["minimal"])["NOTES.txt"]
     assert f"kubectl --namespace {NAMESPACE} port-forward service/lab-cellfleet-api" in notes
     assert "ledger.existingSecret" in notes  # it has no password
 

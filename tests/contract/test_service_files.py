@@ -125,6 +125,13 @@ def test_a_file_that_is_replaced_while_it_is_sent_is_not_sent_mixed(
             list(pieces)
 
 
+def test_a_chunk_that_is_not_there_is_no_error_for_who_says_so(get: httpx2.Client) -> None:
+    assert get.get("a.ome.zarr/0/c/0/0").status_code == 404
+    answer = get.get("a.ome.zarr/0/c/0/0", params={"missing": "204"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert get.get("../../other/files/a", params={"missing": "204"}).status_code == 404
+
+
 def test_an_empty_file_is_sent(place: Place, get: httpx2.Client) -> None:
     place.write("empty.csv", b"")
     assert (get.get("empty.csv").status_code, get.get("empty.csv").content) == (200, b"")
