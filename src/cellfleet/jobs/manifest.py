@@ -178,6 +178,12 @@ def hold(place: Place, job: str, how: Hold | None) -> None:
         place.write(_beside(job, "hold"), how.encode())
 
 
+def read_hold(place: Place, job: str) -> Hold | None:
+    """Return whether a job is paused or cancelled; None: neither."""
+    held = (place.read(_beside(job, "hold")) or b"").decode()
+    return "paused" if held == "paused" else "cancelled" if held == "cancelled" else None
+
+
 def remove_manifest(place: Place, job: str) -> None:
     """Remove all that is written of a job; its results stay. May be cut short and repeated."""
     # Without request and head nothing brings it back; while it expires, somebody comes to remove the rest.

@@ -20,7 +20,8 @@ from typing import Literal, TypeVar
 
 from cellfleet.errors import CellfleetError, LedgerError
 from cellfleet.jobs.keys import PRIORITIES
-from cellfleet.jobs.ledger import Lease, Ledger
+from cellfleet.jobs.leases import Leases
+from cellfleet.jobs.ledger import Lease
 from cellfleet.jobs.room import Room
 from cellfleet.observe import metrics
 from cellfleet.observe.logs import log_context
@@ -85,7 +86,7 @@ def worker_name() -> str:
 
 
 def work(
-    ledger: Ledger,
+    ledger: Leases,
     run: Run,
     *,
     stop: threading.Event,
@@ -139,7 +140,7 @@ class UnwantedError(BaseException):
 class _Crew:
     """The loops of one process and what they share."""
 
-    ledger: Ledger
+    ledger: Leases
     run: Run
     worker: str
     priorities: Sequence[Priority]
@@ -285,7 +286,7 @@ class _Crew:
 class _Heart:
     """Renews a lease while somebody lets it beat."""
 
-    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+    def __init__(self, ledger: Leases, lease: Lease) -> None:
         self.lease = lease
         self.interval = ledger.lease_seconds / _RENEWALS_PER_LEASE
         self._ledger = ledger

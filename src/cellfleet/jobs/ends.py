@@ -1,0 +1,181 @@
+"""What became of the jobs of a fleet without a server, from the files that its workers write: see `jobs.claims`.
+
+Knows the names of those files. Changes nothing but what is to be tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+
+from cellfleet.jobs import manifest
+from cellfleet.jobs.manifest import Manifest
+from cellfleet.spec.job import DeadTask, Failed, JobSpec, JobState, Outcome, Progress, Tally, Task
+from cellfleet.stores.place import Place
+
+CLAIMS, ENDS, BEATS = "claims", "ends", "beats"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Claimed(_Record):
+    """Content of a claim."""
+
+    worker: str
+
+
+class Back(_Record):
+    """Why a claim was given back."""
+
+    counts: bool
+    """Whether the attempt counts."""
+    code: str = ""
+    reason: str = ""
+
+
+class End(_Record):
+    """How a task ended."""
+
+    attempts: PositiveInt
+    worker: str
+    at_ms: NonNegativeInt
+    outcome: Outcome
+
+
+class Ends:
+    """Questions about jobs; each costs requests to the store."""
+
+    def __init__(self, store: Place) -> None:
+        """Take the store; nothing is asked yet."""
+        self.store = store
+        self._file: tuple[str, int, list[Task]] = "", 0, []
+        """Job, first number and tasks of the file of a manifest that was read last."""
+
+    def spec(self, job: str) -> JobSpec:
+        """Return what was submitted. Raises `JobError` E810, E813."""
+        return manifest.read_manifest(self.store, job).job
+
+    def progress(self, job: str) -> Progress:
+        """Return how far a job is. Reads what has ended: costs a request per ended task. Raises `JobError` E810."""
+        known = manifest.read_manifest(self.store, job)
+        ends = self.ends(job)
+        dead = sum(isinstance(end.outcome, Failed) for end in ends.values())
+        claimed = {number for number, *_ in numbered(self.store.names(f"{CLAIMS}/{job}"))}
+        leased = len(claimed - ends.keys() - {known.tasks})
+        over = len(ends) == known.tasks
+        held = manifest.read_hold(self.store, job)
+        running: JobState = held or ("running" if claimed else "queued")
+        ended: JobState = "cancelled" if held == "cancelled" else "failed" if dead else "done"
+        times = [end.at_ms for end in ends.values()]
+        submitted = int(self.store.read(beside(job, "submitted")) or 0)
+        return Progress(
+            state=ended if over else running,
+            total=known.tasks,
+            told=known.tasks,
+            queued=known.tasks - len(ends) - leased,
+            leased=leased,
+            done=len(ends) - dead,
+            dead=dead,
+            dropped=0,
+            images=known.images,
+            tally=_summed([end.outcome.tally for end in ends.values()]),
+            submitted_ms=submitted,
+            started_ms=submitted if claimed else None,
+            finished_ms=max(times, default=submitted) if over else None,
+        )
+
+    def dead(self, job: str) -> Iterator[DeadTask]:
+        """Yield the tasks that were given up."""
+        known = manifest.read_manifest(self.store, job)
+        for number, end in self.ends(job).items():
+            if isinstance(end.outcome, Failed):
+                yield DeadTask(
+                    task=self.task(known, number),
+                    attempts=end.attempts,
+                    worker=end.worker,
+                    code=end.outcome.code,
+                    reason=end.outcome.reason,
+                    tally=end.outcome.tally,
+                    at_ms=end.at_ms,
+                )
+
+    def is_summarised(self, job: str) -> bool:
+        """Say whether a job has ended and its summary stands."""
+        return self.store.exists(beside(job, "ended"))
+
+    def retry_failed(self, job: str) -> int:
+        """Have tasks that were given up tried again, with fresh attempts; return how many."""
+        dead = [number for number, end in self.ends(job).items() if isinstance(end.outcome, Failed)]
+        summary = manifest.read_manifest(self.store, job).tasks
+        claims = list(self.store.names(f"{CLAIMS}/{job}"))
+        for name in claims:
+            if int(leaf(name).partition(".")[0]) in {*dead, summary}:
+                self.store.remove(name)
+        for number in dead:
+            self.store.remove(end_name(job, number, dead=True))
+        self.store.remove(beside(job, "ended"))
+        return len(dead)
+
+    def ends(self, job: str) -> dict[int, End]:
+        """Return how tasks ended. A task that was given up and then done all the same is done."""
+        found: dict[int, End] = {}
+        for name in sorted(self.store.names(f"{ENDS}/{job}")):  # `.dead` comes before `.done`
+            content = self.store.read(name)
+            if content is not None:
+                found[int(leaf(name).partition(".")[0])] = End.model_validate_json(content)
+        return found
+
+    def task(self, known: Manifest, number: int) -> Task:
+        """Return a task; those of one file of a manifest are read together."""
+        first = number // known.tasks_per_file * known.tasks_per_file
+        name, begin, tasks = self._file  # at once: another thread may put another file there
+        if (name, begin) != (known.job.id, first):
+            tasks = list(islice(manifest.read_tasks(self.store, known, start=first), known.tasks_per_file))
+            self._file = known.job.id, first, tasks
+        return tasks[number - first]
+
+
+def submitted(store: Place, job: str) -> None:
+    """Note that the manifest of a job is written: workers may begin."""
+    store.write(beside(job, "submitted"), f"{time.time_ns() // 1_000_000}".encode())
+
+
+def _summed(tallies: Sequence[Tally]) -> Tally:
+    return Tally(**{name: sum(getattr(tally, name) for tally in tallies) for name in Tally.model_fields})
+
+
+def numbered(names: Iterator[str]) -> Iterator[tuple[int, int, bool]]:
+    """Yield (task, number of the claim, whether it was given back)."""
+    for name in names:
+        number, n, *back = leaf(name).split(".")
+        yield int(number), int(n), bool(back)
+
+
+def leaf(name: str) -> str:
+    """Return the last part of a name."""
+    return name.rpartition("/")[2]
+
+
+def claim_name(job: str, number: int, n: int) -> str:
+    """Return where the `n`-th claim of a task stands."""
+    return f"{CLAIMS}/{job}/{number}.{n}"
+
+
+def end_name(job: str, number: int, *, dead: bool) -> str:
+    """Return where it stands how a task ended."""
+    return f"{ENDS}/{job}/{number}.{'dead' if dead else 'done'}"
+
+
+def beside(job: str, kind: str) -> str:
+    """Return the name of what is noted of a job."""
+    return f"jobs/{job}.{kind}"
+
+
+def as_json(record: BaseModel) -> bytes:
+    """Return the content of a file."""
+    return record.model_dump_json().encode()
