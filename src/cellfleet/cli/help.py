@@ -90,6 +90,18 @@ COMMANDS: dict[str, Help] = {
         """Example:
   cellfleet triton --server grpc://127.0.0.1:8001 --store s3://lab/cellfleet --probes 0.0.0.0:9100""",
     ),
+    "cluster": Help(
+        "Describe a cluster in one file, make it, look at it, delete it.\n\n"
+        "init writes cluster.yaml, asking little; render writes the Helm values and all commands; diff tells what "
+        "would change and cost; up makes it so through gcloud, helm and kubectl, asks once, and may be repeated at any "
+        "point; status tells how it is; down deletes all but the bucket and looks for what could still cost money.",
+        """Examples:
+  cellfleet cluster init --where gke --gpu t4 --max-gpus 4 --budget 50 --yes
+  cellfleet cluster up --dry-run
+  cellfleet cluster up
+  cellfleet cluster render -o rendered
+  cellfleet cluster down""",
+    ),
     "train": Help(
         "Train a model on your own labelled images.\n\n"
         "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "

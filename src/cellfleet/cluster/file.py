@@ -11,7 +11,6 @@ from typing import Final
 from cellfleet.errors import ClusterError
 from cellfleet.spec.cluster import ClusterSpec
 from cellfleet.spec.cluster_file import LARGEST_BYTES, parse_cluster
-from cellfleet.spec.cluster_file import NAME as NAME
 from cellfleet.stores.atomic import write_bytes
 from cellfleet.stores.place import open_place
 from cellfleet.stores.url import is_url
@@ -20,8 +19,8 @@ IN_STORE: Final = "cluster/cluster.yaml"
 """Name in the store of a service: what the cluster was brought up with, or what its page has saved since."""
 
 
-def read_text(where: str) -> str:
-    """Return the text of a description.
+def read_file(where: str) -> bytes:
+    """Return the content of a description.
 
     Args:
         where: A path, or the address of a file in a bucket.
@@ -40,12 +39,12 @@ def read_text(where: str) -> str:
     if content is None:
         action = "Make one with 'cellfleet cluster init', or say where it is with --file"
         raise ClusterError("E717", "there is no description of a cluster here", where=where, action=action)
-    return content.decode("utf-8", "replace")
+    return content
 
 
 def read_cluster(where: str) -> ClusterSpec:
-    """Return the description in a file. Raises as `read_text`, and `UsageError` E710, E711."""
-    return parse_cluster(read_text(where), where)
+    """Return the description in a file. Raises as `read_file`, and `UsageError` E710, E711."""
+    return parse_cluster(read_file(where), where)
 
 
 def write_text(path: Path, text: str, *, replace: bool) -> None:

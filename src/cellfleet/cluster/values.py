@@ -102,5 +102,5 @@ def _pool(spec: ClusterSpec, pool: GpuPool | CpuPool, machine: str | None) -> di
         # Kubernetes and the provider's agents keep about a core and a tenth to a fifth of the memory.
         asked = {"cpu": str(max(1, known.cores - 1)), "memory": f"{int(known.memory_gib * 0.75)}Gi"}
         limit = {"memory": asked["memory"]}
-        values["resources"] = {"requests": asked, "limits": limit if isinstance(pool, GpuPool) else asked}
+        values["resources"] = {"requests": asked, "limits": limit if isinstance(pool, GpuPool) else dict(asked)}
     return values

@@ -134,10 +134,12 @@ def _machine(
             quote = table.machine(machine or "none", place)
         except UsageError:
             continue
-        usd = quote.spot if spot else quote.on_demand
-        if usd is not None:
-            rows.extend(quote.rows)
-        return CostPart(name, least, most, usd, "" if place else f"price of {quote.region}")
+        rows.extend(quote.rows)
+        notes = [] if place else [f"price of {quote.region}"]
+        if spot and quote.spot is None:
+            notes.append("price on demand, spot is cheaper")
+        usd = quote.spot if spot and quote.spot is not None else quote.on_demand
+        return CostPart(name, least, most, usd, "; ".join(notes))
     return CostPart(name, least, most, None)
 
 

@@ -57,13 +57,11 @@ def look_for_leftovers(spec: ClusterSpec, run: Run) -> list[Looked]:
 
 
 def bucket_bytes(spec: ClusterSpec, run: Run) -> int | None:
-    """Return how much lies in the bucket; None: it is not there."""
-    look = ("gcloud", "storage", "du", gke.bucket(spec), "--summarize", "--format=json", "--quiet")
+    """Return how much lies in the bucket; None: it is not there, or does not say."""
+    look = ("gcloud", "storage", "du", gke.bucket(spec), "--summarize", "--quiet")
     answer = run(look)
-    if answer.code:
-        return None if parsed(answer, look) is None else 0
     words = answer.out.split()
-    return int(words[0]) if words and words[0].isdigit() else 0
+    return int(words[0]) if answer.code == 0 and words and words[0].isdecimal() else None
 
 
 def _delete_cluster(spec: ClusterSpec) -> Step:
