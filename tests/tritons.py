@@ -19,6 +19,9 @@ from pathlib import Path
 
 from tests.fleets import free_port
 from tests.services import wait_until
+from tritonclient.grpc import InferenceServerClient, InferenceServerException
+
+from cellfleet.inference.triton_client import connect
 
 START_SECONDS = 60
 _HOW = "run `make .triton/.made` and set CELLFLEET_TRITON to the path of .triton (`make test` does both)"
@@ -50,8 +53,6 @@ class Triton:
 
     def start(self) -> None:
         """Start it, again after an end; waits until it answers."""
-        from tritonclient.grpc import InferenceServerClient, InferenceServerException
-
         options = {
             "model-repository": self._folder / "repository",
             "backend-directory": self._folder / "backends",
@@ -74,11 +75,15 @@ class Triton:
 
         def answers() -> bool:
             assert self._process is not None and self._process.poll() is None, self.log[-4000:]
-            with contextlib.suppress(InferenceServerException), InferenceServerClient(self.address[7:]) as client:
+            with contextlib.suppress(InferenceServerException), self.client() as client:
                 return bool(client.is_server_live(client_timeout=5))
             return False
 
         wait_until(answers, "Triton answers", START_SECONDS)
+
+    def client(self) -> InferenceServerClient:
+        """Return a client of the library's."""
+        return connect(self.address)
 
     def _environment(self) -> dict[str, str]:
         libraries = [self._program / "nvidia_pytriton.libs", Path(sysconfig.get_config_var("LIBDIR"))]
