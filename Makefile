@@ -105,9 +105,10 @@ types: $(VENV)/.package $(VENV)/.torch
 
 test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(TRITON)/.made $(PAGE)
 	cd web && npm run --silent test
+	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser
 	CELLFLEET_TRITON=$(abspath $(TRITON)) CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The page in a real browser, against a service of this checkout.
+# The page in a real browser, against a service of this checkout; a part of `make test`.
 browser: $(VENV)/.package $(VENV)/.java $(PAGE)
 	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser -- $(BROWSER_ARGS)
 

@@ -84,6 +84,14 @@ test("a file that is no image says why, and the others are not held up", async (
   await until("the job can be made", () => page.getByRole("button", { name: /^Segment \d image/ }).isEnabled());
 });
 
+test("a name that would lead out of its set is refused, and the other files are not held up", async () => {
+  const { page } = await open("/", { expected: NO_ANSWER });
+  await drop(page, { "../../outside.tif": discs({ seed: 5 }), "inside.tif": discs({ seed: 6 }) });
+  await until("it is told", async () => /outside\.tif[\s\S]*E\d{3}/.test(await page.locator("main").innerText()));
+  await until("the other one is read", async () => /128 × 128/.test(await row(page, "inside.tif").innerText()));
+  expect((await readdir(data, { recursive: true })).filter((path) => path.endsWith("outside.tif"))).toEqual([]);
+});
+
 test("a large upload whose connection is cut halfway goes on after the page is loaded again, and arrives whole", async () => {
   const name = "200 MB.tif";
   const file = join(data, name);

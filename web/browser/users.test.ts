@@ -77,7 +77,7 @@ test("an administrator makes a token with the keyboard alone, and it opens the p
   await tabTo(page, adminWords.form.user);
   await page.keyboard.type("eve");
   await enter(page, adminWords.form.make);
-  const token = await page.getByRole("dialog").locator("code").innerText();
+  const token = await page.getByRole("dialog").locator("pre").innerText();
   expect(await seriousFaults(page)).toEqual([]);
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });

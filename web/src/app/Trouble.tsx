@@ -12,7 +12,7 @@ export function Trouble() {
         {error instanceof Error ? error.message : null}
       </Alert>
       <Spoiler maxHeight={0} showLabel={words.trouble.details} hideLabel={words.trouble.details}>
-        <Code block>{error instanceof Error ? error.stack : String(error)}</Code>
+        <Code block tabIndex={0}>{error instanceof Error ? error.stack : String(error)}</Code>
       </Spoiler>
       <Button onClick={() => window.location.reload()}>{words.trouble.again}</Button>
     </Stack>

@@ -74,7 +74,9 @@ function Shown({ token }: { token: string }) {
   return (
     <Stack>
       <Alert color="yellow">{words.made}</Alert>
-      <Code block>{token}</Code>
+      <Code block style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
+        {token}
+      </Code>
       <CopyButton value={token}>
         {({ copied, copy }) => (
           <Group justify="end">
