@@ -181,6 +181,26 @@ _SPLIT = Board(
                 "Below that of the GPU: models that are not asked for can be unloaded.",
             ),
         ),
+        "Models": (
+            Panel(
+                "Models by their last canary",
+                "short",
+                {"{{state}}": "sum by (state) (cellfleet_served_models)"},
+                "All `ready`; others for seconds.",
+            ),
+            Panel(
+                "Loaded",
+                "short",
+                {"{{model}}": "sum by (model) (increase(cellfleet_model_reloads_total[15m]))"},
+                "At the start of a server; later only if a model's process has died.",
+            ),
+            Panel(
+                "Requests put off by workers",
+                "short",
+                {"{{reason}}": "sum by (reason) (increase(cellfleet_model_server_waits_total[5m]))"},
+                "`full` now and then: the GPUs are busy. Others only while servers come and go.",
+            ),
+        ),
         "Requests": (
             Panel(
                 "Answered",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the system parts are there: `system_setup.sh PYTHON build` what building the package needs (venv, a C
 # compiler, headers), `… test` what the tests need besides (a JDK and ImageJ, which read our results back; Redis; Node
-# and Chromium, which build the page and open it).
+# and Chromium, which build the page and open it; promtool, which checks alerts).
 # As root on Debian or Ubuntu missing parts are installed; otherwise they are named, and the exit code is 1.
 set -euo pipefail
 python=$1
@@ -27,6 +27,7 @@ test)
     need libij-java test -e "${CELLFLEET_IJ_JAR:-/usr/share/java/ij.jar}"
     need redis-server redis-server --version
     need npm npm --version
+    need prometheus promtool --version
     need chromium test -x "${CELLFLEET_CHROMIUM:-/usr/bin/chromium}"
     ;;
 *)
@@ -45,3 +46,5 @@ echo "Installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# Debian starts a Prometheus that all the network can ask; the tests want only promtool.
+case " ${missing[*]} " in *" prometheus "*) systemctl disable --now prometheus >/dev/null 2>&1 || true ;; esac

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from cellfleet.errors import UsageError
@@ -53,16 +51,13 @@ def test_the_reference_shows_the_table() -> None:
         assert rows == [row(metric) for metric in METRICS if metric.part == part]
 
 
-def test_the_how_to_and_its_alerts_name_only_metrics_that_exist(tmp_path: Path) -> None:
-    text = HOW_TO.read_text(encoding="utf-8")
-    named = set(re.findall(r"\bcellfleet_\w+", text))
+def test_the_how_to_names_only_metrics_that_exist() -> None:
+    named = set(re.findall(r"\bcellfleet_\w+", HOW_TO.read_text(encoding="utf-8")))
     assert named and named <= {metric.name for metric in METRICS}
-    rules = tmp_path / "cellfleet.rules.yml"
-    rules.write_text(next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "groups:" in block))
-    assert yaml.safe_load(rules.read_text())["groups"][0]["rules"]
-    if promtool := shutil.which("promtool"):  # where Prometheus is installed, its own word
-        subprocess.run([promtool, "check", "rules", rules], check=True)
-        subprocess.run([promtool, "check", "metrics"], input=metrics.page(LEVELS, ledger=True)[0], check=True)
+
+
+def test_prometheus_finds_nothing_wrong_with_the_page() -> None:
+    subprocess.run(["promtool", "check", "metrics"], input=metrics.page(LEVELS, ledger=True)[0], check=True)
 
 
 def row(metric: metrics.Metric) -> str:
