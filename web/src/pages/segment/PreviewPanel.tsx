@@ -49,22 +49,37 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
               <Found found={found} outlines={outlines} />
               {isLarger(shown.look) && <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />}
             </div>
-            <Group justify="space-between" wrap="nowrap" align="start" mih={38}>
-              <div aria-live="polite">{good && <Told preview={good} micronsPerPixel={micronsPerPixel} />}</div>
-              {models.length > 1 && (
-                <Button variant="default" size="xs" px="sm" flex="none" onClick={compare}>
-                  {words.preview.compare}
-                </Button>
-              )}
-            </Group>
+            <Below good={good} micronsPerPixel={micronsPerPixel} compare={models.length > 1 ? compare : undefined} />
           </>
         ) : (
           <Nothing soon={soon} />
         )}
-        {good?.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
       </Stack>
       {shown && comparing && <Compare close={close} shown={shown} models={models} micronsPerPixel={micronsPerPixel} />}
     </Paper>
+  );
+}
+
+interface BelowProperties {
+  good?: Preview;
+  micronsPerPixel?: number;
+  compare?: () => void;
+}
+
+/** How many objects are in the region; or why there may be none. */
+function Below({ good, micronsPerPixel, compare }: BelowProperties) {
+  return (
+    <>
+      <Group justify="space-between" wrap="nowrap" align="start" mih={38}>
+        <div aria-live="polite">{good && <Told preview={good} micronsPerPixel={micronsPerPixel} />}</div>
+        {compare && (
+          <Button variant="default" size="xs" px="sm" flex="none" onClick={compare}>
+            {words.preview.compare}
+          </Button>
+        )}
+      </Group>
+      {good?.objects === 0 && <Alert color="yellow">{words.preview.reasons}</Alert>}
+    </>
   );
 }
 
