@@ -29,6 +29,7 @@ from cellfleet.run.process import StoppedError, Work, process
 from cellfleet.run.resources import fair_share
 from cellfleet.run.shard import by_images, share_of_blocks, share_of_images
 from cellfleet.run.shard_records import begin_shard, end_shard
+from cellfleet.run.speed_log import keep_speed
 from cellfleet.spec.record import ImageRecord, RunRecord
 from cellfleet.spec.segment import RunOptions, SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place, open_place
@@ -70,7 +71,9 @@ def run(
     require_libraries(options.formats)
     sources = find_images(inputs)
     threads = options.threads or usable_threads()
+    began = time.perf_counter()
     model = load_model(spec.model, device=options.device)
+    load_seconds = time.perf_counter() - began
     memory = options.memory_bytes or fair_share()
     key = spec.digest(model.sha256)
 
@@ -104,6 +107,9 @@ def run(
             share=lambda jobs, image: share_of_blocks(jobs, shard, image),
         )
         record = _work_off(plan, work, record, flow)
+    if options.shard is None:
+        new = [image for image in record.images if image.image not in plan.done]
+        keep_speed(model, threads, new, flow.seconds, load_seconds)
     tell(RunFinished(record, already_done=len(plan.done)))
     return record
 

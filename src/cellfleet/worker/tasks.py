@@ -6,10 +6,10 @@ a name that follows from the image, and a failure never takes the place of a res
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -17,6 +17,7 @@ from typing import TypeVar
 from cellfleet.errors import OutputError
 from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.work import is_final
+from cellfleet.models import LoadedModel
 from cellfleet.observe import metrics
 from cellfleet.observe.logs import log_context
 from cellfleet.pipeline.clock import Clock
@@ -32,6 +33,7 @@ from cellfleet.run.names import output_names
 from cellfleet.run.plan import Task as ImageTask
 from cellfleet.run.process import Work, attempt
 from cellfleet.run.shard import share_by_squares
+from cellfleet.run.speed_log import SpeedLog, pixels_of
 from cellfleet.run.stitch import PARTS_DISAGREE
 from cellfleet.spec.job import Done, Failed, JobSpec, Outcome, Tally, Task
 from cellfleet.spec.record import ImageRecord, Told
@@ -43,8 +45,8 @@ from cellfleet.worker.trials import MOST, suspects_last, trial
 _T = TypeVar("_T")
 Alive = Callable[[], None]
 """Shows that the task goes on; raises when nobody wants it any more."""
-Took = Callable[[Mapping[str, float]], None]
-"""Is told what threads spent in the stages of an image, seconds."""
+Took = Callable[[ImageRecord | Clock], None]
+"""Is told what became of an image, or of this machine's share of it."""
 
 _PASSING = {"E301", "E323"}
 """The disk is full, or the bucket does not answer: no image would fare better, and all of it may pass."""
@@ -68,6 +70,7 @@ class Runner:
     """Returns what was submitted."""
     bench: Bench
     meter: Meter
+    speeds: SpeedLog | None = None
 
     def __call__(self, task: Task, tries: int, alive: Alive) -> Outcome:
         """Do what is not done of a task, for the `tries`-th time; see `cellfleet.jobs.work.Run`.
@@ -82,7 +85,11 @@ class Runner:
             alive()
             self.meter.alive(task.job)
 
-        with self.bench.use(spec.model, alive) as (model, pools), self.meter.task(task.job):
+        with (
+            self.bench.use(spec.model, alive) as (model, pools),
+            self.meter.task(task.job),
+            self.speeds.working(model) if self.speeds else contextlib.nullcontext(),
+        ):
             out = results_of(spec, self.store)
             work = Work(
                 out,
@@ -94,9 +101,15 @@ class Runner:
                 share=lambda jobs, image: share_by_squares(jobs, task.share) if task.share else jobs,
                 stitches=partial(_is_mine, out, task),
             )
-            return _outcome(
-                task, list(_one_by_one(self.store, spec, task, tries, work, partial(self.meter.stages, task.job)))
-            )
+            took = partial(self._took, task.job, model)
+            return _outcome(task, list(_one_by_one(self.store, spec, task, tries, work, took)))
+
+    def _took(self, job: str, model: LoadedModel, record: ImageRecord | Clock) -> None:
+        self.meter.stages(job, record.seconds)
+        if self.speeds:
+            self.speeds.stages(model, record.seconds)
+            if isinstance(record, ImageRecord) and record.status == "done":
+                self.speeds.done(model, (pixels_of(record.axes, record.shape),))
 
 
 def _one_by_one(
@@ -125,7 +138,7 @@ def _done(task: ImageTask, work: Work, mine: Callable[[], bool], took: Took) -> 
         return stands if mine() else None
     with log_context(image=task.name):
         record = attempt(task, work)
-        took(record.seconds)
+        took(record)
         _tell(record)
     if isinstance(record, Clock):
         return None
@@ -190,7 +203,7 @@ def _outcome(task: Task, records: Sequence[ImageRecord | None]) -> Outcome:
     tally = Tally(
         images=len(done),
         failed_images=len(errors) if task.share is None or task.share.number == 1 else 0,
-        pixels=sum(_pixels(record) for record in done),
+        pixels=sum(pixels_of(record.axes, record.shape) for record in done),
         objects=sum(record.objects for record in done),
     )
     if not errors:
@@ -199,8 +212,3 @@ def _outcome(task: Task, records: Sequence[ImageRecord | None]) -> Outcome:
     more = f"; {len(errors) - 1} more of {len(records)} images failed" if len(errors) > 1 else ""
     final = all(error.code == _ENDED_WORKER.code or is_final(error.code) for _, error in errors)
     return Failed(code=first.code, reason=f"{image}: {first.what}{more}", final=final, tally=tally)
-
-
-def _pixels(record: ImageRecord) -> int:
-    """Pixels of all planes; channels are not counted."""
-    return math.prod(length for axis, length in zip(record.axes, record.shape, strict=True) if axis not in "CS")
