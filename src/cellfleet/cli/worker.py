@@ -33,6 +33,9 @@ class Means:
     memory: Annotated[
         str | None, Parameter(metavar="SIZE", help="Memory to use, like 4GB. [default: 60 % of what is free]")
     ] = None
+    model_server: Annotated[
+        str | None, Parameter(metavar="URL", help="Triton that predicts instead of this process: grpc://host:8001.")
+    ] = None
     machine: Annotated[
         str | None, Parameter(metavar="TYPE", help="What to bill: a machine type, n1-standard-8+nvidia-tesla-t4:1.")
     ] = None
@@ -53,7 +56,7 @@ class Watched:
 
 def worker(
     *,
-    ledger: Annotated[str, Parameter(metavar="URL", help="Redis or Valkey: redis://host:6379/0, unix:///path.")],
+    ledger: Annotated[str, Parameter(metavar="URL", help="Redis or Valkey: redis://host:6379/0; store: for none.")],
     store: Annotated[str, Parameter(metavar="URL", help="Folder or bucket of the service.")],
     idle_timeout: Annotated[
         float | None, Parameter(metavar="S", validator=_POSITIVE, help="End after S seconds without work.")
@@ -82,7 +85,9 @@ def worker(
             threading.Thread(target=_stop_at_end_of_input, args=(interrupt.stop,), daemon=True).start()
         patience, memory = Patience(idle=idle_timeout, grace=grace), parse_memory(means.memory)
         billed = Machine(name=means.machine or "", region=means.region or "", spot=means.spot)
-        options = WorkerOptions(ledger, store, means.device, means.threads, memory, billed, patience)
+        options = WorkerOptions(
+            ledger, store, means.device, means.threads, memory, means.model_server, billed, patience
+        )
         form = watched.log
         setup_logging(form, None if form or os.environ.get(VARIABLE) else "warning", worker=options.name)
         if watched.metrics is not None:

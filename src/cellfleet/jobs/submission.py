@@ -7,9 +7,10 @@ whoever comes next goes on. One with a problem stays there, so that a ledger tha
 from __future__ import annotations
 
 from cellfleet.errors import InputError, JobError, UsageError
+from cellfleet.jobs.ends import submitted
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.listing import list_images
-from cellfleet.jobs.manifest import read_tasks, remove_request, write_manifest, write_problem
+from cellfleet.jobs.manifest import Manifest, read_tasks, remove_request, write_manifest, write_problem
 from cellfleet.jobs.places import below, path_here
 from cellfleet.jobs.split import split
 from cellfleet.spec.job import JobSpec
@@ -28,8 +29,7 @@ def bring_in(job: JobSpec, store: Place, ledger: Ledger) -> None:
         OutputError, LedgerError: Store or ledger do not answer: the request stands, and may be brought in later.
     """
     try:
-        images = list_images([as_path(given, store) for given in job.inputs])
-        manifest = write_manifest(store, job, split(job.id, images, store, axes=job.segment.axes))
+        manifest = write_tasks(job, store)
     except (InputError, UsageError, JobError) as error:
         told = Told(code=error.code, what=error.what, where=error.where, action=error.action)
         write_problem(store, job.id, told)
@@ -37,6 +37,24 @@ def bring_in(job: JobSpec, store: Place, ledger: Ledger) -> None:
         raise
     ledger.submit(job, read_tasks(store, manifest))
     remove_request(store, job.id)
+
+
+def send(job: JobSpec, store: Place) -> Manifest:
+    """Hand a job to a fleet without a server: its workers find it in the store.
+
+    Raises:
+        InputError, UsageError, JobError: There is nothing to do.
+        OutputError: The store does not answer.
+    """
+    manifest = write_tasks(job, store)
+    submitted(store, job.id)
+    return manifest
+
+
+def write_tasks(job: JobSpec, store: Place) -> Manifest:
+    """List the images of a job and write what is to do; for the errors see `bring_in`."""
+    images = list_images([as_path(given, store) for given in job.inputs])
+    return write_manifest(store, job, split(job.id, images, store, axes=job.segment.axes))
 
 
 def as_path(given: str, store: Place) -> str:

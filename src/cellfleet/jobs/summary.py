@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Protocol
 
 import cellfleet
 from cellfleet.errors import JobError
-from cellfleet.jobs.ledger import Ledger
 from cellfleet.jobs.manifest import Manifest, read_manifest, read_tasks
 from cellfleet.jobs.places import results_of
 from cellfleet.models.repository import Repository
@@ -29,7 +29,23 @@ _OUT = "results"
 _DEAD = "Try it again with `cellfleet jobs retry`; if it fails again, try the image with `cellfleet segment`"
 
 
-def summarise(store: Place, ledger: Ledger, models: Repository, job: str, bill: Bill | None = None) -> None:
+class KnowsJobs(Protocol):
+    """What a summary asks of a ledger."""
+
+    def spec(self, job: str) -> JobSpec:
+        """Return what was submitted."""
+        ...
+
+    def progress(self, job: str) -> Progress:
+        """Return how far a job is."""
+        ...
+
+    def dead(self, job: str) -> Iterable[DeadTask]:
+        """Return the tasks that were given up."""
+        ...
+
+
+def summarise(store: Place, ledger: KnowsJobs, models: Repository, job: str, bill: Bill | None = None) -> None:
     """Write the summary of a job that has ended, and remove what its workers have no more use for. May be repeated.
 
     Args:
@@ -57,7 +73,7 @@ def summarise(store: Place, ledger: Ledger, models: Repository, job: str, bill: 
             out.remove(f"{FOLDER}/{name}")
 
 
-def _dead(ledger: Ledger, job: str) -> dict[str, DeadTask]:
+def _dead(ledger: KnowsJobs, job: str) -> dict[str, DeadTask]:
     """Image → the task that was given up with it."""
     return {image.name: dead for dead in ledger.dead(job) for image in dead.task.images}
 
