@@ -1,7 +1,6 @@
 """`ClusterSpec` → values of the Helm chart in ``deploy/chart``, whose schema refuses what it does not know.
 
-Says only what differs from the chart's own defaults. Budget and retention are not here: the service reads them from the
-description that is kept in the store. Knows no command.
+Says only what differs from the chart's own defaults. Knows no command.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from cellfleet.cluster.providers import gke
+from cellfleet.planning.cluster_costs import gpu_machine
 from cellfleet.spec import machines
 from cellfleet.spec.cluster import ClusterSpec, CpuPool, GpuPool
 
@@ -29,6 +29,7 @@ def helm_values(spec: ClusterSpec) -> dict[str, Any]:
         "platform": platform,
         "image": _said(repository=spec.image.repository, tag=spec.image.tag),
         "store": _said(url=spec.bucket, existingSecret=spec.secret, environment=_environment(spec)),
+        "billing": _said(region=spec.region, budgetPerMonth=spec.budget_per_month),
         "serviceAccount": _account(spec),
         "workers": {"cpu": _cpu_workers(spec), "gpu": _gpu_workers(spec, enabled=not split)},
         "autoscaling": _said(policy=spec.autoscaling, prometheus=PROMETHEUS if spec.autoscaling == "paper" else None),
@@ -73,13 +74,14 @@ def _account(spec: ClusterSpec) -> dict[str, Any]:
 def _cpu_workers(spec: ClusterSpec) -> dict[str, Any]:
     if spec.cpu.max == 0:
         return {"enabled": False}
-    return {"enabled": True, **_pool(spec, spec.cpu, spec.cpu_machine)}
+    return {"enabled": True, **_said(machine=spec.cpu_machine), **_pool(spec, spec.cpu, spec.cpu_machine)}
 
 
 def _gpu_workers(spec: ClusterSpec, *, enabled: bool) -> dict[str, Any]:
     if spec.gpu is None or spec.gpu.max == 0 or not enabled:
         return {"enabled": False}
-    return {"enabled": True, **_gpu_type(spec, spec.gpu), **_pool(spec, spec.gpu, spec.gpu_machine)}
+    kind = {**_said(machine=gpu_machine(spec)), **_gpu_type(spec, spec.gpu)}
+    return {"enabled": True, **kind, **_pool(spec, spec.gpu, spec.gpu_machine)}
 
 
 def _triton(spec: ClusterSpec, gpu: GpuPool) -> dict[str, Any]:

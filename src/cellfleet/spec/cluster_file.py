@@ -262,6 +262,8 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.10g}" if float(f"{value:.10g}") == value else repr(value)
+    if value in _NOTHING:
+        return f"'{value}'"
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)).split("\n")[0]
 
 
