@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const HERE = import.meta.dirname;
-const COMMAND = process.env.CELLFLEET ?? resolve(HERE, "../../../.venv/bin/cellfleet");
+export const COMMAND = process.env.CELLFLEET ?? resolve(HERE, "../../../.venv/bin/cellfleet");
 const START_MS = 90_000;
 const STOP_MS = 15_000;
 
@@ -18,12 +18,13 @@ export class Service {
   private constructor(
     readonly data: string,
     private readonly options: string[],
+    private readonly environment: NodeJS.ProcessEnv,
   ) {}
 
   /** Start one on a fresh folder; `prepare` may put things into the folder before. */
-  static async start(options: string[] = [], prepare?: (data: string) => Promise<void>): Promise<Service> {
+  static async start(options: string[] = [], prepare?: (data: string) => Promise<void>, environment = process.env): Promise<Service> {
     // A deep folder would make the address of the ledger's socket too long.
-    const made = new Service(await mkdtemp(join(tmpdir(), "cf-")), options);
+    const made = new Service(await mkdtemp(join(tmpdir(), "cf-")), options, environment);
     await prepare?.(made.data);
     await made.begin("0");
     return made;
@@ -48,6 +49,7 @@ export class Service {
     this.said = "";
     const started = spawn(COMMAND, ["serve", "--port", port, "--data", this.data, "--device", "cpu", ...this.options], {
       stdio: ["ignore", "pipe", "pipe"],
+      env: this.environment,
     });
     this.process = started;
     this.url = await new Promise<string>((found, failed) => {

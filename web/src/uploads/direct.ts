@@ -177,7 +177,9 @@ function put(address: string, part: Blob, { sent, signal }: Sending): Promise<{ 
     request.upload.onprogress = ({ loaded }) => sent(loaded);
     request.onabort = () => reject(signal.reason as Error);
     request.onerror = () => resolve({ status: 0, etag: null });
-    request.onload = () => resolve({ status: request.status, etag: request.getResponseHeader("ETag") });
+    // A header that the bucket does not show to pages may not even be asked for.
+    const etag = () => (/^etag:/im.test(request.getAllResponseHeaders()) ? request.getResponseHeader("ETag") : null);
+    request.onload = () => resolve({ status: request.status, etag: etag() });
     request.onloadend = () => signal.removeEventListener("abort", stop);
     signal.addEventListener("abort", stop);
     if (signal.aborted) reject(signal.reason as Error);
