@@ -83,7 +83,12 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
                 "tolerations": [{"key": "workers", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
             }
         },
-        "triton": {"gpus": 2, "nodeSelector": {"gpu": "a10g"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]},
+        "triton": {
+            "models": ["nuclei", "ours:2"],
+            "gpus": 2,
+            "nodeSelector": {"gpu": "a10g"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        },
         "autoscaling": {"policy": "paper", "prometheus": _PROMETHEUS, "paper": {"reading": "paper-tenth"}},
         "networkPolicies": {"ingressNamespace": "ingress-nginx"},
         "monitoring": {

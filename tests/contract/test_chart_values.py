@@ -44,6 +44,7 @@ OTHERS: dict[str, Any] = {
     "store.environment": {"AWS_REGION": "other"},
     "billing.budgetPerMonth": 25,
     "ledger.server.image": {"repository": "other", "tag": "1"},
+    "triton.models": ["another"],
     "triton.image": {"repository": "other", "tag": "1"},
 }
 """Path → another value than any that is used, where its type alone does not give one."""

@@ -65,9 +65,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "cellfleet.environment" -}}
 {{- $root := index . 0 -}}
 {{- $prefix := printf "CELLFLEET_%s" (upper (index . 1)) -}}
-- {name: HOME, value: /scratch}
-- {name: TMPDIR, value: /scratch}
-- {name: CELLFLEET_CACHE, value: /scratch/cache}
+- {name: HOME, value: /tmp}
+- {name: CELLFLEET_CACHE, value: /tmp/cache}
 - {name: CELLFLEET_LOG, value: {{ $root.Values.log }}}
 - {name: {{ $prefix }}_STORE, value: {{ include "cellfleet.store" $root }}}
 {{- if ne (index . 1) "triton" }}
@@ -123,7 +122,7 @@ envFrom:
 {{- end -}}
 
 {{- define "cellfleet.mounts" -}}
-- {name: scratch, mountPath: /scratch}
+- {name: scratch, mountPath: /tmp}
 {{- if .Values.store.existingClaim }}
 - {name: store, mountPath: /store}
 {{- end }}
