@@ -20,14 +20,18 @@ interface Properties {
   look: LabelLook;
   hovered: number;
   pinned: number;
+  part?: readonly [number, number];
 }
 
+const WHOLE = [0, 1] as const;
+/** Milliseconds that the view has to rest before tiles are asked for: those of levels that fly by are not. */
+export const REST_MS = 60;
 /** Of outlines, px of the screen. */
 const OUTLINE = 1.8;
 
-export function labelLayer({ id, source, selection, palette, look, hovered, pinned }: Properties) {
+export function labelLayer({ id, source, selection, palette, look, hovered, pinned, part = WHOLE }: Properties) {
   const outline = look.outlines ? OUTLINE * Math.max(1, window.devicePixelRatio) : 0;
-  const drawn = { palette, fill: look.fill, outline, hovered, pinned };
+  const drawn = { palette, fill: look.fill, outline, hovered, pinned, from: part[0], to: part[1] };
   return new TileLayer<LabelData>({
     id,
     tileSize: source.side,
@@ -35,14 +39,18 @@ export function labelLayer({ id, source, selection, palette, look, hovered, pinn
     maxZoom: 0,
     extent: [0, 0, source.width, source.height],
     refinementStrategy: "no-overlap",
-    getTileData: ({ index }) => source.tile(Math.round(-index.z), index.x, index.y, selection),
+    debounceTime: REST_MS,
+    getTileData: ({ index, signal }) => source.tile(Math.round(-index.z), index.x, index.y, selection, signal),
+    onTileError: (error: Error) => {
+      if (error.name !== "AbortError") throw error;
+    },
     updateTriggers: { getTileData: [source, selection], renderSubLayers: Object.values(drawn) },
-    renderSubLayers: ({ data, tile, id: part }) => {
+    renderSubLayers: ({ data, tile, id: name }) => {
       if (!data) return null;
       const scale = 2 ** -tile.index.z;
       const [left, top] = [tile.index.x * source.side * scale, tile.index.y * source.side * scale];
       return new LabelTile({
-        id: part,
+        id: name,
         labels: data,
         bounds: [left, top + data.height * scale, left + data.width * scale, top],
         pickable: false,

@@ -16,6 +16,9 @@ export interface LabelTileProps {
   /** Objects that stand out; 0: none. */
   hovered: number;
   pinned: number;
+  /** What of the canvas is drawn on, 0…1 of its width. */
+  from: number;
+  to: number;
 }
 
 const block = `\
@@ -23,6 +26,8 @@ uniform labelsUniforms {
   vec2 size;
   float fill;
   float outline;
+  float fromX;
+  float toX;
   uint hovered;
   uint pinned;
   uint paletteWidth;
@@ -35,7 +40,7 @@ const labelsModule = {
   vs: "",
   fs: block,
   uniformTypes: {
-    size: "vec2<f32>", fill: "f32", outline: "f32", hovered: "u32", pinned: "u32", paletteWidth: "u32",
+    size: "vec2<f32>", fill: "f32", outline: "f32", fromX: "f32", toX: "f32", hovered: "u32", pinned: "u32", paletteWidth: "u32",
     paletteHeight: "u32",
   },
 } as const;
@@ -64,6 +69,7 @@ bool differs(uint label, vec2 place) {
 }
 
 void main(void) {
+  if (gl_FragCoord.x < labels.fromX || gl_FragCoord.x >= labels.toX) discard;
   vec2 place = vTexCoord * labels.size;
   vec2 onScreen = abs(dFdx(place)) + abs(dFdy(place));
   uint label = labelAt(floor(place));
@@ -124,8 +130,9 @@ export class LabelTile extends BitmapLayer<LabelTileProps> {
 
   override draw() {
     const { model, texture } = this.state as State;
-    const { labels, palette, fill, outline, hovered, pinned } = this.props;
+    const { labels, palette, fill, outline, hovered, pinned, from, to } = this.props;
     if (!model || !texture) return;
+    const [wide] = this.context.device.getDefaultCanvasContext().getDrawingBufferSize();
     model.shaderInputs.setProps({
       labels: {
         labelTexture: texture,
@@ -133,6 +140,8 @@ export class LabelTile extends BitmapLayer<LabelTileProps> {
         size: [labels.width, labels.height],
         fill,
         outline,
+        fromX: from * wide,
+        toX: to * wide,
         hovered,
         pinned,
         paletteWidth: palette.width,

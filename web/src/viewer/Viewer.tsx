@@ -4,7 +4,7 @@ import { MultiscaleImageLayer } from "@hms-dbmi/viv";
 import type { Device, Texture } from "@luma.gl/core";
 import { useEffect, useMemo, useRef, useState, type PointerEvent } from "react";
 
-import { labelLayer, type LabelLook } from "./LabelLayer";
+import { labelLayer, REST_MS, type LabelLook } from "./LabelLayer";
 import type { LabelSource } from "./labels";
 import type { Rgb } from "./paint";
 import type { Palette } from "./palette";
@@ -27,6 +27,8 @@ export interface Overlay {
   look: LabelLook;
   hovered?: number;
   pinned?: number;
+  /** The part of the canvas that it is drawn on, 0…1 of the width; all of it where none is given. */
+  part?: readonly [number, number];
 }
 
 export interface Pointed {
@@ -150,10 +152,10 @@ function useLayers({ image, channels, overlays, selection }: Properties, drawing
   const pixels = useMemo(() => {
     const shown = channels.map((channel, c) => ({ ...channel, c })).filter(({ visible }) => visible);
     const drawn = (shown.length > 0 ? shown : channels.map((channel, c) => ({ ...channel, c }))).slice(0, MOST_CHANNELS);
-    // Viv's types leave out the properties of its extensions: the palette's colours.
-    const colours = { colors: drawn.map(({ colour }) => colour) };
+    // Viv's types leave out the properties of its extensions (the palette's colours), and those of the layers that it is made of.
+    const own = { colors: drawn.map(({ colour }) => colour), debounceTime: REST_MS };
     return new MultiscaleImageLayer({
-      ...colours,
+      ...own,
       dtype: levels[0]?.dtype ?? "Uint16",
       id: "pixels",
       loader: levels,

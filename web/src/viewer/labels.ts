@@ -19,21 +19,25 @@ export class LabelSource {
     [this.height, this.width] = planeSize(finest);
   }
 
-  /** Read one tile; level 0 is the finest. */
-  tile(level: number, x: number, y: number, selection: Selection): Promise<LabelData> {
+  /** Read one tile; level 0 is the finest. What is no longer wanted, by its signal, is not read on. */
+  tile(level: number, x: number, y: number, selection: Selection, signal?: AbortSignal): Promise<LabelData> {
     const place = key(level, x, y, selection);
     const found = this.kept.get(place);
     if (found) {
       this.kept.delete(place);
       this.kept.set(place, found);
-      return found;
+      // Whoever asked for it first may want it no longer; this one does.
+      return found.catch((error: Error) => {
+        if (error.name !== "AbortError" || signal?.aborted) throw error;
+        return this.tile(level, x, y, selection, signal);
+      });
     }
     const array = this.image.levels[level] ?? (this.image.levels[0] as Level);
-    const read = readTile(array, this.image.axes, selection, { x, y }) as Promise<LabelData>;
+    const read = readTile(array, this.image.axes, selection, { x, y, signal }) as Promise<LabelData>;
     this.kept.set(place, read);
     read.then(
       (tile) => this.kept.has(place) && this.whole.set(place, tile),
-      () => this.kept.delete(place),
+      () => this.kept.get(place) === read && this.kept.delete(place),
     );
     const [oldest] = this.kept.keys();
     if (this.kept.size > KEPT && oldest !== undefined) {

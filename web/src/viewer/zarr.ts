@@ -3,6 +3,7 @@ import * as zarr from "zarrita";
 
 import { token } from "../api/login";
 import { replaceCodecs } from "./codecs";
+import { fetchPatiently } from "./fetch";
 
 replaceCodecs();
 
@@ -33,11 +34,11 @@ interface OmeAttributes {
   };
 }
 
-/** Open a group that stands below `url` (without a slash at its end). */
+/** Open a group that stands below `url`, which has no slash at its end and perhaps a query. */
 export async function openMultiscale(url: string): Promise<Multiscale> {
   const known = token();
   const overrides = known ? { headers: { Authorization: `Bearer ${known}` } } : {};
-  const store = new zarr.FetchStore(new URL(url, window.location.href).href, { overrides });
+  const store = new zarr.FetchStore(new URL(url, window.location.href).href, { overrides, useSuffixRequest: true, fetch: fetchPatiently });
   const group = await zarr.open.v3(zarr.root(store), { kind: "group" });
   const { multiscales, omero } = (group.attrs as unknown as OmeAttributes).ome;
   const image = multiscales[0];

@@ -1,10 +1,12 @@
 /** Another job's objects over the same image: choose it, and see what differs. */
-import { Alert, Button, Checkbox, ColorSwatch, Group, Loader, Select, Stack, Text } from "@mantine/core";
+import { Alert, Button, Checkbox, ColorSwatch, Group, Loader, SegmentedControl, Select, Stack, Switch, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
 import { answer, api, type Job } from "../../api/client";
 import { ago, count } from "../../format";
 import { f1, type Matched } from "../../viewer/match";
+import { COMPARE_MODES, type CompareMode } from "./url";
+import type { Blink } from "./useBlink";
 import { COMPARE_COLOURS, type Comparison, type Kind } from "./useCompare";
 import { compareWords as words, words as page } from "./words";
 
@@ -14,12 +16,14 @@ interface Properties {
   job: string;
   chosen?: string;
   choose: (job?: string) => void;
+  mode: CompareMode;
+  setMode: (mode: CompareMode) => void;
   comparison: Comparison;
   objects: number;
   planes: number;
 }
 
-export function ComparePanel({ job, chosen, choose, comparison, objects, planes }: Properties) {
+export function ComparePanel({ job, chosen, choose, mode, setMode, comparison, objects, planes }: Properties) {
   const jobs = useQuery({
     queryKey: ["jobs", "to compare"],
     queryFn: () => answer(api.GET("/api/v1/jobs", { params: { query: { limit: LISTED } } })),
@@ -40,11 +44,50 @@ export function ComparePanel({ job, chosen, choose, comparison, objects, planes 
         comboboxProps={{ width: 320, position: "bottom-end" }}
         disabled={!jobs.isPending && others.length === 0}
       />
+      {comparison.state === "ready" && <Mode mode={mode} setMode={setMode} blink={comparison.blink} />}
       <Outcome comparison={comparison} objects={objects} planes={planes} />
       {chosen && (
         <Button variant="default" size="sm" onClick={() => choose(undefined)}>
           {words.stop}
         </Button>
+      )}
+    </Stack>
+  );
+}
+
+function Mode({ mode, setMode, blink }: Pick<Properties, "mode" | "setMode"> & { blink: Blink }) {
+  return (
+    <Stack gap={6}>
+      <SegmentedControl
+        fullWidth
+        size="sm"
+        aria-label={words.mode}
+        value={mode}
+        onChange={(value) => setMode(value as CompareMode)}
+        data={COMPARE_MODES.map((value) => ({ value, label: words.modes[value] }))}
+      />
+      <Text size="xs" c="dimmed">
+        {words.modeHints[mode]}
+      </Text>
+      {mode === "blink" && (
+        <Group justify="space-between">
+          <Switch
+            size="sm"
+            label={words.blinking}
+            checked={blink.running}
+            onChange={(event) => blink.setRunning(event.currentTarget.checked)}
+          />
+          <SegmentedControl
+            size="xs"
+            aria-label={words.showing}
+            value={blink.other ? "there" : "here"}
+            onChange={(value) => blink.show(value === "there")}
+            data={[
+              { value: "here", label: words.here },
+              { value: "there", label: words.there },
+            ]}
+          />
+        </Group>
       )}
     </Stack>
   );

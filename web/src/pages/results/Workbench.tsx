@@ -16,11 +16,12 @@ import { MeasurePanel } from "./MeasurePanel";
 import { Notices } from "./Notices";
 import { HoverCard } from "./ObjectCard";
 import { ObjectsPanel } from "./ObjectsPanel";
+import { SwipeBar } from "./SwipeBar";
 import { useCompare, type Comparison } from "./useCompare";
 import { useKeys } from "./useKeys";
 import type { Image, Record, TableState } from "./useOpened";
 import { useView, type Style, type ViewState } from "./useView";
-import { words } from "./words";
+import { compareWords, words } from "./words";
 import css from "./Workbench.module.css";
 
 export interface Opened {
@@ -45,9 +46,13 @@ export function Workbench(opened: Opened) {
   const record = image.record ?? NO_RECORD;
   const used = useMemo(() => Object.values(image.record?.channels_used ?? {}).flat(), [image]);
   const view = useView({ ...opened, used });
-  const comparison = useCompare(view.style.compare, image.number, record, view.source, view.selection);
+  const comparison = useCompare(view.style.compare, image.number, record, view.source, view.selection, {
+    mode: view.style.compareMode, border: view.style.border,
+  });
   const { camera, style, setStyle, setPinned } = view;
-  useKeys({ camera, previous, next, outlines: () => setStyle({ outlines: !style.outlines }), letGo: () => setPinned(0) });
+  const { blink } = comparison;
+  const blinks = style.compare && style.compareMode === "blink";
+  useKeys({ camera, previous, next, outlines: () => setStyle({ outlines: !style.outlines }), letGo: () => setPinned(0), other: blinks ? () => blink.show(!blink.other) : undefined });
   opened.onLink(view.link);
   const goTo = (label: number) => showObject(label, view, table);
   return (
@@ -90,6 +95,8 @@ export function Workbench(opened: Opened) {
             job={job.id}
             chosen={style.compare}
             choose={(compare) => setStyle({ compare })}
+            mode={style.compareMode}
+            setMode={(compareMode) => setStyle({ compareMode })}
             comparison={comparison}
             objects={record.objects ?? 0}
             planes={view.limits.t * view.limits.z}
@@ -139,6 +146,7 @@ function Canvas({ opened, view, comparison, record }: CanvasProperties) {
       )}
       <HoverCard pointer={pointer} table={table} canvas={camera.size} />
       <ScaleBar camera={camera} micronsPerPixel={pixels.micronsPerPixel} />
+      <Apart comparison={comparison} view={view} />
       <Group gap={6} className={css.tools}>
         <Tool name={words.zoomIn} act={() => camera.zoomBy(1)} icon={<IconPlus size={18} aria-hidden />} />
         <Tool name={words.zoomOut} act={() => camera.zoomBy(-1)} icon={<IconMinus size={18} aria-hidden />} />
@@ -151,6 +159,13 @@ function Canvas({ opened, view, comparison, record }: CanvasProperties) {
       )}
     </div>
   );
+}
+
+/** What lies over the canvas while two jobs are shown beside each other, or in turns. */
+function Apart({ comparison, view: { style, setStyle } }: { comparison: Comparison; view: ViewState }) {
+  if (!comparison.overlays || style.compareMode === "together") return null;
+  if (style.compareMode === "swipe") return <SwipeBar at={style.border} move={(border) => setStyle({ border })} />;
+  return <div className={css.turn}>{comparison.blink.other ? compareWords.there : compareWords.here}</div>;
 }
 
 function Tool({ name, act, icon }: { name: string; act: () => void; icon: React.ReactNode }) {

@@ -20,6 +20,7 @@ describe("a link", () => {
     t: 2,
     z: 3,
     compare: "261123-299nr5p498",
+    mode: "swipe" as const,
   };
 
   it("restores all that was seen", () => {
@@ -27,8 +28,8 @@ describe("a link", () => {
   });
 
   it("leaves out what makes no sense", () => {
-    const read = fromHash("#at=1,x,2&ch=1,zz,3&fill=7&object=-3&range=9,1&z=1e9");
-    expect(read).toMatchObject({ view: undefined, channels: undefined, pinned: undefined, range: undefined, z: undefined });
+    const read = fromHash("#at=1,x,2&ch=1,zz,3&fill=7&object=-3&range=9,1&z=1e9&mode=magic");
+    expect(read).toMatchObject({ view: undefined, channels: undefined, pinned: undefined, range: undefined, z: undefined, mode: undefined });
     expect(read.fill).toBe(1);
     expect(fromHash("")).toMatchObject({ outlines: undefined, fill: undefined });
   });

@@ -2,6 +2,10 @@
 import type { Rgb } from "../../viewer/paint";
 import type { View } from "../../viewer/view";
 
+/** How two jobs are compared: drawn together, one on each side of a border, or in turns. */
+export const COMPARE_MODES = ["together", "swipe", "blink"] as const;
+export type CompareMode = (typeof COMPARE_MODES)[number];
+
 export interface LinkedChannel {
   visible: boolean;
   colour: Rgb;
@@ -20,6 +24,7 @@ export interface Linked {
   t?: number;
   z?: number;
   compare?: string;
+  mode?: CompareMode;
   range?: [number, number];
 }
 
@@ -28,7 +33,7 @@ const hex = (colour: Rgb) => colour.map((part) => part.toString(16).padStart(2, 
 
 /** Return the text after #. */
 export function toHash(state: Linked): string {
-  const { view, channels, outlines, fill, colourBy, column, pinned, t, z, compare, range } = state;
+  const { view, channels, outlines, fill, colourBy, column, pinned, t, z, compare, mode, range } = state;
   const one = ({ visible, colour, window }: LinkedChannel) =>
     [visible ? 1 : 0, hex(colour), short(window[0]), short(window[1])].join(",");
   const parts: [string, string | number | undefined][] = [
@@ -43,6 +48,7 @@ export function toHash(state: Linked): string {
     ["t", t],
     ["z", z],
     ["compare", compare],
+    ["mode", compare && mode],
   ];
   const told = new URLSearchParams();
   for (const [name, value] of parts) if (value) told.set(name, String(value));
@@ -72,6 +78,7 @@ export function fromHash(hash: string): Linked {
     t: whole("t"),
     z: whole("z"),
     compare: told.get("compare") ?? undefined,
+    mode: modeOf(told.get("mode")),
   };
 }
 
@@ -90,6 +97,8 @@ function channelsOf(text: string | null): LinkedChannel[] | undefined {
   });
   return found.every((channel) => channel !== undefined) ? found : undefined;
 }
+
+const modeOf = (text: string | null) => COMPARE_MODES.find((mode) => mode === text);
 
 /** "00FFFF" → red, green, blue. */
 export function colourOfHex(text: string): Rgb {

@@ -9,6 +9,8 @@ import type { Rgb } from "../../viewer/paint";
 import { palette } from "../../viewer/palette";
 import type { Overlay } from "../../viewer/Viewer";
 import type { Selection } from "../../viewer/zarr";
+import { useBlink, type Blink } from "./useBlink";
+import type { CompareMode } from "./url";
 import { readImage, useLabels, type Image, type Record } from "./useOpened";
 
 /** Above this the browser would be busy for long, px. */
@@ -29,6 +31,13 @@ export interface Comparison {
   shown: Set<Kind>;
   toggle: (kind: Kind) => void;
   overlays?: (look: Overlay["look"], hovered: number, pinned: number) => Overlay[];
+  blink: Blink;
+}
+
+/** How two jobs are laid over each other. */
+export interface Arrangement {
+  mode: CompareMode;
+  border: number;
 }
 
 /** Find the image in a job: mostly it has the same number. */
@@ -56,7 +65,9 @@ const same = (other: Image, record: Record) =>
 
 export function useCompare(
   job: string | undefined, number: number, record: Record, mine: LabelSource | undefined, selection: Selection,
+  { mode, border }: Arrangement,
 ): Comparison {
+  const blink = useBlink(Boolean(job) && mode === "blink");
   const [shown, setShown] = useState<Set<Kind>>(new Set(["same", "lost", "added"]));
   const image = useQuery({
     queryKey: ["compared", job, number, record.image],
@@ -66,8 +77,7 @@ export function useCompare(
   });
   const labels = useLabels(job ?? "", image.data?.record);
   const theirs = useMemo(() => labels.data && new LabelSource(labels.data), [labels.data]);
-  const fits = Boolean(mine && theirs && mine.width === theirs.width && mine.height === theirs.height);
-  const tooLarge = mine ? mine.width * mine.height > MOST_PIXELS : false;
+  const [fits, tooLarge] = [areAlike(mine, theirs), isLarge(mine)];
   const matched = useQuery({
     queryKey: ["matched", job, number, record.key, record.image, selection.t, selection.z],
     queryFn: async () => match(...(await Promise.all([mine!.plane(selection), theirs!.plane(selection)]))),
@@ -76,8 +86,9 @@ export function useCompare(
     gcTime: 60_000,
   }).data;
   const objects = image.data?.record?.objects;
-  const overlays = useMemo(() => {
-    if (!job || !mine || !theirs || !fits) return undefined;
+  const apart = mode !== "together";
+  const palettes = useMemo(() => {
+    if (!job || !fits) return undefined;
     const kinds = kindsOf(matched);
     const paint = (own: Map<number, Kind>, rest: Kind, most: number) =>
       palette(most, {
@@ -87,20 +98,25 @@ export function useCompare(
         },
       });
     const first = paint(kinds.mine, "lost", record.objects ?? 0);
-    // What is in both is drawn once.
-    const second = matched ? onlyAdded(matched, objects ?? 0, shown) : paint(new Map(), "added", objects ?? 0);
+    // What is in both is drawn once, where both are drawn at the same place.
+    const second = matched && !apart ? onlyAdded(matched, objects ?? 0, shown) : paint(kinds.theirs, "added", objects ?? 0);
+    return { first, second };
+  }, [job, fits, matched, shown, apart, record.objects, objects]);
+  const overlays = useMemo(() => {
+    if (!mine || !theirs || !palettes) return undefined;
+    const parts = partsOf(mode, border, blink.other);
     return (look: Overlay["look"], hovered: number, pinned: number): Overlay[] => [
-      { id: "labels", source: mine, palette: first, look, hovered, pinned },
-      { id: "compared", source: theirs, palette: second, look },
+      { id: "labels", source: mine, palette: palettes.first, look, hovered, pinned, part: parts.mine },
+      { id: "compared", source: theirs, palette: palettes.second, look, part: parts.theirs },
     ];
-  }, [job, mine, theirs, fits, matched, shown, record.objects, objects]);
+  }, [mine, theirs, palettes, mode, border, blink.other]);
   const toggle = (kind: Kind) =>
     setShown((before) => {
       const next = new Set(before);
       if (!next.delete(kind)) next.add(kind);
       return next;
     });
-  return { state: stateOf(job, image.data, Boolean(theirs), fits, image.isError || labels.isError), objects, matched, tooLarge, shown, toggle, overlays };
+  return { state: stateOf(job, image.data, Boolean(theirs), fits, image.isError || labels.isError), objects, matched, tooLarge, shown, toggle, overlays, blink };
 }
 
 function stateOf(job: string | undefined, image: Image | null | undefined, opened: boolean, fits: boolean, failed: boolean) {
@@ -111,9 +127,27 @@ function stateOf(job: string | undefined, image: Image | null | undefined, opene
 }
 
 function kindsOf(matched?: Matched) {
-  const mine = new Map<number, Kind>();
-  matched?.pairs.forEach(([label]) => mine.set(label, "same"));
-  return { mine };
+  const [mine, theirs] = [new Map<number, Kind>(), new Map<number, Kind>()];
+  matched?.pairs.forEach(([label, other]) => {
+    mine.set(label, "same");
+    theirs.set(other, "same");
+  });
+  return { mine, theirs };
+}
+
+const areAlike = (mine?: LabelSource, theirs?: LabelSource) =>
+  Boolean(mine && theirs && mine.width === theirs.width && mine.height === theirs.height);
+
+const isLarge = (mine?: LabelSource) => Boolean(mine && mine.width * mine.height > MOST_PIXELS);
+
+const ALL = [0, 1] as const;
+const NOTHING = [0, 0] as const;
+
+/** Return on which part of the canvas each of the two is drawn. */
+function partsOf(mode: CompareMode, border: number, other: boolean) {
+  if (mode === "swipe") return { mine: [0, border] as const, theirs: [border, 1] as const };
+  if (mode === "blink") return other ? { mine: NOTHING, theirs: ALL } : { mine: ALL, theirs: NOTHING };
+  return { mine: ALL, theirs: ALL };
 }
 
 function onlyAdded({ added }: Matched, objects: number, shown: Set<Kind>) {

@@ -17,6 +17,8 @@ interface Keys {
   previous?: () => void;
   next?: () => void;
   letGo: () => void;
+  /** Show the other of two jobs that are compared. */
+  other?: () => void;
 }
 
 export function useKeys(keys: Keys) {
@@ -39,7 +41,7 @@ export function useKeys(keys: Keys) {
   }, []);
 }
 
-function action(key: string, { camera, outlines, previous, next, letGo }: Keys): (() => void) | undefined {
+function action(key: string, { camera, outlines, previous, next, letGo, other }: Keys): (() => void) | undefined {
   const known: Record<string, (() => void) | undefined> = {
     ArrowLeft: () => camera.move(-STEP, 0),
     ArrowRight: () => camera.move(STEP, 0),
@@ -51,6 +53,7 @@ function action(key: string, { camera, outlines, previous, next, letGo }: Keys):
     "−": () => camera.zoomBy(-0.5),
     0: () => camera.fit(),
     o: outlines,
+    b: other,
     "[": previous,
     "]": next,
     n: next,

@@ -41,7 +41,7 @@ export function useLabels(job: string, record?: Record | null) {
   const folder = record?.objects ? record.outputs?.["ome-zarr"] : undefined;
   return useQuery({
     queryKey: ["labels", job, folder],
-    queryFn: (): Promise<Multiscale> => openMultiscale(file(job, folder ?? "")),
+    queryFn: (): Promise<Multiscale> => openMultiscale(`${file(job, folder ?? "")}?missing=204`),
     enabled: Boolean(folder),
     staleTime: Infinity,
     retry: 1,

@@ -9,7 +9,7 @@ import { planeSize, type Multiscale, type Selection } from "../../viewer/zarr";
 import { choices, firstChoice, type Column } from "./columns";
 import { firstLook, type Span } from "./look";
 import { Pointer } from "./pointer";
-import { fromHash, toHash, type Linked } from "./url";
+import { fromHash, toHash, type CompareMode, type Linked } from "./url";
 
 /** Kept from image to image of a job. */
 export interface Style {
@@ -23,9 +23,12 @@ export interface Style {
   tab: string;
   /** Another job. */
   compare?: string;
+  compareMode: CompareMode;
+  /** Where the border between two jobs is, 0…1 of the canvas. */
+  border: number;
 }
 
-export const FIRST_STYLE: Style = { outlines: true, fill: 0.2, tab: "view" };
+export const FIRST_STYLE: Style = { outlines: true, fill: 0.2, tab: "view", compareMode: "together", border: 0.5 };
 
 interface Given {
   pixels: Multiscale;
@@ -61,7 +64,7 @@ export function useView({ pixels, labels, table, used, style, setStyle }: Given)
   const columns = useMemo<Column[]>(() => (table ? choices(table.columns.keys()) : []), [table]);
   const column = style.column && columns.some(({ key }) => key === style.column) ? style.column : firstChoice(columns);
   const link = useHash(camera, {
-    channels, range, pinned, compare: style.compare, t: selection.t, z: selection.z,
+    channels, range, pinned, compare: style.compare, mode: style.compareMode, t: selection.t, z: selection.z,
     outlines: style.outlines, fill: style.fill, colourBy: style.colourBy, column: style.column,
   });
   return {
