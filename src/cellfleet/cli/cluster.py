@@ -173,7 +173,7 @@ def _up(how: How) -> int:
         say(*plan_lines(steps), costs_in_words(spec, costs))
         if not agreed(f"Make the cluster {spec.name}?", yes=how.yes):
             return 0
-        plan.write_files(spec, files)
+        plan.write_files(spec, files, run_program)
         done = carrier(spec).carry_out(steps)
     say("Everything was done already." if done == 0 else f"Done: {done} of {len(steps)} steps, the others before.")
     say(*reach_lines(spec))

@@ -6,7 +6,6 @@ Knows no provider.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from cellfleet.errors import ClusterError
 from cellfleet.spec.cluster import ClusterSpec
@@ -14,9 +13,6 @@ from cellfleet.spec.cluster_file import LARGEST_BYTES, parse_cluster
 from cellfleet.stores.atomic import write_bytes
 from cellfleet.stores.place import open_place
 from cellfleet.stores.url import is_url
-
-IN_STORE: Final = "cluster/cluster.yaml"
-"""Name in the store of a service: what the cluster was brought up with, or what its page has saved since."""
 
 
 def read_file(where: str) -> bytes:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from cellfleet.cluster import checks, kubernetes
 from cellfleet.cluster.checks import Check
-from cellfleet.cluster.file import IN_STORE
 from cellfleet.cluster.kubernetes import Chart, Reached
 from cellfleet.cluster.leftovers import Looked
 from cellfleet.cluster.manual import Manual, Told, told
@@ -21,7 +20,7 @@ from cellfleet.cluster.steps import Advise, Found, Step
 from cellfleet.cluster.values import values_yaml
 from cellfleet.planning.cluster_costs import ClusterCosts
 from cellfleet.spec.cluster import ClusterSpec
-from cellfleet.spec.cluster_file import NAME, parse_cluster, write_cluster
+from cellfleet.spec.cluster_file import GRANTED, IN_STORE, NAME, parse_cluster, write_cluster
 from cellfleet.stores.place import open_place
 
 VALUES = "values.yaml"
@@ -43,6 +42,11 @@ class Files:
     def description(self) -> Path:
         """As it is kept in the store."""
         return self.folder / NAME
+
+    @property
+    def granted(self) -> Path:
+        """What the provider grants, as the service's page wants to know it."""
+        return self.folder / "granted.json"
 
 
 def reached(spec: ClusterSpec) -> Reached:
@@ -83,29 +87,35 @@ def up_steps(spec: ClusterSpec, costs: ClusterCosts, chart: str, files: Files) -
     installing = kubernetes.installing(spec, reached(spec), Chart(chart, files.values))
     if spec.where != "gke":
         return installing
-    return [*gke.before(spec, costs), *installing, gke_file(spec, files)]
+    keeping = [
+        _keep(spec, files.granted, GRANTED, "what Google grants, for the web page,"),
+        _keep(spec, files.description, IN_STORE, "this description"),
+    ]
+    return [*gke.before(spec, costs), *installing, *keeping]
 
 
-def write_files(spec: ClusterSpec, files: Files) -> None:
+def write_files(spec: ClusterSpec, files: Files, run: Run) -> None:
     """Write what the plan's commands read."""
     files.values.write_text(values_yaml(spec), encoding="utf-8")
     files.description.write_text(write_cluster(spec), encoding="utf-8")
+    if spec.where == "gke":
+        files.granted.write_text(gke_checks.granted(spec, run).model_dump_json(indent=1), encoding="utf-8")
 
 
-def gke_file(spec: ClusterSpec, files: Files) -> Step:
-    """Return the step that keeps the description in the store, where the service and its page find it."""
-    there = f"{spec.bucket.rstrip('/')}/{IN_STORE}"
+def _keep(spec: ClusterSpec, file: Path, name: str, what: str) -> Step:
+    """Return the step that keeps a file in the store, where the service and its page find it."""
+    there = f"{spec.bucket.rstrip('/')}/{name}"
     look = ("gcloud", "storage", "cat", there, "--quiet")
-    wanted = write_cluster(spec)
 
     def found(answers: tuple[Answer, ...]) -> Found:
         if answers[0].code:
             return Found("missing")
-        same = answers[0].out.strip() == wanted.strip()
+        # Nobody has written the files where one only looks.
+        same = not file.exists() or answers[0].out.strip() == file.read_text(encoding="utf-8").strip()
         return Found("done" if same else "different", "" if same else "the bucket has another one")
 
-    command = ("gcloud", "storage", "cp", str(files.description), there, "--quiet")
-    return Step("description", f"Keep this description as {there}", command, (look,), found)
+    command = ("gcloud", "storage", "cp", str(file), there, "--quiet")
+    return Step(Path(name).stem, f"Keep {what} as {there}", command, (look,), found)
 
 
 def kept(spec: ClusterSpec, run: Run) -> ClusterSpec | None:
@@ -177,6 +187,7 @@ def rendered(spec: ClusterSpec, costs: ClusterCosts, chart: str) -> dict[str, st
         parts.append(told("'cellfleet cluster down' runs, of these, what is there", _told(down_steps(spec))))
     if spec.where == "gke":
         texts[NAME] = write_cluster(spec)
+        helm = [told for told in helm if "granted.json" not in told.command[3]]
     return {**texts, COMMANDS: "\n".join(parts)}
 
 

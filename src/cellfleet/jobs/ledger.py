@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple, cast
 
 from cellfleet.errors import JobError, LedgerError
-from cellfleet.jobs.keys import DEAD, ENDED, JOB, PRIORITIES, STREAM
+from cellfleet.jobs.keys import DEAD, ENDED, GROUP, JOB, PRIORITIES, STREAM
 from cellfleet.jobs.users import Users, no_such_job
 from cellfleet.spec.job import DeadTask, Done, JobSpec, JobState, Outcome, Priority, Progress, Tally, Task
 
@@ -269,6 +269,11 @@ class Ledger(Users):
         """
         found = self._call("depths", keys=_streams(PRIORITIES))
         return {priority: (queued, leased) for priority, (queued, leased) in zip(PRIORITIES, found, strict=True)}
+
+    def workers_at_work(self) -> int:
+        """Return how many workers have something leased, by whatever priority."""
+        told = [self._ask("XPENDING", stream, GROUP) for stream in _streams(PRIORITIES) if self._ask("EXISTS", stream)]
+        return len({worker["name"] for pending in told for worker in pending["consumers"]})
 
     def retire(self, worker: str) -> None:
         """Remove the traces of a worker that ends and holds no lease, and of those that died long ago."""

@@ -18,6 +18,7 @@ from cellfleet.service.routes import (
     about,
     admin,
     bills,
+    cluster,
     direct,
     events,
     files,
@@ -45,6 +46,7 @@ from cellfleet.spec.http import Problem
 _ROUTERS = (
     about.router,
     admin.router,
+    cluster.router,
     health.router,
     metrics.router,
     sets.router,

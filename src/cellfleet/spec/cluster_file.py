@@ -19,6 +19,10 @@ from cellfleet.errors import UsageError
 from cellfleet.spec.cluster import ClusterSpec
 
 NAME: Final = "cluster.yaml"
+IN_STORE: Final = "cluster/cluster.yaml"
+"""Name in the store of a service: what the cluster was brought up with, or what its page has saved since."""
+GRANTED: Final = "cluster/granted.json"
+"""Beside it: what the provider grants, a `GrantedFile`, as `cellfleet cluster up` has read it."""
 LARGEST_BYTES: Final = 1 << 16
 _DEEPEST: Final = 8
 """Levels of a file; two are used. Reading deeper ones would exhaust the stack."""

@@ -14,7 +14,8 @@ from cellfleet.cluster.programs import Run, parsed
 from cellfleet.cluster.providers import gke
 from cellfleet.errors import ClusterError
 from cellfleet.spec.cluster import ClusterSpec, GpuPool
-from cellfleet.spec.machines import GKE_ACCELERATORS
+from cellfleet.spec.cluster_http import Granted, GrantedFile
+from cellfleet.spec.machines import GKE_ACCELERATORS, gpu_types
 
 _PROGRAMS: Final = ("gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm")
 _QUOTAS: Final = "https://console.cloud.google.com/iam-admin/quotas"
@@ -114,6 +115,26 @@ def gpu_quota(quotas: Any, gpu: GpuPool) -> tuple[float | None, str]:
     spare = f"PREEMPTIBLE_{metric}"
     limit = _limit(quotas, spare) if gpu.spot else None
     return (limit, spare) if limit else (_limit(quotas, metric), metric)
+
+
+def granted(spec: ClusterSpec, run: Run) -> GrantedFile:
+    """Return what the region grants of each GPU, for those who cannot ask Google; what it does not tell is left out."""
+    try:
+        quotas = _region(spec, run)
+    except ClusterError:
+        quotas = ()
+    told = {}
+    for gpu in gpu_types("gke"):
+        spot, _ = gpu_quota(quotas, GpuPool(type=gpu, spot=True))
+        on_demand, _ = gpu_quota(quotas, GpuPool(type=gpu, spot=False))
+        if on_demand is not None or spot is not None:
+            told[gpu] = Granted(spot=_whole(spot), on_demand=_whole(on_demand))
+    return GrantedFile(region=str(spec.region), gpus=told)
+
+
+def _whole(limit: float | None) -> int | None:
+    # Google tells -1 where there is no limit.
+    return None if limit is None or limit < 0 else int(limit)
 
 
 def _region(spec: ClusterSpec, run: Run) -> Any:
