@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import helm_python
+import kubernetes_validate
 import pytest
 import yaml
-from tests.charts import CHART, VALUE_SETS, chart, texts
+from tests.charts import CHART, VALUE_SETS, chart, one, rendered, texts
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+HOW_TO = CHART.parents[1] / "docs" / "how-to" / "kubernetes.md"
 SCRIPT = CHART.parents[1] / "scripts" / "chart_reference.py"
 
 FUSED = {
@@ -50,12 +53,12 @@ OTHERS: dict[str, Any] = {
 """Path → another value than any that is used, where its type alone does not give one."""
 
 
-def objects(schema: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+def groups(schema: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Yield path and schema of every group of settings."""
     yield above, schema
     for name, part in schema["properties"].items():
         if part.get("properties"):
-            yield from objects(part, (*above, name))
+            yield from groups(part, (*above, name))
 
 
 def settings(schema: dict[str, Any], values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -83,7 +86,7 @@ def test_the_page_is_the_one_that_the_schema_makes() -> None:
 
 
 def test_whatever_has_a_default_is_described_and_the_other_way_round() -> None:
-    for path, schema in objects(SCHEMA):
+    for path, schema in groups(SCHEMA):
         values = DEFAULTS
         for name in path:
             values = values[name]
@@ -96,9 +99,9 @@ def test_the_defaults_are_allowed() -> None:
 
 
 def test_a_name_that_is_not_known_is_refused_everywhere() -> None:
-    groups = [path for path, _ in objects(SCHEMA)]
-    groups += [("workers", "cpu", "resources"), ("workers", "cpu", "resources", "limits"), ("triton", "image")]
-    for path in groups:
+    paths = [path for path, _ in groups(SCHEMA)]
+    paths += [("workers", "cpu", "resources"), ("workers", "cpu", "resources", "limits"), ("triton", "image")]
+    for path in paths:
         with pytest.raises(helm_python.HelmValuesError, match="replikas"):
             chart().validate_schema(within((*path, "replikas"), 1))
 
@@ -133,6 +136,23 @@ def test_every_value_set_is_allowed(name: str) -> None:
     chart().validate_schema(VALUE_SETS[name])
 
 
+def test_the_how_to_shows_values_that_work() -> None:
+    text = HOW_TO.read_text(encoding="utf-8")
+    values = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    objects = rendered(values)
+    asked = {"cpu": 0.0, "memory": 0.0}
+    for end in ("Deployment", "-api"), ("StatefulSet", "-ledger"):
+        for container in one(objects, *end)["spec"]["template"]["spec"]["containers"]:
+            for name, amount in container["resources"]["requests"].items():
+                asked[name] += float(amount[: -1 if name == "cpu" else -2]) / (1000 if name == "cpu" else 1024)
+    assert f"{asked['cpu']:.1f} of a processor and {asked['memory']:.1f} GiB" in text
+    assert f"{sum(1 for _ in VALUE_SETS)} sets of values".replace("8", "eight") in text
+    assert f"1.28 and {kubernetes_validate.latest_version().rpartition('.')[0]}" in text
+    named = set(re.findall(r"`((?:api|autoscaling|ledger|monitoring|networkPolicies|store|triton)\.[\w.]+)`", text))
+    known = {path for path, _, _ in settings(SCHEMA, DEFAULTS)} | {".".join(path) for path, _ in groups(SCHEMA)}
+    assert named and {name for name in named if name not in known and name.rpartition(".")[0] not in known} == set()
+
+
 def another(path: str, schema: dict[str, Any], default: Any) -> Any:
     """Return another allowed value of a setting."""
     kind = schema.get("$ref", "").rpartition("/")[2] or schema.get("type")
@@ -155,9 +175,9 @@ def another(path: str, schema: dict[str, Any], default: Any) -> Any:
 
 def put(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     changed = copy.deepcopy(values)
-    *groups, last = path.split(".")
+    *above, last = path.split(".")
     inner = changed
-    for name in groups:
+    for name in above:
         inner = inner.setdefault(name, {})
     inner[last] = value
     return changed
