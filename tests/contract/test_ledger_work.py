@@ -68,6 +68,19 @@ def test_a_task_that_raises_ends_on_the_dead_list_and_blocks_nothing(
     assert len(told) == 2, "an attempt that failed is never passed over in silence"
 
 
+def test_a_task_for_which_the_model_server_was_away_goes_back_and_loses_no_attempt(ledger: Ledger) -> None:
+    job, tries = submitted(ledger, a_job(max_attempts=1), 1), []
+
+    def run(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
+        tries.append(attempt)
+        if len(tries) < 4:
+            raise DeviceError("E523", "nobody answers")
+        return Done()
+
+    assert work(ledger, run, stop=threading.Event(), patience=Patience(idle=0.8)) == Worked(done=1, released=3)
+    assert tries == [1, 1, 1, 1] and counts(ledger.progress(job.id)) == {"done": 1}
+
+
 @pytest.mark.parametrize(
     "error", [InputError("E106", "x"), ImageError("E201", "x"), ModelError("E401", "x")], ids=lambda error: error.code
 )

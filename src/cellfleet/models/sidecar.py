@@ -34,8 +34,10 @@ START_SECONDS = 600.0
 _CANARY_SECONDS = 20.0
 """For the answer to a canary, which waits in the queue like any request."""
 _LOAD_SECONDS = 600.0
-_LONGEST_PAUSE = 300.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 """Between two attempts at a model that cannot be loaded."""
+_SAYS_NOTHING = frozenset({"away", "late", "missing"})
+"""Troubles that a model may have before it was ever loaded."""
 
 State = Literal["untried", "ready", "ill", "broken"]
 """`ill`: it answered once and does not now. `broken`: it never did, and is no reason to take the server out."""
@@ -55,11 +57,22 @@ class _Kept:
     executions: int = 0
     """As the server counted them when a canary was late."""
     next_load_at: float = 0.0
-    pause: float = 1.0
+    pause: float = _FIRST_PAUSE
 
     @property
     def name(self) -> str:
+        """Of the model on the server."""
         return served_name(self.pinned.name, self.pinned.version, self.pinned.sha256, self.kind)
+
+    def answered(self, trouble: Trouble | None) -> None:
+        """Take note of what came of a canary."""
+        self.why = trouble.said if trouble else ""
+        if trouble is None:
+            self.state, self.next_load_at, self.pause = "ready", 0.0, _FIRST_PAUSE
+        elif self.state in {"ready", "ill"}:
+            self.state = "ill"
+        elif trouble.kind not in _SAYS_NOTHING:
+            self.state = "broken"
 
 
 @dataclass(eq=False)
@@ -143,19 +156,13 @@ class Sidecar:
 
     def _see_to(self, kept: _Kept) -> None:
         trouble = self._try(kept)
-        if trouble is not None and self._needs_loading(kept, trouble) and time.monotonic() >= kept.next_load_at:
-            _log.warning("%s is loaded: %s", kept.name, trouble.said)
-            trouble = self._load(kept, anew=trouble.kind != "missing") or self._try(kept)
-            kept.next_load_at = time.monotonic() + kept.pause
-            kept.pause = min(2 * kept.pause, _LONGEST_PAUSE)
-        if trouble is None:
-            kept.state, kept.why, kept.next_load_at, kept.pause = "ready", "", 0.0, 1.0
-        elif trouble.kind in {"away", "late"}:
-            kept.why = trouble.said
-            kept.state = "ill" if kept.state == "ready" else kept.state
-        else:
-            kept.why = trouble.said
-            kept.state = "ill" if kept.state in {"ready", "ill"} else "broken"
+        kept.answered(trouble)
+        if trouble is None or not self._needs_loading(kept, trouble) or time.monotonic() < kept.next_load_at:
+            return
+        _log.warning("%s is loaded: %s", kept.name, trouble.said)
+        kept.answered(self._load(kept, anew=trouble.kind != "missing") or self._try(kept))
+        kept.next_load_at = time.monotonic() + kept.pause
+        kept.pause = min(2 * kept.pause, _LONGEST_PAUSE)
 
     def _try(self, kept: _Kept) -> Trouble | None:
         """Send the canary; None: it came back. A server whose queue is full is well."""
