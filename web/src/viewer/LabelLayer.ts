@@ -21,6 +21,7 @@ interface Properties {
   hovered: number;
   pinned: number;
   part?: readonly [number, number];
+  size?: number;
 }
 
 const WHOLE = [0, 1] as const;
@@ -29,9 +30,9 @@ export const REST_MS = 60;
 /** Of outlines, px of the screen. */
 const OUTLINE = 1.8;
 
-export function labelLayer({ id, source, selection, palette, look, hovered, pinned, part = WHOLE }: Properties) {
+export function labelLayer({ id, source, selection, palette, look, hovered, pinned, part = WHOLE, size }: Properties) {
   const outline = look.outlines ? OUTLINE * Math.max(1, window.devicePixelRatio) : 0;
-  const drawn = { palette, fill: look.fill, outline, hovered, pinned, from: part[0], to: part[1] };
+  const drawn = { palette, fill: look.fill, outline, hovered, pinned, size, from: part[0], to: part[1] };
   return new TileLayer<LabelData>({
     id,
     tileSize: source.side,

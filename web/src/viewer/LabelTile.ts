@@ -16,6 +16,8 @@ export interface LabelTileProps {
   /** Objects that stand out; 0: none. */
   hovered: number;
   pinned: number;
+  /** How large objects are, px of the image: where they are specks on the screen, they let the pixels be seen. */
+  size?: number;
   /** What of the canvas is drawn on, 0…1 of its width. */
   from: number;
   to: number;
@@ -28,6 +30,7 @@ uniform labelsUniforms {
   float outline;
   float fromX;
   float toX;
+  float strength;
   uint hovered;
   uint pinned;
   uint paletteWidth;
@@ -40,7 +43,7 @@ const labelsModule = {
   vs: "",
   fs: block,
   uniformTypes: {
-    size: "vec2<f32>", fill: "f32", outline: "f32", fromX: "f32", toX: "f32", hovered: "u32", pinned: "u32", paletteWidth: "u32",
+    size: "vec2<f32>", fill: "f32", outline: "f32", fromX: "f32", toX: "f32", strength: "f32", hovered: "u32", pinned: "u32", paletteWidth: "u32",
     paletteHeight: "u32",
   },
 } as const;
@@ -90,9 +93,18 @@ void main(void) {
   float alpha = edge ? strength : strength * (marked ? max(labels.fill, 0.25) : labels.fill);
   if (alpha == 0.0) discard;
   vec3 shown = edge && marked ? mix(colour.rgb, vec3(1.0), chosen ? 1.0 : 0.6) : colour.rgb;
-  fragColor = vec4(shown, alpha * layer.opacity);
+  fragColor = vec4(shown, alpha * (marked ? 1.0 : labels.strength) * layer.opacity);
 }
 `;
+
+/** Objects of fewer px on the screen begin to fade; of so few they are at their faintest. */
+const [CLEAR, SPECK] = [10, 3];
+const FAINTEST = 0.25;
+
+/** Return how strongly objects are drawn that are `side` px large on the screen, 0…1. */
+function strengthOf(side: number): number {
+  return FAINTEST + (1 - FAINTEST) * Math.min(1, Math.max(0, (side - SPECK) / (CLEAR - SPECK)));
+}
 
 const NEAREST = {
   minFilter: "nearest", magFilter: "nearest", addressModeU: "clamp-to-edge", addressModeV: "clamp-to-edge",
@@ -130,7 +142,7 @@ export class LabelTile extends BitmapLayer<LabelTileProps> {
 
   override draw() {
     const { model, texture } = this.state as State;
-    const { labels, palette, fill, outline, hovered, pinned, from, to } = this.props;
+    const { labels, palette, fill, outline, hovered, pinned, size, from, to } = this.props;
     if (!model || !texture) return;
     const [wide] = this.context.device.getDefaultCanvasContext().getDrawingBufferSize();
     model.shaderInputs.setProps({
@@ -142,6 +154,7 @@ export class LabelTile extends BitmapLayer<LabelTileProps> {
         outline,
         fromX: from * wide,
         toX: to * wide,
+        strength: size ? strengthOf(size * 2 ** this.context.viewport.zoom) : 1,
         hovered,
         pinned,
         paletteWidth: palette.width,

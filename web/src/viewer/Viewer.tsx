@@ -29,6 +29,8 @@ export interface Overlay {
   pinned?: number;
   /** The part of the canvas that it is drawn on, 0…1 of the width; all of it where none is given. */
   part?: readonly [number, number];
+  /** How large its objects mostly are, px of the image. */
+  size?: number;
 }
 
 export interface Pointed {

@@ -119,7 +119,7 @@ function Canvas({ opened, view, comparison, record }: CanvasProperties) {
   const { camera, pointer, source, selection, channels, setPinned, setStyle } = view;
   const [trouble, setTrouble] = useState(false);
   const [hidden, setHidden] = useState(false);
-  const overlays = useOverlays(view, comparison, table, record.objects ?? 0);
+  const overlays = useOverlays(view, comparison, table, record);
   const pick = async (at: { x: number; y: number }) => {
     const label = source ? await source.exactly(at, selection).catch(() => 0) : 0;
     setPinned(label);
@@ -178,7 +178,9 @@ function Tool({ name, act, icon }: { name: string; act: () => void; icon: React.
   );
 }
 
-function useOverlays(view: ViewState, comparison: Comparison, table: Table | undefined, objects: number): Overlay[] {
+function useOverlays(view: ViewState, comparison: Comparison, table: Table | undefined, record: Record): Overlay[] {
+  const { objects = 0, median_diameter_px: median } = record;
+  const size = median ?? undefined;
   const { source, style, pointer, pinned, range, column } = view;
   const { outlines, fill, colourBy: by } = style;
   const hovered = useSyncExternalStore(pointer.listen, pointer.label);
@@ -187,8 +189,9 @@ function useOverlays(view: ViewState, comparison: Comparison, table: Table | und
   return useMemo(() => {
     if (!source) return [];
     const look = { outlines, fill };
-    return compared?.(look, hovered, pinned) ?? [{ id: "labels", source, palette: own, look, hovered, pinned }];
-  }, [source, compared, own, outlines, fill, hovered, pinned]);
+    const all = compared?.(look, hovered, pinned) ?? [{ id: "labels", source, palette: own, look, hovered, pinned }];
+    return all.map((overlay) => ({ ...overlay, size }));
+  }, [source, compared, own, outlines, fill, hovered, pinned, size]);
 }
 
 function Axes({ view: { limits, selection, setSelection } }: { view: ViewState }) {
