@@ -30,6 +30,15 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv
   cellfleet segment plates/ -o results --on https://cells.lab.example""",
     ),
+    "plan": Help(
+        "Say what a run would take: time and cost, by the number of machines.\n\n"
+        "Counts images from their headers, takes the speed of the model as it was measured (or measures it on a sample "
+        "image), and prices from a dated table. Runs nothing else.",
+        """Examples:
+  cellfleet plan plates/
+  cellfleet plan plates/ --on gcp-batch --machine n1-standard-8+nvidia-tesla-t4:1 --spot --max-workers 16
+  cellfleet plan plates/ --on https://cells.lab.example --upload-mbps 250""",
+    ),
     "export": Help(
         "Write finished results in further formats, for other programs.\n\n"
         "Takes labels and tables from RESULTS; nothing is segmented again. What is there is skipped, so after a stop "

@@ -34,9 +34,11 @@ from cellfleet.service.routes import (
     page,
     pixels,
     places,
+    plan,
     preview,
     samples,
     sets,
+    speeds,
     uploads,
 )
 from cellfleet.service.state import Service
@@ -54,6 +56,8 @@ _ROUTERS = (
     direct.router,
     uploads.router,
     inspect.router,
+    plan.router,
+    speeds.router,
     places.router,
     preview.router,
     jobs.router,

@@ -68,7 +68,7 @@ def find_image(service: Service, user: User, given: str, name: str | None) -> tu
     check_inputs(service, user, [given])
     names: list[str] = []
     found, more = None, False
-    with _in_words_of(service, given):
+    with in_words_of(service, given):
         for listed in list_images([as_path(given, service.store)]):
             if found is None and name in {None, listed.source.name}:
                 found = listed.source
@@ -86,12 +86,12 @@ def find_image(service: Service, user: User, given: str, name: str | None) -> tu
 @contextmanager
 def opened(service: Service, given: str, source: Source, axes: str | None) -> Iterator[Image]:
     """Yield an image of an input, for a look at it. Raises as `images.read.open_image`."""
-    with _in_words_of(service, given), pieces_up_to(LARGEST_PIECE_BYTES):
+    with in_words_of(service, given), pieces_up_to(LARGEST_PIECE_BYTES):
         yield open_image(source, axes=axes, cache=ChunkCache(_CACHE_BYTES))
 
 
 @contextmanager
-def _in_words_of(service: Service, given: str) -> Iterator[None]:
+def in_words_of(service: Service, given: str) -> Iterator[None]:
     """Let errors name the input as the user did, not where the server keeps it."""
     try:
         yield
