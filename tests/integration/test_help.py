@@ -45,7 +45,8 @@ def test_help_fits_one_screen_of_100_columns(command: str, capsys, monkeypatch) 
 
 
 def test_every_example_of_the_help_is_understood() -> None:
-    lines = [line.strip() for text in COMMANDS.values() for line in text.examples.splitlines()]
+    texts = [one for text in COMMANDS.values() for one in (text, *text.commands.values())]
+    lines = [line.strip() for text in texts for line in text.examples.splitlines()]
     examples = [shlex.split(line)[1:] for line in lines if line.startswith("cellfleet ")]
     assert len(examples) >= len(COMMANDS)
     for words in examples:
@@ -74,7 +75,9 @@ def test_version(capsys) -> None:
     assert capsys.readouterr().out == f"cellfleet {__version__}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *(f"{name} {verb}" for name, text in COMMANDS.items() for verb in text.commands)]
+)
 def test_reference_names_every_option_and_no_other(command: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     main([command, "--help"])

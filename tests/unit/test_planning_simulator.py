@@ -154,6 +154,21 @@ def test_a_fleet_grows_with_the_work_and_goes_to_zero_after_the_cool_down() -> N
     assert outcome.timeline[-1].seconds <= outcome.makespan_seconds + 120 + 2 * 15
 
 
+def test_with_one_task_to_each_a_steady_upload_keeps_a_steady_fleet() -> None:
+    # 3.2 workers are busy on the average. Four tasks to each ask for one worker where four are needed; while the others
+    # start again, work piles up that asks for all eight.
+    bundles = uploaded(200_000, per_task=20, per_second=20)
+    hours = {
+        tasks: simulate(
+            bundles, Fleet(WorkPolicy(8, tasks_per_worker=tasks, cool_down_seconds=60), 1 / 6.3, start_up=BLOG_START_UP)
+        ).billed_seconds
+        / 3600
+        for tasks in (1.0, 4.0)
+    }
+    assert hours[1.0] < 12.5
+    assert hours[4.0] > 17
+
+
 def test_a_million_images_take_seconds() -> None:
     begun = time.process_time()
     fleet = Fleet(WorkPolicy(32, tasks_per_worker=4), 1 / 6.3, start_up=BLOG_START_UP, spot=Spot(0.1))

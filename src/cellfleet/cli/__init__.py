@@ -48,7 +48,14 @@ def application() -> App:
         print_error=False,
     )
     for name, text in COMMANDS.items():
-        app.command(f"cellfleet.cli.{name}:{name}", name=name, help=text.about, help_epilogue=text.examples)
+        if not text.commands:
+            app.command(f"cellfleet.cli.{name}:{name}", name=name, help=text.about, help_epilogue=text.examples)
+            continue
+        group = App(name=name, help=text.about, help_epilogue=text.examples)
+        for verb, its in text.commands.items():
+            where = f"cellfleet.cli.{name}_{verb}:{verb}"
+            group.command(where, name=verb, help=its.about, help_epilogue=its.examples)
+        app.command(group)
     return app
 
 
@@ -97,7 +104,8 @@ def _call(words: list[str]) -> int:
     except CycloptsError as error:
         command = next((word for word in words if word in COMMANDS), "")
         _say(f"Error: {_sentence(error)}")
-        _say(f"'{' '.join(filter(None, ('cellfleet', command, '--help')))}' lists all options.  [E001]")
+        verb = next((word for word in words if command and word in COMMANDS[command].commands), "")
+        _say(f"'{' '.join(filter(None, ('cellfleet', command, verb, '--help')))}' lists all options.  [E001]")
         return _WRONG_USE
     return result if isinstance(result, int) else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -11,6 +12,8 @@ class Help(NamedTuple):
     about: str
     """First line: the summary in the list of commands."""
     examples: str
+    commands: Mapping[str, Help] = {}
+    """Commands of its own, as in 'cellfleet bench paper': the function `paper` of the module `bench_paper`."""
 
 
 START = """Start with:
@@ -127,6 +130,22 @@ COMMANDS: dict[str, Help] = {
         """Examples:
   cellfleet evaluate results/ truth/
   cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -""",
+    "bench": Help(
+        "Measure an installation as the papers did, and reckon their figures again.",
+        """Example:
+  cellfleet bench paper -o figures""",
+        {
+            "paper": Help(
+                "Simulate the runs of the papers that cellfleet follows, beside cellfleet's own.\n\n"
+                "The DeepCell Kiosk's time and cost of 10 000 to a million images on 1 to 8 GPUs, and the node pools "
+                "of DeepCell on Google Batch. Prints the papers' numbers beside what comes out; with -o writes each "
+                "figure's table as CSV and the figure as SVG and PNG.",
+                """Examples:
+  cellfleet bench paper
+  cellfleet bench paper -o figures --prices my-prices.csv""",
+            ),
+        },
+    ),
     ),
     "models": Help(
         "List the models that come with cellfleet, or export one for a model server.",

@@ -149,7 +149,7 @@ def draw_online(content: Table) -> Figure:
             values, edges = _steps([row[key] / unit for row in found], minutes)
             axes.stairs(values, edges, fill=True, facecolor=f"{colour}40", edgecolor=colour, linewidth=1.2)
             axes.set_ylim(bottom=0)
-            axes.grid()
+            axes.grid(axis="y")
             if column == 0:
                 axes.set_ylabel(label + (",\nthousands" if unit > 1 else ""))
         panels[0, column].set_title(system)

@@ -17,6 +17,7 @@ from cellfleet.planning.paper_kiosk import (
     V100_IMAGES_PER_SECOND,
     Scenario,
     headline,
+    label,
     online,
     sizing,
     time_and_cost,
@@ -65,7 +66,7 @@ def everything(then: Prices, today: Prices) -> Everything:
         Drawing("phases", parts, draw_phases),
     )
     tables = (grid, grid_today, heads, machines, law, saved, blog, share, parts)
-    return Everything(tables, drawings, _numbers(then.name, today.name, tables))
+    return Everything(tables, drawings, _numbers(label(then), label(today), tables))
 
 
 _KIOSK: Final = "kiosk, paper's formula"

@@ -47,6 +47,7 @@ CPU_SECONDS_PER_MEGAPIXEL: Final = 0.33
 CPU_MACHINE_VCPUS: Final = 16
 
 ZONES: Final = 2
+_REGION: Final = "us-central1"
 TASK_IMAGES: Final = 20
 
 
@@ -122,11 +123,17 @@ class Bill(NamedTuple):
         return sum(self)
 
 
+def label(prices: Prices) -> str:
+    """Name a table by its newest row's date."""
+    return str(max(row.date for row in prices.rows))
+
+
 def _machine(prices: Prices, *names: str) -> float:
-    """Spot price of the first of these machines that the table has."""
-    region = "us-central1"
+    """Spot price of the first of these machines that the table has; in the paper's region, if it has that."""
+    region = _REGION if prices.machines(_REGION) else ""
     known = {row.name for row in prices.machines(region)}
-    return prices.machine(next(name for name in names if name.partition("+")[0] in known), region).hourly(spot=True)
+    name = next((name for name in names if name.partition("+")[0] in known), names[-1])
+    return prices.machine(name, region).hourly(spot=True)
 
 
 def _unit(prices: Prices, *name: str) -> float:
@@ -134,7 +141,7 @@ def _unit(prices: Prices, *name: str) -> float:
     kind, what = name
     found: Price | None = None
     for source in (prices, load_prices(KIOSK)):
-        found = found or source.unit(kind, what, "us-central1", provider="gcp")  # type: ignore[arg-type]
+        found = found or source.unit(kind, what, _REGION, provider="gcp")  # type: ignore[arg-type]
     assert found is not None, f"the kiosk's table has every unit, so {name}, too"
     return found.on_demand
 
@@ -236,7 +243,7 @@ def time_and_cost(prices: Prices) -> Table:
             }
             rows.append(row | {f"{part}_usd": value for part, value in bill._asdict().items()})
             rows[-1]["total_usd"] = bill.total
-    return table(f"deepcell-time-and-cost-{prices.name}", "Time and cost of the paper's runs", rows)
+    return table(f"deepcell-time-and-cost-{label(prices)}", "Time and cost of the paper's runs", rows)
 
 
 def sizing() -> Table:
@@ -285,10 +292,10 @@ def headline(tables: Sequence[Prices]) -> Table:
         scenario = Scenario(published.images, published.gpus, published.mbps)
         for prices in tables:
             for system, hours, _, bill in _runs(scenario, prices):
-                rows.append(_headline(published, prices.name, system, hours, bill))
+                rows.append(_headline(published, label(prices), system, hours, bill))
             cpus = run_cpus(scenario)
             bill = cpu_bill(cpus, prices)
-            rows.append(_headline(published, prices.name, "cellfleet, no GPU", cpus.makespan_seconds / 3600, bill))
+            rows.append(_headline(published, label(prices), "cellfleet, no GPU", cpus.makespan_seconds / 3600, bill))
     return table("deepcell-headline", "The paper's two printed runs", rows)
 
 
