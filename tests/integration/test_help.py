@@ -80,7 +80,7 @@ def test_version(capsys) -> None:
 )
 def test_reference_names_every_option_and_no_other(command: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    main([command, "--help"])
+    main([*command.split(), "--help"])
     options = set(re.findall(r"^│ \*?\s*(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
     section = re.search(rf"^## `cellfleet {command}\b.*?(?=^## |\Z)", REFERENCE.read_text(), re.MULTILINE | re.DOTALL)
     assert section, f"{REFERENCE} has no section for {command}"
