@@ -7,6 +7,7 @@ import { expect, inject, test } from "vitest";
 
 import { words } from "../src/pages/segment/words";
 import { words as shared } from "../src/words";
+import { seriousFaults } from "./support/axe";
 import { NO_ANSWER } from "./support/browser";
 import { discs, imagesFolder } from "./support/images";
 import { ended, newJob } from "./support/jobs";
@@ -121,7 +122,7 @@ test("a folder of two thousand files is taken without the page standing still, a
 
 test("a folder of the server is looked through, counted, and taken as a whole", async () => {
   const top = await imagesFolder(data, "lab share", {
-    files: { "plate 1/a.tif": discs({ seed: 7 }), "plate 1/deep/b.tif": discs({ seed: 8 }), "plate 2/c.tif": discs({ seed: 9 }), "x.txt": Buffer.from("x") },
+    files: { "plate 1/a.tif": discs({ seed: 7 }), "plate 1/deep/b.tif": discs({ seed: 8 }), "plate 2/c.tif": discs({ seed: 9 }), "old.zip": zipOf({}), "x.txt": Buffer.from("x") },
   });
   const { page } = await open("/", { expected: NO_ANSWER });
   await page.getByRole("button", { name: words.drop.address }).click();
@@ -133,6 +134,7 @@ test("a folder of the server is looked through, counted, and taken as a whole", 
   await page.keyboard.press("Enter");
   await dialog.getByText(words.place.found(3, false, "0.049 Mpx")).waitFor();
   expect(await dialog.getByText("x.txt").count()).toBe(0);
+  expect(await seriousFaults(page)).toEqual([]);
   await dialog.getByRole("button", { name: "plate 1" }).click();
   await dialog.getByText(words.place.found(2, false, "0.033 Mpx")).waitFor();
   await dialog.getByRole("button", { name: words.place.up }).click();
@@ -183,7 +185,7 @@ test("an address with a model has this model chosen", async () => {
 });
 
 test("the square of the preview is dragged and moved by keys; what became of an older place is not waited for", async () => {
-  const folder = await imagesFolder(data, "wide", { files: { "wide.tif": discs({ side: 2048, seed: 14 }) } });
+  const folder = await imagesFolder(data, "wide", { files: { "wide.tif": discs({ side: 2048, seed: 14, micronsPerPixel: 0.5 }) } });
   const { page } = await open("/");
   await page.getByRole("button", { name: words.drop.address }).click();
   await page.getByLabel(words.place.label).fill(`${folder}/wide.tif`);

@@ -81,6 +81,11 @@ export function PlaceBrowser({ done }: { done: () => void }) {
           )}
         </div>
       </div>
+      {found.data?.pages.some(({ entries }) => entries.some(({ kind }) => kind === "archive")) && (
+        <Text size="xs" c="dimmed">
+          {words.place.archives}
+        </Text>
+      )}
       <Foot place={place} kind={first?.kind} chosen={chosen} add={add} cancel={done} />
     </Stack>
   );

@@ -45,7 +45,7 @@ export function PreviewPanel({ shown, soon, found, models, micronsPerPixel, move
         {shown ? (
           <>
             <Images look={shown.look} choose={chooseImage} />
-            <div className={css.map} style={found.error ? undefined : ({ "--ratio": shown.region.width / shown.region.height } as CSSProperties)}>
+            <div className={css.map} data-failed={found.error !== null || undefined} style={found.error ? undefined : ({ "--ratio": shown.region.width / shown.region.height } as CSSProperties)}>
               <Found found={found} outlines={outlines} />
               {isLarger(shown.look) && <Square thumbnail={shown.look.thumbnail} {...sizeOf(shown.look)} region={shown.region} moved={moved} />}
             </div>

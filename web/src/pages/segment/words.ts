@@ -37,6 +37,7 @@ export const words = {
     nowhere: "The operator has not allowed any folder or bucket. Upload your images, or ask for one.",
     lately: "used lately",
     more: "Show more",
+    archives: "A zip in a folder is passed over: choose it to have its images.",
     counting: "Counting images…",
     found: (n: number, more: boolean, size?: string) =>
       n === 0
