@@ -17,7 +17,7 @@ from pathlib import Path
 from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.inference.threads import usable_threads
-from cellfleet.models import load_model
+from cellfleet.models import LoadedModel, load_model
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results.formats import require_libraries
 from cellfleet.results.record import FOLDER, write_run_record
@@ -71,9 +71,7 @@ def run(
     require_libraries(options.formats)
     sources = find_images(inputs)
     threads = options.threads or usable_threads()
-    began = time.perf_counter()
-    model = load_model(spec.model, device=options.device)
-    load_seconds = time.perf_counter() - began
+    model, load_seconds = _loaded(spec, options)
     memory = options.memory_bytes or fair_share()
     key = spec.digest(model.sha256)
 
@@ -93,7 +91,7 @@ def run(
         else:
             place.sweep()
             write_run_record(place, record)
-        flow = _Flow(tell, len(plan.to_do))
+        flow = _Flow(tell, len(plan.to_do), load_seconds)
         shard = _of_blocks(plan, options)
         work = Work(
             place,
@@ -107,11 +105,15 @@ def run(
             share=lambda jobs, image: share_of_blocks(jobs, shard, image),
         )
         record = _work_off(plan, work, record, flow)
-    if options.shard is None:
-        new = [image for image in record.images if image.image not in plan.done]
-        keep_speed(model, threads, new, flow.seconds, load_seconds)
     tell(RunFinished(record, already_done=len(plan.done)))
     return record
+
+
+def _loaded(spec: SegmentSpec, options: RunOptions) -> tuple[LoadedModel, float]:
+    """Return the model, and the seconds that loading it took."""
+    began = time.perf_counter()
+    model = load_model(spec.model, device=options.device)
+    return model, time.perf_counter() - began
 
 
 def _alone(place: Place, shard: Shard | None) -> contextlib.AbstractContextManager[None]:
@@ -153,8 +155,8 @@ def refuse_own_input(inputs: Sequence[Given], out: Place) -> None:
 class _Flow:
     """Turns what happens in many threads into events, told one after the other by the thread that waits."""
 
-    def __init__(self, tell: Tell, to_do: int) -> None:
-        self.tell, self._to_do = tell, to_do
+    def __init__(self, tell: Tell, to_do: int, load_seconds: float) -> None:
+        self.tell, self._to_do, self.load_seconds = tell, to_do, load_seconds
         self._began = time.perf_counter()
         self._blocks: queue.SimpleQueue[BlockFinished] = queue.SimpleQueue()
         self._objects = self._failed = self._done = 0
@@ -208,6 +210,9 @@ def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunReco
         with contextlib.suppress(OutputError):
             summed_up()
         raise
+    if work.shard is None:
+        images = [image for image in worked if isinstance(image, ImageRecord)]
+        keep_speed(work.model, work.pools.threads, images, flow.seconds, flow.load_seconds)
     return summed_up()
 
 
