@@ -62,7 +62,7 @@ COMMANDS: dict[str, Help] = {
     "jobs": Help(
         "Look at the jobs of a server, change them, fetch their results.\n\n"
         "list (the newest first), show ID, watch ID, fetch ID -o DIR, pause, resume, cancel, retry (what failed) and "
-        "delete (with its results) ID…; costs of a month; recover, for who runs the server: build a ledger that was lost again.",
+        "delete (with its results) ID…; costs of a month; recover, for who runs the server: build a lost ledger again.",
         """Examples:
   cellfleet jobs
   cellfleet jobs watch 3k7 --on lab
@@ -130,6 +130,7 @@ COMMANDS: dict[str, Help] = {
         """Examples:
   cellfleet evaluate results/ truth/
   cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -""",
+    ),
     "bench": Help(
         "Measure an installation as the papers did, and reckon their figures again.",
         """Example:
@@ -145,7 +146,6 @@ COMMANDS: dict[str, Help] = {
   cellfleet bench paper -o figures --prices my-prices.csv""",
             ),
         },
-    ),
     ),
     "models": Help(
         "List the models that come with cellfleet, or export one for a model server.",
