@@ -1,22 +1,29 @@
-"""The programs that the chart starts take the words that it gives them: cellfleet's commands, the ledger's server."""
+"""The programs that the chart starts take the words that it gives them, and answer the probes that it asks."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-import socket
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.charts import VALUE_SETS, containers, environment, one, rendered
+from tests.fleets import free_port
 
 from cellfleet.cli import application
 from cellfleet.jobs.ledger import Ledger
 
 SECRET = "Aa0-._~"
+DEADLINE_SECONDS = 60
 SETS = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
 
 
@@ -25,11 +32,17 @@ def filled(text: str) -> str:
     return re.sub(r"\$\((\w+)\)", SECRET, text)
 
 
+def wait_until(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @SETS
 def test_cellfleet_understands_every_command(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = rendered(values)
     seen = set()
-    for name, container in containers(objects):
+    for name, container in containers(rendered(values)):
         if container["command"] != ["cellfleet"]:
             continue
         with monkeypatch.context() as patch:
@@ -45,19 +58,11 @@ def test_cellfleet_understands_every_command(values: dict[str, Any], monkeypatch
     assert seen >= {"serve", "worker"}
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @pytest.fixture(params=["", "ledger"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Address of a server that runs as the chart runs it, without and with a password; folder and port are ours."""
     ledger = {"existingSecret": request.param, "server": {"program": "redis-server"}}
-    values = {**VALUE_SETS["minimal"], "ledger": ledger}
-    objects = rendered(values)
+    objects = rendered({**VALUE_SETS["minimal"], "ledger": ledger})
     (container,) = one(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"]
     port, configuration = free_port(), tmp_path / "ledger.conf"
     text = one(objects, "ConfigMap", "-ledger")["data"]["ledger.conf"]
@@ -65,23 +70,17 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     configuration.write_text(f"{text}\nbind 127.0.0.1\n")
     command = [*container["command"], *container["args"]]
     command = [word.replace("/etc/ledger/ledger.conf", str(configuration)) for word in command]
-    server = subprocess.Popen(
-        command, env={"PATH": "/usr/bin:/bin", "LEDGER_PASSWORD": SECRET}, stdout=subprocess.DEVNULL
-    )
+    told = {"PATH": os.environ["PATH"], **({"LEDGER_PASSWORD": SECRET} if request.param else {})}
+    probe = [
+        word.replace("redis-cli", f"redis-cli -p {port}") for word in container["readinessProbe"]["exec"]["command"]
+    ]
+    server = subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL)
     try:
-        wait_for(container["readinessProbe"]["exec"]["command"], port)
+        wait_until(lambda: subprocess.run(probe, check=False, env=told, capture_output=True).returncode == 0)
         yield f"redis://{f':{SECRET}@' if request.param else ''}127.0.0.1:{port}/0"
     finally:
         server.terminate()
-        assert server.wait(20) == 0  # SIGTERM reaches the server itself, which writes its file
-
-
-def wait_for(probe: list[str], port: int) -> None:
-    until = time.monotonic() + 20
-    script = probe[-1].replace("redis-cli", f"redis-cli -p {port}")
-    environment = {"PATH": "/usr/bin:/bin", "LEDGER_PASSWORD": SECRET}
-    while subprocess.run([*probe[:-1], script], check=False, env=environment, capture_output=True).returncode:
-        assert time.monotonic() < until
+        assert server.wait(DEADLINE_SECONDS) == 0  # SIGTERM reaches the server itself, which writes its file
 
 
 def test_the_ledger_of_the_chart_serves_workers_and_keeps_what_it_was_told(ledger_url: str, tmp_path: Path) -> None:
@@ -89,3 +88,48 @@ def test_the_ledger_of_the_chart_serves_workers_and_keeps_what_it_was_told(ledge
     ledger.ping()
     ledger.close()
     assert any(tmp_path.glob("appendonlydir/*.aof"))
+
+
+@contextlib.contextmanager
+def running(container: dict[str, Any], ledger_url: str, folder: Path) -> Iterator[str]:
+    """Run a container's command with its variables; yield its address. At SIGTERM it must end well."""
+    port = free_port()
+    (known,) = (each["containerPort"] for each in container["ports"])
+
+    def here(text: str) -> str:
+        # The folders and ports of a pod, on this machine.
+        text = re.sub(r"^redis://.*", ledger_url, filled(text))
+        text = re.sub(r"^gs://.*", str(folder / "store"), text)
+        return text.replace("0.0.0.0", "127.0.0.1").replace(str(known), str(port)).replace("/tmp", str(folder))
+
+    words = [here(word) for word in container["args"]]
+    variables = {name: here(value) for name, value in environment(container).items()}
+    command = [sys.executable, "-m", "cellfleet", *words]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **variables}, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0, (folder / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(address: str, probe: dict[str, Any]) -> bool:
+    try:
+        with urllib.request.urlopen(address + probe["httpGet"]["path"], timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.URLError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ledger_url", ["ledger"], indirect=True)
+@pytest.mark.parametrize("end", ["-api", "-worker-cpu"])
+def test_a_pod_answers_its_probes_and_ends_at_sigterm(end: str, ledger_url: str, tmp_path: Path) -> None:
+    objects = rendered({**VALUE_SETS["minimal"], "ledger": {"existingSecret": "ledger"}})
+    (container,) = one(objects, "Deployment", end)["spec"]["template"]["spec"]["containers"]
+    with running(container, ledger_url, tmp_path) as address:
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            wait_until(lambda name=name: answers(address, container[name]))
