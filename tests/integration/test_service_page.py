@@ -1,4 +1,4 @@
-"""The document of the web page: whom its policy lets it talk to."""
+"""The document of the web page, whom its policy lets it talk to, and its scripts."""
 
 from __future__ import annotations
 
@@ -61,3 +61,17 @@ def test_a_bucket_that_nothing_can_be_signed_for_opens_nothing(clean_environment
     clean_environment.setenv("AWS_SKIP_SIGNATURE", "true")
     assert direct_uploads.server(BucketPlace("s3://cells/x")) is None
     assert direct_uploads.server(BucketPlace("gs://cells/x")) is None
+
+
+def test_scripts_are_packed_for_browsers_that_unpack_them(built: Path, tmp_path: Path) -> None:
+    script = "export const words = 'the same again and again';\n" * 200
+    (built / "assets").mkdir()
+    (built / "assets" / "index-1.js").write_text(script, encoding="utf-8")
+    with running_service(tmp_path) as running:
+        client = running.client()
+        packed = client.get("/assets/index-1.js", headers={"Accept-Encoding": "gzip"})
+        plain = client.get("/assets/index-1.js", headers={"Accept-Encoding": "identity"})
+    assert packed.text == plain.text == script
+    assert packed.headers["Content-Encoding"] == "gzip" and int(packed.headers["Content-Length"]) < len(script) / 10
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
