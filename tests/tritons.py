@@ -104,6 +104,13 @@ class Triton:
                     found.append(int(line.parent.name))
         return found
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all its processes took so far."""
+        assert self._process is not None
+        stats = [Path(f"/proc/{process}/stat").read_text() for process in (self._process.pid, *self.stubs())]
+        ticks = [sum(map(int, stat.rpartition(")")[2].split()[11:13])) for stat in stats]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK")
+
     def kill_models(self) -> None:
         """Kill the processes of all models, as a fault of a driver might."""
         stubs = self.stubs()

@@ -40,7 +40,7 @@ _SAYS_NOTHING = frozenset({"away", "late", "missing"})
 """Troubles that a model may have before it was ever loaded."""
 
 State = Literal["untried", "ready", "ill", "broken"]
-"""`ill`: it answered once and does not now. `broken`: it never did, and is no reason to take the server out."""
+"""`ill`: it answered a short while ago. `broken`: not for long, or never; that takes the server from no other model."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class _Kept:
     pinned: PinnedModel
     kind: PixelType
     state: State = "untried"
+    well_at: float = -PATIENCE_SECONDS
+    """When it answered last."""
     why: str = ""
     canary: Canary | None = None
     executions: int = 0
@@ -67,12 +69,11 @@ class _Kept:
     def answered(self, trouble: Trouble | None) -> None:
         """Take note of what came of a canary."""
         self.why = trouble.said if trouble else ""
+        now = time.monotonic()
         if trouble is None:
-            self.state, self.next_load_at, self.pause = "ready", 0.0, _FIRST_PAUSE
-        elif self.state in {"ready", "ill"}:
-            self.state = "ill"
-        elif trouble.kind not in _SAYS_NOTHING:
-            self.state = "broken"
+            self.state, self.well_at, self.next_load_at, self.pause = "ready", now, 0.0, _FIRST_PAUSE
+        elif self.state != "untried" or trouble.kind not in _SAYS_NOTHING:
+            self.state = "ill" if now - self.well_at < PATIENCE_SECONDS else "broken"
 
 
 @dataclass(eq=False)
@@ -90,6 +91,8 @@ class Sidecar:
     _looked_at: float = -LOOK_SECONDS
     _began_at: float = field(default_factory=time.monotonic)
     _answered_at: float | None = None
+    _started: bool = False
+    """Whether all models were tried: one that comes later takes the server from nobody while it is loaded."""
 
     def run(self, stop: threading.Event, every_seconds: float) -> None:
         """Go on until `stop` is set. Raises `ModelError` E401 at the first look: there is no such model."""
@@ -107,16 +110,17 @@ class Sidecar:
         for kept in list(self._kept.values()):
             self._see_to(kept)
         counted = [kept.state for kept in self._kept.values()]
+        self._started |= "untried" not in counted
         metrics.models_served({state: counted.count(state) for state in ("ready", "ill", "broken")})
         if is_here(self.address):
             sweep(self.client)
 
     def not_ready(self) -> str:
         """Say why workers should not ask this server now; empty: they may."""
-        waiting = [kept for kept in list(self._kept.values()) if kept.state in {"untried", "ill"}]
-        if waiting:
+        models, waited_for = list(self._kept.values()), {"ill"} if self._started else {"ill", "untried"}
+        if waiting := [kept for kept in models if kept.state in waited_for]:
             return "; ".join(f"{kept.name}: {kept.why or 'not tried yet'}" for kept in waiting)
-        return "" if any(kept.state == "ready" for kept in list(self._kept.values())) else "no model is served"
+        return "" if any(kept.state == "ready" for kept in models) else "no model is served"
 
     def not_live(self) -> str:
         """Say why this server is to be started anew; empty: it is not."""
@@ -159,7 +163,8 @@ class Sidecar:
         kept.answered(trouble)
         if trouble is None or not self._needs_loading(kept, trouble) or time.monotonic() < kept.next_load_at:
             return
-        _log.warning("%s is loaded: %s", kept.name, trouble.said)
+        expected = kept.state == "untried"
+        _log.log(logging.INFO if expected else logging.WARNING, "%s is loaded: %s", kept.name, trouble.said)
         kept.answered(self._load(kept, anew=trouble.kind != "missing") or self._try(kept))
         kept.next_load_at = time.monotonic() + kept.pause
         kept.pause = min(2 * kept.pause, _LONGEST_PAUSE)
