@@ -88,6 +88,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Cluster
+         * @description Return the description of the cluster that this service runs on, and what goes on.
+         */
+        get: operations["get_cluster"];
+        /**
+         * Save Cluster
+         * @description Save a description; If-Match says which version was seen. `cellfleet cluster up` makes it so.
+         */
+        put: operations["save_cluster"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/cluster/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Review Cluster
+         * @description Tell what a changed description would do, without saving it.
+         */
+        post: operations["review_cluster"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -412,6 +456,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make Plan
+         * @description Reckon how long a job would take and what it would cost, by the number of workers. No job is made.
+         */
+        post: operations["make_plan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/speeds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Speeds
+         * @description List what models took on the machines of the workers so far: sums, one entry per model and kind of machine.
+         */
+        get: operations["list_speeds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/places": {
         parameters: {
             query?: never;
@@ -612,6 +696,66 @@ export interface paths {
          * @description List tasks of a job that were given up, and why.
          */
         get: operations["list_dead_tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/bill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Bill
+         * @description Return what a job has cost so far, or in all when it has ended.
+         */
+        get: operations["get_bill"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/costs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Costs
+         * @description Sum up what the jobs that were submitted in a month cost: the user's, for administrators everybody's.
+         */
+        get: operations["get_costs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/bills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Bills
+         * @description List the bills of the jobs of a month by the ids of the jobs, for a table.
+         */
+        get: operations["list_bills"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1313,6 +1457,106 @@ export interface components {
             direct_uploads: boolean;
         };
         /**
+         * Bill
+         * @description What a job has cost so far; `final` when it has ended.
+         */
+        Bill: {
+            /**
+             * Format Version
+             * @default 1
+             */
+            format_version: number;
+            /** Job */
+            job: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Final */
+            final: boolean;
+            /** Submitted Ms */
+            submitted_ms: number;
+            /**
+             * Lines
+             * @default []
+             */
+            lines: components["schemas"]["BillLine"][];
+            /**
+             * Stages Usd
+             * @default {}
+             */
+            stages_usd: {
+                [key: string]: number;
+            };
+            /**
+             * Reads
+             * @default 0
+             */
+            reads: number;
+            /**
+             * Writes
+             * @default 0
+             */
+            writes: number;
+            /**
+             * Read Bytes
+             * @default 0
+             */
+            read_bytes: number;
+            /**
+             * Written Bytes
+             * @default 0
+             */
+            written_bytes: number;
+            /** Requests Usd */
+            requests_usd?: number | null;
+            /** Usd */
+            usd?: number | null;
+            /**
+             * Prices
+             * @default
+             */
+            prices: string;
+            /**
+             * Images
+             * @default 0
+             */
+            images: number;
+            /**
+             * Pixels
+             * @default 0
+             */
+            pixels: number;
+        };
+        /**
+         * BillLine
+         * @description Machines of one kind.
+         */
+        BillLine: {
+            machine: components["schemas"]["Machine"];
+            /** Seconds */
+            seconds: number;
+            /** Gpu Seconds */
+            gpu_seconds: number;
+            /** Usd Per Hour */
+            usd_per_hour: number | null;
+            /** Usd */
+            usd: number | null;
+        };
+        /**
+         * BillList
+         * @description A page of bills.
+         */
+        BillList: {
+            /** Bills */
+            bills: components["schemas"]["Bill"][];
+            /** After */
+            after?: string | null;
+        };
+        /**
          * ChannelChoice
          * @description Channels of the image for one role of the model; several are summed.
          */
@@ -1321,6 +1565,256 @@ export interface components {
             role?: string | null;
             /** Channels */
             channels: (number | string)[];
+        };
+        /**
+         * ClusterMoney
+         * @description What a description leads to.
+         */
+        ClusterMoney: {
+            /** Idle Usd Per Hour */
+            idle_usd_per_hour: number;
+            /** Full Usd Per Hour */
+            full_usd_per_hour: number;
+            /** Unknown */
+            unknown: string[];
+            /** Priced */
+            priced: string;
+        };
+        /**
+         * ClusterNow
+         * @description What goes on now.
+         */
+        ClusterNow: {
+            /** Workers */
+            workers: number;
+            /** Queued */
+            queued: number;
+            /** In Flight */
+            in_flight: number;
+            /** Usd Per Hour */
+            usd_per_hour: number | null;
+        };
+        /**
+         * ClusterReview
+         * @description What a changed description would do.
+         */
+        ClusterReview: {
+            /** Text */
+            text: string;
+            /** Diff */
+            diff: string;
+            /** Sentences */
+            sentences: string[];
+            /** Refused */
+            refused: string;
+            money: components["schemas"]["ClusterMoney"];
+            /** Offers */
+            offers: components["schemas"]["GpuOffer"][];
+        };
+        /**
+         * ClusterSpec
+         * @description One cluster.
+         */
+        ClusterSpec: {
+            /**
+             * Format Version
+             * @description Of this file.
+             * @default 1
+             * @constant
+             */
+            format_version: 1;
+            /**
+             * Name
+             * @description Name of the cluster and of its namespace: small letters, digits and dashes, at most 20.
+             * @default cellfleet
+             */
+            name: string;
+            /**
+             * Where
+             * @description gke (Google), eks (Amazon), aks (Azure), or kubeconfig: a Kubernetes that is there already.
+             * @enum {string}
+             */
+            where: "gke" | "eks" | "aks" | "kubeconfig";
+            /**
+             * Project
+             * @description gke: the project that pays. aks: the resource group. Otherwise none.
+             */
+            project?: string | null;
+            /**
+             * Region
+             * @description Region of machines and bucket, like us-west1. kubeconfig: none.
+             */
+            region?: string | null;
+            /**
+             * Zones
+             * @description Zones of the region for machines; the first also holds the control plane. gke needs one at least.
+             * @default []
+             */
+            zones: string[];
+            /**
+             * Context
+             * @description kubeconfig: the entry to use, of those that 'kubectl config get-contexts' lists.
+             */
+            context?: string | null;
+            /**
+             * Bucket
+             * @description Where images, models, jobs and results are kept: gs://…, s3://… or az://…, a folder may follow.
+             */
+            bucket: string;
+            /**
+             * Secret
+             * @description Kubernetes Secret whose entries open the bucket (like AWS_ACCESS_KEY_ID); none: the provider's own identity of pods does. Secrets themselves never stand in this file.
+             */
+            secret?: string | null;
+            /** @description Machines with a GPU; none: CPUs do all the work. */
+            gpu?: components["schemas"]["GpuPool"] | null;
+            /**
+             * @description Machines without GPU.
+             * @default {
+             *       "spot": true,
+             *       "min": 0,
+             *       "max": 4
+             *     }
+             */
+            cpu: components["schemas"]["CpuPool"];
+            /**
+             * Mode
+             * @description fused: each worker runs the network itself. split: CPU workers call GPU pods that run Triton.
+             * @default fused
+             * @enum {string}
+             */
+            mode: "fused" | "split";
+            /**
+             * Autoscaling
+             * @description work: as many workers as the queue needs, none when it is empty. paper: the policy of the DeepCell paper, by GPU utilisation; only in split mode.
+             * @default work
+             * @enum {string}
+             */
+            autoscaling: "work" | "paper";
+            /**
+             * Models
+             * @description Models that are kept loaded in split mode; none: all in the bucket.
+             * @default []
+             */
+            models: string[];
+            /**
+             * Budget Per Month
+             * @description USD in a calendar month after which no work is begun; none: no limit.
+             */
+            budget_per_month?: number | null;
+            /**
+             * Retention Days
+             * @description Days after which finished jobs and uploads are deleted; none: kept.
+             */
+            retention_days?: number | null;
+            /**
+             * Address
+             * @description Host name of the web page, like cells.lab.example; none: reached through kubectl.
+             */
+            address?: string | null;
+            /**
+             * @description Container image to run.
+             * @default {
+             *       "repository": "ghcr.io/cellfleet/cellfleet"
+             *     }
+             */
+            image: components["schemas"]["cellfleet__spec__cluster__ImageRef"];
+        };
+        /**
+         * ClusterState
+         * @description The description that the service keeps, and what goes on.
+         */
+        ClusterState: {
+            /** Version */
+            version: string;
+            cluster: components["schemas"]["ClusterSpec"] | null;
+            /** Problem */
+            problem: string;
+            /** Text */
+            text: string;
+            /** Address */
+            address: string;
+            now: components["schemas"]["ClusterNow"];
+            money: components["schemas"]["ClusterMoney"] | null;
+            /** Offers */
+            offers: components["schemas"]["GpuOffer"][];
+        };
+        /**
+         * Costs
+         * @description What the jobs of a month cost: those that were submitted in it, whenever they ran.
+         */
+        Costs: {
+            /** Month */
+            month: string;
+            /** Budget Usd */
+            budget_usd: number | null;
+            /** Usd */
+            usd: number;
+            /** Unpriced Seconds */
+            unpriced_seconds: number;
+            /**
+             * Days Usd
+             * @default []
+             */
+            days_usd: number[];
+            /**
+             * Users
+             * @default []
+             */
+            users: components["schemas"]["UserCosts"][];
+            /**
+             * Paused
+             * @default false
+             */
+            paused: boolean;
+        };
+        /**
+         * Counted
+         * @description Images, counted from lists and headers.
+         */
+        Counted: {
+            /** Images */
+            images: number;
+            /** Pixels */
+            pixels: number;
+            /** Bytes */
+            bytes: number;
+            /** Looked At */
+            looked_at: number;
+            /**
+             * Unreadable
+             * @default 0
+             */
+            unreadable: number;
+        };
+        /**
+         * CpuPool
+         * @description Machines without GPU: workers where there is no GPU pool, and the CPU side of split mode.
+         */
+        CpuPool: {
+            /**
+             * Machine
+             * @description Kind of machine, in the provider's words, like n1-standard-8; none: the usual one.
+             */
+            machine?: string | null;
+            /**
+             * Spot
+             * @description Spare machines of the provider: cheaper by half and more, may be taken away at any time; the work of one that goes is done by another. false: on demand.
+             * @default true
+             */
+            spot: boolean;
+            /**
+             * Min
+             * @description Machines that run even when there is no work. Each costs around the clock.
+             * @default 0
+             */
+            min: number;
+            /**
+             * Max
+             * @description Most machines at a time: the bound of cost.
+             * @default 4
+             */
+            max: number;
         };
         /**
          * DeadTask
@@ -1369,6 +1863,90 @@ export interface components {
             part_bytes: number;
             /** Parts */
             parts: number;
+        };
+        /**
+         * GpuOffer
+         * @description A GPU that could be chosen.
+         */
+        GpuOffer: {
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "t4" | "l4" | "v100" | "p100" | "a10g" | "a100" | "h100";
+            /** Machine */
+            machine: string | null;
+            /** Usd Per Hour Spot */
+            usd_per_hour_spot: number | null;
+            /** Usd Per Hour On Demand */
+            usd_per_hour_on_demand: number | null;
+            granted: components["schemas"]["Granted"];
+        };
+        /**
+         * GpuPool
+         * @description Machines with one GPU each.
+         */
+        GpuPool: {
+            /**
+             * Machine
+             * @description Kind of machine, in the provider's words, like n1-standard-8; none: the usual one.
+             */
+            machine?: string | null;
+            /**
+             * Spot
+             * @description Spare machines of the provider: cheaper by half and more, may be taken away at any time; the work of one that goes is done by another. false: on demand.
+             * @default true
+             */
+            spot: boolean;
+            /**
+             * Min
+             * @description Machines that run even when there is no work. Each costs around the clock.
+             * @default 0
+             */
+            min: number;
+            /**
+             * Max
+             * @description Most machines at a time: the bound of cost.
+             * @default 4
+             */
+            max: number;
+            /**
+             * Type
+             * @description NVIDIA GPU of each machine.
+             * @default t4
+             * @enum {string}
+             */
+            type: "t4" | "l4" | "v100" | "p100" | "a10g" | "a100" | "h100";
+        };
+        /**
+         * Granted
+         * @description How many GPUs the provider grants at a time.
+         */
+        Granted: {
+            /** Spot */
+            spot?: number | null;
+            /** On Demand */
+            on_demand?: number | null;
+        };
+        /**
+         * Hardware
+         * @description What computes.
+         */
+        Hardware: {
+            /** Cpu */
+            cpu: string;
+            /** Threads */
+            threads: number;
+            /**
+             * Gpu
+             * @default
+             */
+            gpu: string;
+            /**
+             * Machine
+             * @default
+             */
+            machine: string;
         };
         /**
          * Health
@@ -1508,23 +2086,6 @@ export interface components {
             waiting_seconds: {
                 [key: string]: number;
             };
-        };
-        /**
-         * ImageRef
-         * @description One image of a task: the fields of an `images.source.Source`.
-         */
-        ImageRef: {
-            /** Path */
-            path: string;
-            /** Name */
-            name: string;
-            /**
-             * Inside
-             * @default
-             */
-            inside: string;
-            /** Stem */
-            stem: string;
         };
         /**
          * InputFile
@@ -1754,6 +2315,32 @@ export interface components {
             live: boolean;
         };
         /**
+         * Machine
+         * @description What a worker runs on, as price tables name it.
+         */
+        Machine: {
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /**
+             * Region
+             * @default
+             */
+            region: string;
+            /**
+             * Spot
+             * @default false
+             */
+            spot: boolean;
+            /**
+             * Gpus
+             * @default 0
+             */
+            gpus: number;
+        };
+        /**
          * ModelInfo
          * @description A model that jobs can use.
          */
@@ -1810,6 +2397,16 @@ export interface components {
             name: string;
             /** Ready */
             ready: boolean;
+        };
+        /**
+         * NewCluster
+         * @description A description, field by field as in ``cluster.yaml``; what is left out has its default.
+         */
+        NewCluster: {
+            /** Fields */
+            fields: {
+                [key: string]: unknown;
+            };
         };
         /**
          * NewDirectUpload
@@ -1916,6 +2513,21 @@ export interface components {
             numbers: number[];
         };
         /**
+         * Phase
+         * @description One step before the first task.
+         */
+        Phase: {
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "allocate" | "pull" | "load" | "warm up";
+            /** Seconds */
+            seconds: number;
+            /** Source */
+            source: string;
+        };
+        /**
          * PinnedModel
          * @description A model by name, and the one content that this name meant when the job was submitted.
          */
@@ -2003,6 +2615,106 @@ export interface components {
         PlaceToCount: {
             /** Place */
             place: string;
+        };
+        /**
+         * Plan
+         * @description Time and cost over sizes of the cluster, and what they follow from.
+         */
+        Plan: {
+            counted: components["schemas"]["Counted"];
+            /** Model */
+            model: string;
+            /** Machine */
+            machine: string;
+            /** Region */
+            region: string;
+            /** Workers On */
+            workers_on: string;
+            seconds_per_megapixel: components["schemas"]["Span"];
+            /** Speed Source */
+            speed_source: string;
+            /** Stage Seconds */
+            stage_seconds: {
+                [key: string]: number;
+            };
+            /** Upload Bytes */
+            upload_bytes: number;
+            /** Upload Mbps */
+            upload_mbps: number | null;
+            /** Upload Seconds */
+            upload_seconds: number;
+            /** Start Up */
+            start_up: components["schemas"]["Phase"][];
+            /** Sizes */
+            sizes: components["schemas"]["Size"][];
+            /** Images Per Second */
+            images_per_second: number;
+            /** Arrivals Per Second */
+            arrivals_per_second: number | null;
+            /** Workers To Keep Up */
+            workers_to_keep_up: number | null;
+            /** Cheapest */
+            cheapest: number | null;
+            /** Fastest */
+            fastest: number;
+            /**
+             * Bottleneck
+             * @enum {string}
+             */
+            bottleneck: "upload" | "start-up" | "gpu" | "cpu";
+            /** Prices */
+            prices: string;
+            /** Priced */
+            priced: string;
+            /** Notices */
+            notices: components["schemas"]["Told"][];
+        };
+        /**
+         * PlanRequest
+         * @description What a plan is wanted for: inputs that the service counts, or what the client has counted itself.
+         */
+        PlanRequest: {
+            /**
+             * Inputs
+             * @default []
+             */
+            inputs: string[];
+            counted?: components["schemas"]["Counted"] | null;
+            /**
+             * @default {
+             *       "format_version": 1,
+             *       "model": "nuclei",
+             *       "channels": []
+             *     }
+             */
+            segment: components["schemas"]["SegmentSpec"];
+            /**
+             * Machine
+             * @default
+             */
+            machine: string;
+            /**
+             * Region
+             * @default
+             */
+            region: string;
+            /**
+             * Spot
+             * @default false
+             */
+            spot: boolean;
+            /**
+             * Max Workers
+             * @default 8
+             */
+            max_workers: number;
+            /**
+             * Upload Bytes
+             * @default 0
+             */
+            upload_bytes: number;
+            /** Upload Mbps */
+            upload_mbps?: number | null;
         };
         /**
          * Preview
@@ -2247,6 +2959,84 @@ export interface components {
             count: number;
         };
         /**
+         * Size
+         * @description What a cluster of one size takes.
+         */
+        Size: {
+            /** Workers */
+            workers: number;
+            seconds: components["schemas"]["Span"];
+            machine_seconds: components["schemas"]["Span"];
+            on_demand_usd: components["schemas"]["Span"] | null;
+            spot_usd: components["schemas"]["Span"] | null;
+        };
+        /**
+         * Span
+         * @description A number that is not known exactly.
+         */
+        Span: {
+            /** Low */
+            low: number;
+            /** Likely */
+            likely: number;
+            /** High */
+            high: number;
+        };
+        /**
+         * Speed
+         * @description What one model took on machines of one kind so far. Sums, so that those of several workers add up.
+         */
+        Speed: {
+            /** Model */
+            model: string;
+            hardware: components["schemas"]["Hardware"];
+            /**
+             * Images
+             * @default 0
+             */
+            images: number;
+            /**
+             * Megapixels
+             * @default 0
+             */
+            megapixels: number;
+            /**
+             * Seconds
+             * @default 0
+             */
+            seconds: number;
+            /**
+             * Stage Seconds
+             * @default {}
+             */
+            stage_seconds: {
+                [key: string]: number;
+            };
+            /**
+             * Loads
+             * @default 0
+             */
+            loads: number;
+            /**
+             * Load Seconds
+             * @default 0
+             */
+            load_seconds: number;
+            /**
+             * Warm Up Seconds
+             * @default 0
+             */
+            warm_up_seconds: number;
+        };
+        /**
+         * Speeds
+         * @description All that workers have measured.
+         */
+        Speeds: {
+            /** Speeds */
+            speeds: components["schemas"]["Speed"][];
+        };
+        /**
          * Tally
          * @description What tasks did, summed over a job.
          */
@@ -2290,7 +3080,7 @@ export interface components {
             /** First Image */
             first_image: number;
             /** Images */
-            images: components["schemas"]["ImageRef"][];
+            images: components["schemas"]["cellfleet__spec__job__ImageRef"][];
             share?: components["schemas"]["Shard"] | null;
         };
         /**
@@ -2379,6 +3169,26 @@ export interface components {
             created_ms: number;
         };
         /**
+         * UserCosts
+         * @description What the jobs of a user cost.
+         */
+        UserCosts: {
+            /** Owner */
+            owner: string;
+            /** Jobs */
+            jobs: number;
+            /** Images */
+            images: number;
+            /** Pixels */
+            pixels: number;
+            /** Seconds */
+            seconds: number;
+            /** Gpu Seconds */
+            gpu_seconds: number;
+            /** Usd */
+            usd: number;
+        };
+        /**
          * UserInfo
          * @description A user, and what is used.
          */
@@ -2398,6 +3208,40 @@ export interface components {
         UserList: {
             /** Users */
             users: components["schemas"]["UserInfo"][];
+        };
+        /**
+         * ImageRef
+         * @description The container image of cellfleet.
+         */
+        cellfleet__spec__cluster__ImageRef: {
+            /**
+             * Repository
+             * @description Where the image is kept, without tag.
+             * @default ghcr.io/cellfleet/cellfleet
+             */
+            repository: string;
+            /**
+             * Tag
+             * @description Version of the image; none: that of the chart.
+             */
+            tag?: string | null;
+        };
+        /**
+         * ImageRef
+         * @description One image of a task: the fields of an `images.source.Source`.
+         */
+        cellfleet__spec__job__ImageRef: {
+            /** Path */
+            path: string;
+            /** Name */
+            name: string;
+            /**
+             * Inside
+             * @default
+             */
+            inside: string;
+            /** Stem */
+            stem: string;
         };
     };
     responses: never;
@@ -2580,6 +3424,130 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UserList"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_cluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClusterState"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_cluster: {
+        parameters: {
+            query?: never;
+            header?: {
+                "if-match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCluster"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClusterState"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    review_cluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCluster"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClusterReview"];
                 };
             };
             /** @description The request is refused, or what it names is not there. */
@@ -3438,6 +4406,89 @@ export interface operations {
             };
         };
     };
+    make_plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Plan"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_speeds: {
+        parameters: {
+            query?: {
+                /** @description Only of this one: name or name:version. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Speeds"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_place: {
         parameters: {
             query?: never;
@@ -3936,6 +4987,133 @@ export interface operations {
             };
         };
     };
+    get_bill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bill"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_costs: {
+        parameters: {
+            query?: {
+                /** @description Without it this one; UTC. */
+                month?: string | null;
+                /** @description For administrators: whose; without it all. */
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Costs"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_bills: {
+        parameters: {
+            query?: {
+                /** @description Without it this one; UTC. */
+                month?: string | null;
+                after?: string | null;
+                /** @description Of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillList"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     watch_job: {
         parameters: {
             query?: never;
@@ -4107,7 +5285,10 @@ export interface operations {
     };
     get_file: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What to answer instead of 404: a zarr lacks the chunks that are background, and that is no error. */
+                missing?: "204" | null;
+            };
             header?: never;
             path: {
                 job: string;
@@ -4125,6 +5306,13 @@ export interface operations {
                 content: {
                     "*/*": unknown;
                 };
+            };
+            /** @description There is no such file, and the request said that this is no error. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The range of the file that was asked for. */
             206: {
@@ -4271,6 +5459,13 @@ export interface operations {
                 content: {
                     "*/*": unknown;
                 };
+            };
+            /** @description There is no such file, and the request said that this is no error. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The range of the file that was asked for. */
             206: {

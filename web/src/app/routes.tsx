@@ -22,6 +22,7 @@ export const router = createBrowserRouter([
       },
       { path: "models", lazy: async () => ({ Component: (await import("../pages/models/ModelsPage")).ModelsPage }) },
       { path: "admin", lazy: async () => ({ Component: (await import("../pages/admin/AdminPage")).AdminPage }) },
+      { path: "cluster", lazy: async () => ({ Component: (await import("../pages/cluster/ClusterPage")).ClusterPage }) },
       { path: "help", lazy: async () => ({ Component: (await import("../pages/help/HelpPage")).HelpPage }) },
       { path: "*", Component: Nowhere },
     ],

@@ -1,6 +1,7 @@
 /** Who may do what: users with what they use, and tokens. */
-import { Alert, Button, Card, Group, Stack, Table, Text, Title } from "@mantine/core";
+import { Alert, Anchor, Button, Card, Group, Stack, Table, Text, Title } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "react-router";
 
 import { answer, api } from "../../api/client";
 import { about } from "../../api/queries";
@@ -25,7 +26,9 @@ export function AdminPage() {
         <Title order={3} size="h4">
           {words.cluster}
         </Title>
-        <Text c="dimmed">{words.clusterLead}</Text>
+        <Anchor component={Link} to="/cluster">
+          {words.clusterLead}
+        </Anchor>
       </Card>
     </Stack>
   );

@@ -21,5 +21,5 @@ export const words = {
     { value: "admin", label: "admin: sees and does everything" },
   ],
   cluster: "Cluster and cost",
-  clusterLead: "Machines, their load and what they cost will be shown here.",
+  clusterLead: "What the cluster is, what it costs, and how to change it",
 } as const;
