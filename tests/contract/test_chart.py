@@ -236,6 +236,15 @@ def test_the_notes_tell_what_to_do_next() -> None:
     assert "ledger.existingSecret" in notes  # it has no password
 
 
+def test_prometheus_is_told_of_the_api_only_with_the_token_that_it_needs() -> None:
+    values = {**VALUE_SETS["minimal"], "monitoring": {"monitors": True}}
+    assert [found["kind"] for found in rendered(values) if found["kind"].endswith("Monitor")] == ["PodMonitor"]
+    assert "monitoring.tokenSecret" in texts(values)["NOTES.txt"]
+    (endpoint,) = one(rendered(VALUE_SETS["everything"]), "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "metrics-token", "key": "token"}}
+    assert "monitoring.tokenSecret" not in texts(VALUE_SETS["everything"])["NOTES.txt"]
+
+
 def test_rules_and_dashboards_reach_the_cluster_whole() -> None:
     objects = rendered(VALUE_SETS["everything"])
     rules = yaml.safe_load((CHART / "files" / "rules" / "cellfleet.rules.yml").read_text(encoding="utf-8"))

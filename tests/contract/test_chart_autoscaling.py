@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.charts import VALUE_SETS, one, rendered
 from tests.expressions import evaluated
 from tests.ledgers import a_job, redis_of, submitted
@@ -116,6 +119,34 @@ def test_servers_follow_the_paper() -> None:
         metric = evaluated(formula, words(waiting, leased, gpu=signs.gpu_percent))
         wanted = kiosk_replicas(policy, signs, KioskReplicas(servers, 1)).servers
         assert decided(spec, metric, servers) == wanted, (signs, servers)
+
+
+def test_prometheus_says_how_busy_our_gpus_are_and_0_without_any(tmp_path: Path) -> None:
+    (trigger,) = (each for each in scaled(paper(), "-triton")["triggers"] if each["type"] == "prometheus")
+    series = {
+        'nv_gpu_utilization{namespace="cells", pod="lab-cellfleet-triton-a"}': "0.5x5",
+        'nv_gpu_utilization{namespace="cells", pod="lab-cellfleet-triton-b"}': "0.9x5",
+        'nv_gpu_utilization{namespace="cells", pod="other-triton-a"}': "0.1x5",
+        'nv_gpu_utilization{namespace="others", pod="lab-cellfleet-triton-a"}': "0.1x5",
+    }
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in told.items()],
+            "promql_expr_test": [
+                {
+                    "expr": f"round({trigger['metadata']['query']}, 0.1)",
+                    "eval_time": "3m",
+                    "exp_samples": [{"labels": "{}", "value": value}],
+                }
+            ],
+        }
+        for told, value in ((series, 70), ({}, 0))
+    ]
+    file = tmp_path / "gpu.test.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": tests}))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def situations() -> Iterator[tuple[int, int, float, int, int]]:
