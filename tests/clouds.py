@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cellfleet.cluster.programs import Answer, Command
 
 NOT_FOUND = "ERROR: ({}) ResponseError: code=404, message=Not found: {}."
@@ -196,6 +194,7 @@ class Cloud:
     def _make_cluster(self, name: str, flags: dict[str, str]) -> None:
         self.state["clusters"][name] = {
             "name": name, "location": flags["zone"], "status": "PROVISIONING", "left": self.state["slow"], "pools": {},
+            "locations": flags["node-locations"].split(","),
         }  # fmt: skip
 
     def _container_node_pools(self, rest: list[str], flags: dict[str, str]) -> Answer:
@@ -206,13 +205,15 @@ class Cloud:
         name = rest[1]
         if verb == "create":
             pools[name] = {
-                "name": name, "status": "PROVISIONING", "left": 1, "flags": sorted(flags),
-                "autoscaling": _bounds(flags), "locations": ["us-west1-b"],
+                "name": name, "status": "PROVISIONING", "left": min(1, self.state["slow"]), "flags": sorted(flags),
+                "autoscaling": _bounds(flags), "locations": self.state["clusters"][flags["cluster"]]["locations"],
             }  # fmt: skip
             return _json(None)
         if pools is None or name not in pools:
             return Answer(1, "", NOT_FOUND.format(f"gcloud.container.node-pools.{verb}", f"nodePools/{name}"))
-        if verb == "update":
+        if verb == "update" and "node-locations" in flags:
+            pools[name]["locations"] = flags["node-locations"].split(",")
+        elif verb == "update":
             pools[name]["autoscaling"] = _bounds(flags)
         if verb == "delete":
             del pools[name]
@@ -269,6 +270,8 @@ class Cloud:
         return _json(releases.get(key, {}))
 
     def _install(self, words: list[str], flags: dict[str, str], key: str) -> None:
+        import yaml  # as a program it is started often, and seldom needs this
+
         values = yaml.safe_load(Path(flags["values"]).read_text()) if "values" in flags else {}
         version = self.state["releases"].get(key, {}).get("version", 0) + 1
         chart = Path(words[2], "Chart.yaml")

@@ -136,6 +136,17 @@ def test_another_maximum_changes_the_pool_and_other_machines_make_a_new_one_befo
     assert set(cloud.state["clusters"]["lab"]["pools"]) == {"gpu-t4-n1-standard-8", "cpu-n2-standard-8-spot"}
 
 
+def test_another_zone_more_changes_the_pools_that_there_are(tmp_path: Path) -> None:
+    cloud = Cloud()
+    go_up(cloud, tmp_path)
+    zones = ("us-west1-b", "us-west1-a")
+    go_up(cloud, tmp_path, SPEC.model_copy(update={"zones": zones, "gpu": GpuPool(max=5)}))
+    for pool in cloud.state["clusters"]["lab"]["pools"].values():
+        assert set(pool["locations"]) == set(zones)
+    # Google takes one change of a pool at a time.
+    assert cloud.state["clusters"]["lab"]["pools"]["gpu-t4-n1-standard-8-spot"]["autoscaling"]["totalMaxNodeCount"] == 5
+
+
 def test_a_cluster_of_the_same_name_elsewhere_is_not_forgotten(tmp_path: Path) -> None:
     cloud = Cloud()
     go_up(cloud, tmp_path)

@@ -29,13 +29,19 @@ def read_file(where: str) -> bytes:
         folder, _, name = where.rpartition("/")
         content = open_place(folder).read(name)
     else:
-        path = Path(where)
-        # One byte more than is read shows that there is more.
-        content = path.open("rb").read(LARGEST_BYTES + 1) if path.is_file() else None
+        content = _start_of(Path(where))
     if content is None:
         action = "Make one with 'cellfleet cluster init', or say where it is with --file"
         raise ClusterError("E717", "there is no description of a cluster here", where=where, action=action)
     return content
+
+
+def _start_of(path: Path) -> bytes | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        # One byte more than is read shows that there is more.
+        return file.read(LARGEST_BYTES + 1)
 
 
 def read_cluster(where: str) -> ClusterSpec:
