@@ -79,7 +79,7 @@ class Hpa:
     tolerance: float = TOLERANCE
     max_growth: float | None = None
     """At most so many times the replicas in one step: None leaves it to the law. The same as to clamp the metric to
-    `max_growth` × target before the HPA sees it, which is how the chart does it."""
+    `max_growth` × target before the HPA sees it; the chart has the HPA do it, by a scaling policy of percents."""
 
 
 def hpa_replicas(hpa: Hpa, *, metric: float, current: int) -> int:
