@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,4 +133,4 @@ def test_a_pod_answers_its_probes_and_ends_at_sigterm(end: str, ledger_url: str,
     (container,) = one(objects, "Deployment", end)["spec"]["template"]["spec"]["containers"]
     with running(container, ledger_url, tmp_path) as address:
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
-            wait_until(lambda name=name: answers(address, container[name]))
+            wait_until(partial(answers, address, container[name]))
