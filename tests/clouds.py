@@ -194,7 +194,6 @@ class Cloud:
     def _make_cluster(self, name: str, flags: dict[str, str]) -> None:
         self.state["clusters"][name] = {
             "name": name, "location": flags["zone"], "status": "PROVISIONING", "left": self.state["slow"], "pools": {},
-            "locations": flags["node-locations"].split(","),
         }  # fmt: skip
 
     def _container_node_pools(self, rest: list[str], flags: dict[str, str]) -> Answer:
@@ -206,7 +205,7 @@ class Cloud:
         if verb == "create":
             pools[name] = {
                 "name": name, "status": "PROVISIONING", "left": min(1, self.state["slow"]), "flags": sorted(flags),
-                "autoscaling": _bounds(flags), "locations": self.state["clusters"][flags["cluster"]]["locations"],
+                "autoscaling": _bounds(flags), "locations": flags["node-locations"].split(","),
             }  # fmt: skip
             return _json(None)
         if pools is None or name not in pools:

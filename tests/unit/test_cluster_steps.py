@@ -131,8 +131,8 @@ def test_another_maximum_changes_the_pool_and_other_machines_make_a_new_one_befo
     assert [verb[0] for verb in verbs] == ["gcloud", "helm", "gcloud"]
     before = len(cloud.changes)
     go_up(cloud, tmp_path, SPEC.model_copy(update={"gpu": GpuPool(max=7, spot=False)}))
-    verbs = [command[3] for command in cloud.changes[before:] if command[2] == "node-pools"]
-    assert verbs == ["create", "delete"]
+    names = [command[3] for command in cloud.changes[before:] if command[2] == "node-pools"]
+    assert names == ["create", "delete"]
     assert set(cloud.state["clusters"]["lab"]["pools"]) == {"gpu-t4-n1-standard-8", "cpu-n2-standard-8-spot"}
 
 

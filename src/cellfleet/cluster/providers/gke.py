@@ -220,7 +220,8 @@ def _cluster(spec: ClusterSpec, costs: ClusterCosts) -> Step:
     everywhere = gcloud(spec, "container", "clusters", "list", f"--filter=name={spec.name}")
     command = gcloud(
         spec,
-        *("container", "clusters", "create", spec.name, f"--node-locations={','.join(spec.zones)}"),
+        # In the first zone alone: a second one would have a machine that always runs, too.
+        *("container", "clusters", "create", spec.name),
         *("--release-channel=regular", f"--workload-pool={spec.project}.svc.id.goog", "--enable-ip-alias"),
         *("--enable-dataplane-v2", "--enable-shielded-nodes", "--autoscaling-profile=optimize-utilization"),
         *(f"--machine-type={spec.system_machine}", "--num-nodes=1", "--disk-type=pd-standard"),
@@ -259,7 +260,8 @@ def _pool_step(spec: ClusterSpec, name: str, pool: GpuPool | CpuPool, costs: Clu
         *("container", "node-pools", "create", name, f"--cluster={spec.name}", f"--machine-type={machine}"),
         *(_accelerator(pool) if isinstance(pool, GpuPool) else ()),
         *(("--spot",) if pool.spot else ()),
-        *("--enable-autoscaling", *bounds, "--location-policy=ANY", f"--num-nodes={-(-pool.min // len(spec.zones))}"),
+        *(f"--node-locations={','.join(spec.zones)}", f"--num-nodes={-(-pool.min // len(spec.zones))}"),
+        *("--enable-autoscaling", *bounds, "--location-policy=ANY"),
         *(f"--node-labels={POOL_KEY}={kind.lower()}", f"--node-taints={POOL_KEY}={kind.lower()}:NoSchedule"),
         *("--disk-type=pd-balanced", "--disk-size=100", "--workload-metadata=GKE_METADATA"),
         *(f"--service-account={account(spec, 'nodes')}", "--scopes=cloud-platform"),
