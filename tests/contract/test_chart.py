@@ -147,6 +147,16 @@ def test_an_upgrade_leaves_the_number_of_scaled_pods_alone() -> None:
                 assert ("replicas" in found["spec"]) != (found["metadata"]["name"] in scaled), name
 
 
+def test_a_new_version_of_the_chart_alone_restarts_nothing() -> None:
+    for _, pod in pods(rendered(VALUE_SETS["everything"])):
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & pod["metadata"]["labels"].keys()
+
+
+def test_the_chart_is_of_this_version() -> None:
+    metadata = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert metadata["version"] == metadata["appVersion"] == cellfleet.__version__
+
+
 def test_secrets_are_named_and_never_told() -> None:
     objects = rendered(VALUE_SETS["a Redis and a bucket of one's own"])
     worker = one(objects, "Deployment", "-worker-cpu")["spec"]["template"]["spec"]["containers"][0]
