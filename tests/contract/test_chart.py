@@ -13,6 +13,7 @@ import yaml
 from tests.charts import CHART, NAMESPACE, RELEASE, VALUE_SETS, containers, environment, one, pods, rendered, texts
 from tests.custom_resources import schema_of
 
+import cellfleet
 from cellfleet.jobs.keys import GROUP, PRIORITIES, STREAM
 
 VERSIONS = ("1.28", kubernetes_validate.latest_version())
