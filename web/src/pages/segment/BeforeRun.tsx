@@ -1,6 +1,6 @@
 /** What will be done and how long it may take; and the button that makes the job. */
 import { Button, Paper, Stack, Text, TextInput, Title } from "@mantine/core";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef } from "react";
 import { useNavigate } from "react-router";
 
@@ -9,6 +9,7 @@ import { count, pixels as pixelText } from "../../format";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
 import { drafts } from "../../uploads/useDraft";
+import { costOf, fastestOf, planFor, timeOf } from "./estimate";
 import type { Facts } from "./facts";
 import type { Preview } from "./looks";
 import { requestOf } from "./request";
@@ -47,6 +48,7 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
     },
   });
   const { images, more, pixels, guessed } = facts;
+  const { data: plan } = useQuery(planFor(facts, spec));
   const results = words.before.results(formatsOf(settings).map((one) => words.formats[one][0]).join(", "));
   return (
     <Paper withBorder component="section" p="md" aria-label={words.before.title}>
@@ -63,7 +65,6 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
           onChange={(event) => change({ name: event.currentTarget.value })}
           classNames={{ root: css.named }}
         />
-        {/* What the service will tell of times and costs belongs into this list. */}
         <dl className={css.facts}>
           <Fact name={words.before.images} value={`${count(images)}${more ? "+" : ""}`} />
           <Fact
@@ -71,7 +72,7 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
             value={pixels === undefined ? "–" : more ? words.before.atLeast(pixelText(pixels)) : pixelText(pixels)}
             hint={pixels !== undefined && guessed ? words.before.extrapolated : undefined}
           />
-          <Time pixels={pixels} preview={preview} />
+          {plan ? <Planned plan={plan} /> : <Time pixels={pixels} preview={preview} />}
         </dl>
         <Text size="xs" c="dimmed" truncate title={results}>
           {results}
@@ -111,6 +112,22 @@ function Fact({ name, value, hint }: { name: string; value: string; hint?: strin
         )}
       </Text>
     </div>
+  );
+}
+
+function Planned({ plan }: { plan: Schemas["Plan"] }) {
+  const [one] = plan.sizes;
+  const more = fastestOf(plan);
+  if (!one) return null;
+  return (
+    <>
+      <Fact
+        name={words.before.time}
+        value={timeOf(one.seconds)}
+        hint={more ? words.before.faster(timeOf(more.seconds), more.workers) : words.before.measured}
+      />
+      {one.on_demand_usd && <Fact name={words.before.cost} value={costOf(one.on_demand_usd)} hint={words.before.onDemand} />}
+    </>
   );
 }
 
