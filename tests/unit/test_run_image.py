@@ -1,19 +1,27 @@
 """One image through the pipeline: unusable pixels, one contrast for all planes, and planes in which nothing is seen."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pytest
+import tifffile
+from tests.support import discs
 
 from cellfleet.errors import DeviceError
 from cellfleet.images.read import image_from_array
+from cellfleet.images.source import Source
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.models import LoadedModel, load_model, read_manifest
 from cellfleet.pipeline.plane import Plane, lowest_finite
+from cellfleet.run.names import output_names
+from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
+from cellfleet.run.process import Work, process
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
+from cellfleet.stores.folder import FolderPlace
 from cellfleet.tiling.box import Box
 
 SPEC = SegmentSpec(model="otsu", channels=(ChannelChoice.parse("1"),))
@@ -85,6 +93,20 @@ def test_an_image_that_does_not_fit_the_memory_even_alone_is_refused_before_it_i
     pixels = np.broadcast_to(np.uint16(0), (300, 2000, 2000))
     with Pools(1, model, 3 << 30) as pools, pytest.raises(DeviceError, match="E510"):
         segment_image(image_from_array(pixels, axes="CYX"), SPEC, model, How(pools))
+
+
+def test_no_image_is_blamed_for_a_model_server_that_is_away(tmp_path: Path) -> None:
+    class Away(Recorder):
+        def predict(self, pixels: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+            raise DeviceError("E523", "nobody answers")
+
+    tifffile.imwrite(tmp_path / "a.tif", discs())
+    task = Task(Source(str(tmp_path / "a.tif"), "a.tif"), 0, output_names("a", ("labels-tiff",)))
+    model, out = LoadedModel(read_manifest("nuclei"), "0" * 64, Away(), "server"), FolderPlace(tmp_path / "out")
+    spec = SegmentSpec(model="nuclei")
+    with Pools(1, model) as pools, pytest.raises(DeviceError, match=r"\[E523\]"):
+        process(task, Work(out, spec, spec.digest(model.sha256), model, pools))
+    assert list(out.names()) == []
 
 
 def test_images_of_one_run_never_see_each_others_tiles() -> None:
