@@ -1,7 +1,7 @@
 /** One image, opened: the canvas with what lies over it, and the panel beside it. */
 import { ActionIcon, Alert, Slider, Stack, Tabs, Text, Group, Tooltip } from "@mantine/core";
 import { IconFocusCentered, IconMinus, IconPlus } from "@tabler/icons-react";
-import { useMemo, useState, useSyncExternalStore } from "react";
+import { useDeferredValue, useMemo, useState, useSyncExternalStore } from "react";
 
 import type { Job } from "../../api/client";
 import type { Table } from "../../viewer/csv";
@@ -184,7 +184,9 @@ function useOverlays(view: ViewState, comparison: Comparison, table: Table | und
   const { source, style, pointer, pinned, range, column } = view;
   const { outlines, fill, colourBy: by } = style;
   const hovered = useSyncExternalStore(pointer.listen, pointer.label);
-  const own = useMemo(() => colours({ objects, table, by, column, range }), [objects, table, by, column, range]);
+  // Of very many objects it takes longer than a drag should wait.
+  const settled = useDeferredValue(range);
+  const own = useMemo(() => colours({ objects, table, by, column, range: settled }), [objects, table, by, column, settled]);
   const compared = comparison.overlays;
   return useMemo(() => {
     if (!source) return [];
