@@ -85,7 +85,7 @@ def test_ours_stays_within_its_bounds_and_never_stops_while_there_is_work(
         (0.166, 10, 12),
         (0.135, 10, 10),  # exactly 10 % below
         (0.134, 10, 9),
-        (0.30, 15, 30),  # no rounding up of 30.000000000000004
+        (0.65, 3, 13),  # 13.000000000000002 is no 14
         (1.0, 1, 7),
         (0.0, 10, 1),
         (1.0, 100, 600),

@@ -142,6 +142,13 @@ def test_workers_that_are_enough_finish_with_the_upload() -> None:
     assert bound <= outcome.makespan_seconds <= bound + 60
 
 
+def test_a_pools_lost_machine_is_replaced_at_once() -> None:
+    fleet = Fleet(FixedPool(1), 10.0, warm_workers=1, spot=Spot(30, lease_seconds=5), decide_every_seconds=1e6)
+    outcome = simulate(uploaded(100, per_task=1), fleet, seed=2)
+    assert outcome.lost_machines > 0
+    assert outcome.makespan_seconds <= 100 * 10 + outcome.lost_machines * (10 + 5)
+
+
 def test_a_fleet_grows_with_the_work_and_goes_to_zero_after_the_cool_down() -> None:
     policy = WorkPolicy(max_workers=10, tasks_per_worker=2, cool_down_seconds=120)
     bundles = [*uploaded(400, per_task=10), Bundle(20_000.0, 10)]

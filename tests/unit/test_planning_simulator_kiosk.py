@@ -65,6 +65,26 @@ def test_bundling_images_leaves_times_and_machine_hours() -> None:
     assert bundled.server_seconds == pytest.approx(single.server_seconds, rel=0.03)
 
 
+def test_bundling_leaves_the_keys_that_the_rule_counts() -> None:
+    policy = PaperPolicy(4, reading=CODE)
+    single = run(20_000, 200, policy)
+    bundled = run(20_000, 200, policy, images_per_key=10)
+    peak, bundled_peak = (max(sample.waiting for sample in one.timeline) for one in (single, bundled))
+    assert bundled_peak == pytest.approx(peak, rel=0.05)
+    assert bundled.makespan_seconds == pytest.approx(single.makespan_seconds, rel=0.1)
+
+
+def test_consumers_at_most_double_or_grow_to_four_at_a_step() -> None:
+    ready = [sample.consumers for sample in run(20_000, math.inf, PaperPolicy(8)).timeline]
+    assert all(after <= max(2 * before, 4) for before, after in pairwise(ready))
+    assert max(ready) > 100
+
+
+def test_a_machine_that_is_not_there_yet_is_not_billed() -> None:
+    outcome = run(1000, math.inf, PaperPolicy(1))
+    assert outcome.server_seconds == pytest.approx(outcome.makespan_seconds - START_UP.allocate_seconds, abs=10)
+
+
 def test_the_installed_rule_swings_where_the_papers_formula_stands() -> None:
     # On one GPU consumers pass the bound of 150; the rule then shrinks them by a quarter at a time, and full GPUs ask
     # for one consumer only: the GPU idles a fifth of the time.
