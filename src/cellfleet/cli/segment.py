@@ -14,6 +14,7 @@ _INPUT = Group("Input", sort_key=1)
 _MODEL = Group("Model", sort_key=2)
 _OUTPUT = Group("Output", sort_key=3)
 _RUN = Group("Run", sort_key=4)
+_FLEET = Group("With --on and a batch system", sort_key=5)
 
 
 @Parameter(name="*")
@@ -27,7 +28,7 @@ class InputOptions:
             group=_INPUT,
             show_default=False,
             metavar="STR",
-            help="Channel to use: number from 1, name, or role=name; a+b sums two. Repeat per role.",
+            help="Number from 1, name, or role=name; a+b sums two. Repeat per role.",
         ),
     ] = ()
     pixel_size: Annotated[
@@ -36,7 +37,7 @@ class InputOptions:
     ] = None
     axes: Annotated[
         str | None,
-        Parameter(group=_INPUT, help="One letter per dimension out of T C Z Y X S. [default: as in the file]"),
+        Parameter(group=_INPUT, help="A letter per dimension: T C Z Y X S. [default: as in file]"),
     ] = None
 
 
@@ -78,9 +79,7 @@ class OutputOptions:
 class HowToRun:
     """What changes no result."""
 
-    device: Annotated[Device, Parameter(group=_RUN, help="What computes; auto takes a GPU where there is one.")] = (
-        "auto"
-    )
+    device: Annotated[Device, Parameter(group=_RUN, help="What computes; auto: a GPU if there is one.")] = "auto"
     threads: Annotated[
         int | None, Parameter(group=_RUN, validator=validators.Number(gte=1), help="Processor threads. [default: all]")
     ] = None
@@ -107,20 +106,39 @@ class Where:
     on: Annotated[
         str | None,
         Parameter(
-            group=_RUN, metavar="SERVER", help="Compute on this server: its address, or its name in the settings."
+            group=_RUN,
+            metavar="WHERE",
+            help="Compute there: a server, or gcp-batch, aws-batch, slurm; address or name.",
         ),
     ] = None
     detach: Annotated[
         bool, Parameter(group=_RUN, show_default=False, help="With --on: leave as soon as the server has the job.")
     ] = False
+    machine: Annotated[
+        str | None, Parameter(group=_FLEET, metavar="TYPE", help="Such as n1-standard-8+nvidia-tesla-t4:1.")
+    ] = None
+    spot: Annotated[bool | None, Parameter(group=_FLEET, help="Cheaper machines that may be taken away.")] = None
+    max_workers: Annotated[
+        int | None, Parameter(group=_FLEET, validator=validators.Number(gte=1), help="At most so many. [default: 4]")
+    ] = None
+    min_workers: Annotated[
+        int | None, Parameter(group=_FLEET, validator=validators.Number(gte=0), help="To start at once. [default: 0]")
+    ] = None
+    dry_run: Annotated[
+        bool, Parameter(group=_FLEET, show_default=False, help="Show what would be asked of it, and do nothing.")
+    ] = False
+
+    @property
+    def fleet(self) -> dict[str, object]:
+        """What is said of a fleet."""
+        names = ("machine", "spot", "max_workers", "min_workers")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def segment(
     inputs: Annotated[
         tuple[str, ...],
-        Parameter(
-            name="INPUT...", group=_INPUT, help="Images, folders, zips, OME-Zarrs, patterns or addresses (s3://…)."
-        ),
+        Parameter(name="INPUT...", group=_INPUT, help="Images, folders, zips, OME-Zarrs, patterns, addresses."),
     ],
     /,
     *,
@@ -156,6 +174,15 @@ def segment(
             shard=parse_shard(how.shard),
         )
         if where.on is not None:
+            from cellfleet.cluster.batch.fleet import find_fleet
+
+            fleet = find_fleet(where.on, where.fleet)
+            if fleet is not None:
+                from cellfleet.cli.fleet_session import run_fleet_session
+
+                order = inputs, write.out, spec, options.formats
+                return run_fleet_session(order, fleet, interrupt, detach=where.detach, dry_run=where.dry_run)
+            _refuse_fleet_options(where)
             return run_session_there(inputs, write.out, spec, options, interrupt, server=where.on, detach=where.detach)
         return run_session(inputs, write.out, spec, options, interrupt)
 
@@ -165,9 +192,21 @@ def _check(how: HowToRun, where: Where) -> None:
     if where.on is None:
         if where.detach:
             raise UsageError("E970", "there is nothing to leave", where="--detach", action="Say where with --on, too")
+        _refuse_fleet_options(where)
         return
     usual = HowToRun()
     for name in ("device", "threads", "memory", "shard"):
         if getattr(how, name) != getattr(usual, name):
             what = "says how this machine computes, and with --on it does not"
             raise UsageError("E970", what, where=f"--{name}", action="Leave it out, or leave out --on")
+
+
+def _refuse_fleet_options(where: Where) -> None:
+    """Raise `UsageError` E970 for options of a fleet where there is none."""
+    given = [*where.fleet, *(["dry_run"] if where.dry_run else [])]
+    if given:
+        action = "Add --on gcp-batch, aws-batch, slurm or the name of a fleet, or leave it out"
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(
+            "E970", "says something of a fleet's workers, and there is no fleet", where=option, action=action
+        )

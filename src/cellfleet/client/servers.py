@@ -10,8 +10,7 @@ Tokens never stand in the settings themselves: those are shared, copied and comm
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellfleet.errors import UsageError
+from cellfleet.stores.settings import FILE, named_tables, wrong
 from cellfleet.stores.url import is_url
 
 HERE = "http://127.0.0.1:8000"
 """Where `cellfleet serve` listens unless it is told otherwise."""
-_FILE = "cellfleet.toml"
 _KEYS = {"url", "token_env", "token_file", "insecure"}
 
 
@@ -98,31 +97,28 @@ def _checked(server: Server) -> Server:
 
 def _settings(name: str) -> tuple[Mapping[str, Any], Path]:
     known: list[str] = []
-    for file in _files():
-        servers = _read(file).get("servers", {})
-        if not isinstance(servers, dict):
-            raise _wrong(file, "servers is no table", 'Write [servers.NAME] with url = "https://…" below it')
-        if name in servers:
-            return _table(servers[name], name, file), file
-        known += servers
+    for other, table in named_tables("servers"):
+        if other == name:
+            return _table(table.values, name, table.file), table.file
+        known.append(other)
     names = f"; known are {', '.join(sorted(set(known)))}" if known else ""
     raise UsageError(
         "E965",
         f"no server has this name{names}",
         where=name,
-        action=f'Give its address (https://…), or write [servers.{name}] with url = "https://…" into {_FILE}',
+        action=f'Give its address (https://…), or write [servers.{name}] with url = "https://…" into {FILE}',
     )
 
 
-def _table(table: object, name: str, file: Path) -> Mapping[str, Any]:
-    if not isinstance(table, dict) or not isinstance(table.get("url"), str):
-        raise _wrong(file, f"[servers.{name}] has no url", 'Write url = "https://…" below it')
+def _table(table: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+    if not isinstance(table.get("url"), str):
+        raise wrong(file, f"[servers.{name}] has no url", 'Write url = "https://…" below it')
     if "token" in table:
         action = 'Write token_env = "VARIABLE" or token_file = "~/.file" instead, and make a new token'
-        raise _wrong(file, f"a token stands in [servers.{name}], where others will read or copy it", action)
+        raise wrong(file, f"a token stands in [servers.{name}], where others will read or copy it", action)
     if unknown := sorted(table.keys() - _KEYS):
         action = f"Use only {', '.join(sorted(_KEYS))}"
-        raise _wrong(file, f"[servers.{name}] has {unknown[0]!r}, which means nothing", action)
+        raise wrong(file, f"[servers.{name}] has {unknown[0]!r}, which means nothing", action)
     return table
 
 
@@ -148,22 +144,3 @@ def _token(settings: Mapping[str, Any], file: Path) -> str | None:
                 action="Write your token into this file",
             ) from error
     return None
-
-
-def _files() -> Iterator[Path]:
-    here = Path.cwd()
-    yield from (place for folder in (here, *here.parents) if (place := folder / _FILE).is_file())
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    if (place := settings / "cellfleet" / "config.toml").is_file():
-        yield place
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _wrong(file, f"cannot be read ({error})", "Correct this file") from error
-
-
-def _wrong(file: Path, what: str, action: str) -> UsageError:
-    return UsageError("E965", what, where=str(file), action=action)

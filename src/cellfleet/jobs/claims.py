@@ -4,7 +4,8 @@
     claims/<job>/<number>.<n>.back   it was given back, or failed and is to be tried again
     ends/<job>/<number>.done         the task's results stand, and what it did
     ends/<job>/<number>.dead         it was given up, and why; where both stand, it is done
-    beats/<worker>                   a number that grows while the worker lives
+    beats/<worker>                   a number that grows while the worker lives, and its clock, ms, for people
+    lease                            seconds of silence after which a worker is taken for dead
     jobs/<job>.submitted             when, milliseconds since 1970
     jobs/<job>.ended                 all tasks have ended, and the summary is written
 
@@ -25,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cellfleet.errors import CellfleetError, OutputError
+from cellfleet.errors import OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.ends import (
     BEATS,
@@ -35,6 +36,7 @@ from cellfleet.jobs.ends import (
     Claimed,
     End,
     Ends,
+    agreed_lease,
     as_json,
     beside,
     claim_name,
@@ -93,17 +95,17 @@ class StoreLedger(Ends):
         look_seconds: float = _LOOK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the store; nothing is asked yet.
+        """Take the store, and agree with its other workers on the lease.
 
         Args:
             store: Must know conditional writes, as folders and the buckets of the large clouds do.
             summarise: Called when all tasks of a job have ended; perhaps twice, perhaps by two workers at once.
-            lease_seconds: How long a worker may be silent. All workers of a store must agree.
+            lease_seconds: How long a worker may be silent; the first that asks decides for all.
             look_seconds: Between two listings while there is nothing to claim.
             clock: Seconds.
         """
         super().__init__(store)
-        self._lease_seconds = lease_seconds
+        self._lease_seconds = agreed_lease(store, lease_seconds)
         self._summarise, self._look_seconds, self._clock = summarise, look_seconds, clock
         self._lock = threading.RLock()
         self._jobs: dict[str, _Job] = {}
@@ -261,8 +263,8 @@ class StoreLedger(Ends):
             _log.warning("no summary of job %s yet: %s", name, error, extra={"job": name})
             self.store.write(claim_name(name, job.summary, latest + 1) + ".back", as_json(Back(counts=False)))
             return
-        except CellfleetError as error:
-            _log.error("no summary of job %s: %s", name, error, extra={"job": name})
+        except Exception:  # noqa: BLE001 (a bug, or a model that is gone: another worker would do no better)
+            _log.exception("no summary of job %s", name, extra={"job": name})
         self.store.write(beside(name, "ended"), b"")
         del self._jobs[name]
 
@@ -287,13 +289,15 @@ class StoreLedger(Ends):
         with self._lock:
             if job in self._jobs:
                 self._jobs[job].ended.add(number)
+                if not self._jobs[job].fresh:  # it may have been the last
+                    self._looked_at = -float("inf")
         return ended
 
     def _show_life(self, worker: str) -> None:
         now = self._clock()
         if now - self._beaten_at >= self._lease_seconds / 4:
             self._beat, self._beaten_at = self._beat + 1, now
-            self.store.write(f"{BEATS}/{worker}", f"{self._beat}".encode())
+            self.store.write(f"{BEATS}/{worker}", f"{self._beat} {time.time_ns() // 1_000_000}".encode())
 
     # --- below: looking ------------------------------------------------------------------------------------------
 

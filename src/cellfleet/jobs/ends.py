@@ -17,6 +17,7 @@ from cellfleet.spec.job import DeadTask, Failed, JobSpec, JobState, Outcome, Pro
 from cellfleet.stores.place import Place
 
 CLAIMS, ENDS, BEATS = "claims", "ends", "beats"
+_LEASE = "lease"
 
 
 class _Record(BaseModel):
@@ -55,6 +56,8 @@ class Ends:
         self.store = store
         self._file: tuple[str, int, list[Task]] = "", 0, []
         """Job, first number and tasks of the file of a manifest that was read last."""
+        self._read: dict[str, End] = {}
+        """Files of ends that were read: they do not change."""
 
     def spec(self, job: str) -> JobSpec:
         """Return what was submitted. Raises `JobError` E810, E813."""
@@ -123,11 +126,15 @@ class Ends:
 
     def ends(self, job: str) -> dict[int, End]:
         """Return how tasks ended. A task that was given up and then done all the same is done."""
+        names = sorted(self.store.names(f"{ENDS}/{job}"))  # `.dead` comes before `.done`
         found: dict[int, End] = {}
-        for name in sorted(self.store.names(f"{ENDS}/{job}")):  # `.dead` comes before `.done`
-            content = self.store.read(name)
-            if content is not None:
-                found[int(leaf(name).partition(".")[0])] = End.model_validate_json(content)
+        for name in names:
+            if name not in self._read and (content := self.store.read(name)) is not None:
+                self._read[name] = End.model_validate_json(content)
+            if name in self._read:
+                found[int(leaf(name).partition(".")[0])] = self._read[name]
+        for name in self._read.keys() - names:  # to be tried again
+            del self._read[name]
         return found
 
     def task(self, known: Manifest, number: int) -> Task:
@@ -138,6 +145,19 @@ class Ends:
             tasks = list(islice(manifest.read_tasks(self.store, known, start=first), known.tasks_per_file))
             self._file = known.job.id, first, tasks
         return tasks[number - first]
+
+
+def agreed_lease(store: Place, seconds: float) -> float:
+    """Return how long workers of a store may be silent: what whoever asked first said."""
+    store.create(_LEASE, f"{seconds:g}".encode())
+    return float(store.read(_LEASE) or seconds)
+
+
+def living(store: Place, within_seconds: float) -> int:
+    """Return how many workers have shown life lately, by their clocks: an estimate, for whoever starts more of them."""
+    since = time.time() - within_seconds
+    beats = (store.read(name) for name in list(store.names(BEATS)))
+    return sum(int(beat.split()[1]) / 1000 >= since for beat in beats if beat)
 
 
 def submitted(store: Place, job: str) -> None:
