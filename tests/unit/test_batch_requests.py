@@ -32,8 +32,6 @@ GCP = FleetSpec(
 AWS = FleetSpec(
     where="aws-batch", region="us-east-1", queue="gpu-spot", machine="g4dn.2xlarge", job_role="arn:aws:iam::1:role/x"
 )
-    where="aws-batch", region="us-east-1", queue="gpu-spot", machine="g4dn.2xlarge", job_role="arn:aws:iam::1:role/x"
-)
 SLURM = FleetSpec(
     where="slurm", gpus=1, partition="gpu", account="lab", time_limit="12:00:00", spot=True, setup=("module load cuda",)
 )

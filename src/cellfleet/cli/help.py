@@ -25,13 +25,12 @@ START = """Start with:
 COMMANDS: dict[str, Help] = {
     "segment": Help(
         "Find the cells in images: label images, tables and a report.\n\n"
-        "Writes OUT/<name>_labels.tif, OUT/<name>_cells.csv and OUT/report.html. To go on after a stop, run the same "
-        "command again.",
+        "Writes OUT/<name>_labels.tif, OUT/<name>_cells.csv, OUT/report.html. After a stop, run it again.",
         """Examples:
   cellfleet segment slide.ome.tif -o results
   cellfleet segment plates/ -o results --channel DAPI --pixel-size 0.325
-  cellfleet segment stack.tif -o results --axes ZYX --diameter 30 --format csv
-  cellfleet segment plates/ -o results --on https://cells.lab.example""",
+  cellfleet segment plates/ -o results --on https://cells.lab.example
+  cellfleet segment s3://lab/plates -o s3://lab/results --on aws --spot""",
     ),
     "plan": Help(
         "Say what a run would take: time and cost, by the number of machines.\n\n"
