@@ -33,6 +33,8 @@ FOLDER = Path("/dev/shm")
 _PREFIX = "cellfleet-"
 _STEP_BYTES = 1 << 20
 """Regions have whole multiples, so that one serves tiles of many sizes."""
+_TIMEOUT_SECONDS = 10.0
+"""For the server to take note of a region, or to forget it."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Regions:
 
     client: Any
     """Of Triton's library."""
-    refused: bool = False
+    refused: bool = field(default=False, init=False)
     """Whether the server takes none: it runs elsewhere, in another container, or as another user."""
     _free: list[Region] = field(default_factory=list)
     _retired: list[Region] = field(default_factory=list)
@@ -146,9 +148,6 @@ class Regions:
     def _drop(self, region: Region) -> None:
         _unregister(self.client, region.name)
         region.close()
-
-
-_TIMEOUT_SECONDS = 10.0
 
 
 def sweep(client: Any) -> int:
