@@ -1,4 +1,4 @@
-"""A description of a cluster, through the chart as a real Helm renders it: pods are where the description wants them."""
+"""A description of a cluster, through the chart as a real Helm renders it: pods are where it wants them."""
 
 from __future__ import annotations
 

@@ -24,56 +24,7 @@ def container_and_account(spec: ClusterSpec) -> tuple[str, str]:
 
 def manual(spec: ClusterSpec) -> Manual:
     """Return what to run by hand."""
-    group, (container, account) = f"--resource-group={spec.project}", container_and_account(spec)
-    in_group = (f"--name={spec.name}", group)
-    make = (
-        Told(
-            "Make the resource group", ("az", "group", "create", f"--name={spec.project}", f"--location={spec.region}")
-        ),
-        Told(
-            "Make the storage account",
-            ("az", "storage", "account", "create", f"--name={account}", group, "--sku=Standard_LRS"),
-        ),
-        Told(
-            "Make the container",
-            (
-                "az",
-                "storage",
-                "container",
-                "create",
-                f"--name={container}",
-                f"--account-name={account}",
-                "--auth-mode=login",
-            ),
-        ),
-        Told(
-            "Make the cluster, about 5 minutes; its control plane is free of charge",
-            (
-                *(
-                    "az",
-                    "aks",
-                    "create",
-                    *in_group,
-                    "--tier=free",
-                    "--node-count=1",
-                    f"--node-vm-size={spec.system_machine}",
-                ),
-                *(
-                    "--enable-oidc-issuer",
-                    "--enable-workload-identity",
-                    "--network-plugin=azure",
-                    "--generate-ssh-keys",
-                ),
-            ),
-        ),
-        *(_pool(spec, group, "cpu", spec.cpu, spec.cpu_machine) if spec.cpu.max else ()),
-        *(_pool(spec, group, "gpu", spec.gpu, spec.gpu_machine) if spec.gpu and spec.gpu.max else ()),
-        *(() if spec.secret else _identity(spec, group, account)),
-        Told(
-            "Tell kubectl and helm how to reach it",
-            ("az", "aks", "get-credentials", *in_group, f"--context={context(spec)}"),
-        ),
-    )
+    in_group, group = (f"--name={spec.name}", f"--resource-group={spec.project}"), f"--resource-group={spec.project}"
     look = (
         Told("Who is logged in", ("az", "account", "show")),
         Told("Granted virtual CPUs by family of machines", ("az", "vm", "list-usage", f"--location={spec.region}")),
@@ -86,7 +37,29 @@ def manual(spec: ClusterSpec) -> Manual:
         Told("All that is left in the group; the storage account is kept", ("az", "resource", "list", group)),
         Told("The cluster's own group, which must be gone", ("az", "group", "exists", f"--name={_own_group(spec)}")),
     )
-    return Manual(look=look, make=make, delete=delete, left=left, files={})
+    return Manual(look=look, make=_make(spec, in_group), delete=delete, left=left, files={})
+
+
+def _make(spec: ClusterSpec, in_group: tuple[str, str]) -> tuple[Told, ...]:
+    group, (container, account) = in_group[1], container_and_account(spec)
+    place = (f"--name={spec.project}", f"--location={spec.region}")
+    kept = (f"--name={container}", f"--account-name={account}", "--auth-mode=login")
+    cluster = (
+        *("az", "aks", "create", *in_group, "--tier=free", "--node-count=1", f"--node-vm-size={spec.system_machine}"),
+        *("--enable-oidc-issuer", "--enable-workload-identity", "--network-plugin=azure", "--generate-ssh-keys"),
+    )
+    storage = ("az", "storage", "account", "create", f"--name={account}", group, "--sku=Standard_LRS")
+    reach = ("az", "aks", "get-credentials", *in_group, f"--context={context(spec)}")
+    return (
+        Told("Make the resource group", ("az", "group", "create", *place)),
+        Told("Make the storage account", storage),
+        Told("Make the container", ("az", "storage", "container", "create", *kept)),
+        Told("Make the cluster, about 5 minutes; its control plane is free of charge", cluster),
+        *(_pool(spec, group, "cpu", spec.cpu, spec.cpu_machine) if spec.cpu.max else ()),
+        *(_pool(spec, group, "gpu", spec.gpu, spec.gpu_machine) if spec.gpu and spec.gpu.max else ()),
+        *(() if spec.secret else _identity(spec, group, account)),
+        Told("Tell kubectl and helm how to reach it", reach),
+    )
 
 
 def _own_group(spec: ClusterSpec) -> str:

@@ -41,6 +41,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/jobs/{rest:path}")
 @router.get("/models")
 @router.get("/admin")
+@router.get("/cluster")
 @router.get("/help")
 def page(service: Shared) -> Response:
     """Return the document. Where files go straight to a bucket, it may talk to that server, too."""
