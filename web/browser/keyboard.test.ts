@@ -62,6 +62,8 @@ test("a job is found in the list, and its results are looked at and downloaded",
     return [...Array(before.width * before.height).keys()].filter((at) => difference(before, after, at) > 40).length > 500;
   };
   for (const key of ["o", "+", "ArrowRight", "0"]) await until(`${key} changes the picture`, () => changes(key));
+  // What draws the picture would take it away.
+  expect(await canvas.evaluate((on) => getComputedStyle(on).outlineStyle)).toBe("solid");
   await tabTo(page, resultWords.tabs.view);
   await page.keyboard.press("ArrowRight");
   await tabTo(page, objectWords.goto);

@@ -107,7 +107,7 @@ test("a large upload whose connection is cut halfway goes on after the page is l
     expect(way.isCut).toBe(true);
     await expect(page.reload()).rejects.toThrow();
     way.mend();
-    await page.goto(way.url);
+    await until("the page is there again", async () => (await page.goto(way.url))?.ok());
     await page.getByText(words.files.missing(1)).waitFor();
     const offset = page.waitForRequest((request) => request.method() === "PATCH");
     await input.setInputFiles(file);
