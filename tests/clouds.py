@@ -55,6 +55,8 @@ class Cloud:
         if hit and hit["how"] == "before":
             raise CutOffError(" ".join(command))
         answer = self._answer(list(command))
+        if hit and hit["how"] == "lost":
+            return Answer(1, "", "ERROR: the answer was lost on its way")
         if hit and hit["how"] == "after":
             raise CutOffError(" ".join(command))
         return answer

@@ -76,6 +76,13 @@ def test_what_is_written_reads_as_the_same(spec: ClusterSpec) -> None:
     assert ClusterSpec.model_validate(yaml.safe_load(text)) == spec
 
 
+@pytest.mark.parametrize("tag", ["none", "None", "null", "true", "on", "1.10", "0x1f", "1e3", "2026-11-23"])
+def test_a_word_that_looks_like_something_else_stays_a_word(tag: str) -> None:
+    spec = SPEC.model_copy(update={"image": ImageRef(tag=tag)})
+    assert parse_cluster(write_cluster(spec)) == spec
+    assert parse_cluster(TEXT + f"image: {{tag: '{tag}'}}\n") == spec
+
+
 @settings(max_examples=40)
 @given(SPECS, SPECS)
 def test_a_diff_names_exactly_the_fields_that_changed(one: ClusterSpec, two: ClusterSpec) -> None:

@@ -78,6 +78,16 @@ def test_cut_off_at_any_step_the_same_command_goes_on_and_repeats_nothing(at: in
     assert repeated == ([] if how == "after" else [carried_out[at - 1]])
 
 
+@pytest.mark.parametrize("at", range(1, STEPS))
+def test_a_command_that_took_effect_and_says_that_it_failed_is_believed_by_what_is_there(
+    at: int, tmp_path: Path
+) -> None:
+    cloud = Cloud()
+    cloud.state["fault"] = {"at": at, "how": "lost"}
+    assert go_up(cloud, tmp_path) == STEPS - 1
+    assert go_up(cloud, tmp_path) == 0
+
+
 def test_down_leaves_nothing_but_the_bucket_and_may_be_repeated(tmp_path: Path) -> None:
     cloud = Cloud()
     go_up(cloud, tmp_path)
