@@ -27,7 +27,7 @@ def empty() -> dict[str, Any]:
     """Return a project with nothing in it."""
     return {
         "log": [], "services": [], "buckets": {}, "accounts": {}, "project_policy": [], "clusters": {}, "objects": {},
-        "contexts": [], "releases": {}, "namespaces": [], "disks": [], "rules": [],
+        "contexts": [], "releases": {}, "namespaces": [], "disks": [], "rules": [], "kinds": [],
         "quotas": {"NVIDIA_T4_GPUS": 4, "PREEMPTIBLE_NVIDIA_T4_GPUS": 8, "IN_USE_ADDRESSES": 8},
         "slow": 2, "fault": None,
     }  # fmt: skip
@@ -243,6 +243,8 @@ class Cloud:
         return self._get(words)
 
     def _get(self, words: list[str]) -> Answer:
+        if words[:2] == ["get", "crd"] and words[2] not in self.state["kinds"]:
+            return Answer(1, "", f'Error from server (NotFound): customresourcedefinitions "{words[2]}" not found')
         if words[:2] == ["get", "nodes"]:
             labels = [{}, {"cellfleet-pool": "gpu"}]
             return _json({"items": [{"metadata": {"labels": label}} for label in labels]})

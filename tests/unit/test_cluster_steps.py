@@ -181,6 +181,13 @@ def test_a_helm_that_was_cut_off_does_not_block_the_next(
     assert cloud.state["releases"]["lab/cellfleet"]["info"]["status"] == "deployed"
 
 
+def test_a_keda_that_somebody_else_has_installed_is_left_alone(tmp_path: Path) -> None:
+    cloud = Cloud()
+    cloud.state["kinds"] = ["scaledobjects.keda.sh"]
+    go_up(cloud, tmp_path)
+    assert set(cloud.state["releases"]) == {"lab/cellfleet"}
+
+
 def test_what_google_has_broken_is_said_and_nothing_is_done_about_it(tmp_path: Path) -> None:
     cloud = Cloud()
     go_up(cloud, tmp_path)

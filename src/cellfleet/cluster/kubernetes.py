@@ -22,6 +22,8 @@ RELEASE: Final = "cellfleet"
 _KEDA: Final = ("keda", "https://kedacore.github.io/charts", "2.20.2")
 """Release and chart, where it is published, version: the one that the chart's autoscaling was tried with."""
 _PROMETHEUS: Final = ("kube-prometheus-stack", "https://prometheus-community.github.io/helm-charts", "85.0.0")
+_KINDS: Final = {"KEDA": "scaledobjects.keda.sh", "Prometheus": "prometheuses.monitoring.coreos.com"}
+"""What there is in a cluster where it is installed, however that was done."""
 _WAIT: Final = ("--wait", "--timeout=15m")
 
 
@@ -127,6 +129,7 @@ def _helper(at: Reached, name: str, release: str, namespace: str, source: tuple[
     """Return the step that installs somebody else's chart, unless it is there in whatever version."""
     chart, repository, version = source
     look = at.helm("status", release, "--output=json", namespace=namespace)
+    kind = at.kubectl("get", "crd", _KINDS[name], "--output=json")
     command = at.helm(
         *("upgrade", release, chart, "--install", f"--repo={repository}", f"--version={version}"),
         *("--create-namespace", *_WAIT),
@@ -134,10 +137,13 @@ def _helper(at: Reached, name: str, release: str, namespace: str, source: tuple[
     )
 
     def found(answers: tuple[Answer, ...]) -> Found:
-        return _installed(parsed(answers[0], look), at, release, namespace)
+        here = parsed(answers[0], look)
+        if here is None and parsed(answers[1], kind) is not None:
+            return Found("done", "installed in another way")
+        return _installed(here, at, release, namespace)
 
     purpose = {"KEDA": "which adds and takes away workers", "Prometheus": "which the paper's policy asks"}[name]
-    return Step(name, f"Install {name} {version}, {purpose}", command, (look,), found, minutes=2)
+    return Step(name, f"Install {name} {version}, {purpose}", command, (look, kind), found, minutes=2)
 
 
 def _release(spec: ClusterSpec, at: Reached, chart: Chart) -> Step:
