@@ -188,6 +188,18 @@ def test_a_keda_that_somebody_else_has_installed_is_left_alone(tmp_path: Path) -
     assert set(cloud.state["releases"]) == {"lab/cellfleet"}
 
 
+def test_on_a_kubernetes_that_is_there_nothing_is_touched_but_cellfleet_and_keda(tmp_path: Path) -> None:
+    cloud = Cloud()
+    cloud.state["contexts"] = ["admin@lab"]
+    own = ClusterSpec(name="cells", where="kubeconfig", context="admin@lab", bucket="s3://lab/cells", secret="keys")
+    assert go_up(cloud, tmp_path, own) == 2
+    assert set(cloud.state["releases"]) == {"keda/keda", "cells/cellfleet"}
+    assert {command[0] for command in cloud.state["log"]} == {"helm", "kubectl"}
+    assert carrier(cloud).carry_out(plan.down_steps(own)) == 2
+    # Others may use it.
+    assert set(cloud.state["releases"]) == {"keda/keda"}
+
+
 def test_what_google_has_broken_is_said_and_nothing_is_done_about_it(tmp_path: Path) -> None:
     cloud = Cloud()
     go_up(cloud, tmp_path)

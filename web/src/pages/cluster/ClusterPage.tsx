@@ -25,7 +25,8 @@ export function ClusterPage() {
         <Title order={2}>{words.title}</Title>
         <Text c="dimmed">{words.lead}</Text>
       </Stack>
-      {who && who.role !== "admin" ? <Alert title={words.adminsOnly} /> : <Contents />}
+      {who?.role === "admin" && <Contents />}
+      {who && who.role !== "admin" && <Alert title={words.adminsOnly} />}
     </Stack>
   );
 }
