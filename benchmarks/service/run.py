@@ -48,7 +48,9 @@ from cellfleet.spec.access import NewToken, Quota
 from cellfleet.spec.http import JobRequest, UploadSet
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, Place
+from cellfleet.spec.usage import Machine
 from cellfleet.worker.bench import Bench
+from cellfleet.worker.meter import Meter
 from cellfleet.worker.tasks import Runner
 
 USER = "ann"
@@ -158,7 +160,8 @@ def submit(desk: Desk, given: str) -> str:
 def run_tasks(store: Place, ledger: Ledger, models: Repository) -> None:
     """Do what is to do, in this process."""
     bench = Bench(WarmModels(models, "cpu"), 1, None)
-    work(ledger, Runner(store, ledger.spec, bench), stop=Event(), patience=Patience(idle=0))
+    runner = Runner(store, ledger.spec, bench, Meter(store, "benchmark", Machine()))
+    work(ledger, runner, stop=Event(), patience=Patience(idle=0))
     bench.clear()
 
 
