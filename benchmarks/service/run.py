@@ -47,8 +47,8 @@ from cellfleet.service.access import Access
 from cellfleet.spec.access import NewToken, Quota
 from cellfleet.spec.http import JobRequest, UploadSet
 from cellfleet.spec.segment import SegmentSpec
-from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.spec.usage import Machine
+from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.worker.bench import Bench
 from cellfleet.worker.meter import Meter
 from cellfleet.worker.tasks import Runner
