@@ -60,6 +60,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
 def server(triton: Triton) -> Iterator[ModelServer]:
     with contextlib.closing(ModelServer(triton.address, patience_seconds=60)) as server:
         yield server
+    with triton.client() as client:
+        assert not client.get_system_shared_memory_status().regions, "nothing is left of a connection that was closed"
 
 
 def remote(server: ModelServer, tmp_path: Path) -> LoadedModel:
@@ -203,6 +205,19 @@ def waits(reason: str) -> float:
     name = f'cellfleet_model_server_waits_total{{reason="{reason}"}}'
     lines = [line for line in metrics.page()[0].decode().splitlines() if line.startswith(name)]
     return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+
+def test_a_server_that_has_forgotten_the_shared_memory_is_told_again(
+    triton: Triton, server: ModelServer, tmp_path: Path
+) -> None:
+    model, before = remote(server, tmp_path), waits("forgotten")
+    expected = model.predictor.predict(*tile("uint16"))
+    with triton.client() as client:
+        names = list(client.get_system_shared_memory_status().regions)
+        client.unregister_system_shared_memory()  # all, as a server that was started anew
+        assert np.array_equal(model.predictor.predict(*tile("uint16")), expected)
+        assert list(client.get_system_shared_memory_status().regions) == names, "the same memory as before"
+    assert len(names) == 1 and waits("forgotten") == before + 1
 
 
 # --- what is not answered --------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def test_a_canary_knows_its_answer_where_the_pixels_fit(kind: PixelType, tmp_pat
         ("NOT_FOUND", "Request for unknown model: 'x' is not found", "missing", "E523"),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", "late", "E523"),
         ("CANCELLED", "Channel closed!", "away", "E523"),
-        ("INVALID_ARGUMENT", "Unable to find shared memory region: 'x'", "away", "E523"),
+        ("INVALID_ARGUMENT", "Unable to find shared memory region: 'x'", "forgotten", "E523"),
         ("INTERNAL", "Stub process 'x_0_0' is not healthy.", "ill", "E525"),
         ("INTERNAL", "onnx runtime error 6: out of memory", "failed", "E524"),
         ("INVALID_ARGUMENT", "unexpected shape for input 'pixels'", "refused", "E524"),

@@ -10,16 +10,18 @@ from typing import Any, Final, Literal
 
 from cellfleet.errors import DeviceError
 
-Kind = Literal["full", "away", "missing", "late", "ill", "failed", "refused"]
-"""`full`: its queue is. `away`: nobody answers. `missing`: the model is not loaded yet. `late`: no answer in time.
+Kind = Literal["full", "away", "forgotten", "missing", "late", "ill", "failed", "refused"]
+"""`full`: its queue is. `away`: nobody answers. `forgotten`: it was started anew, and knows the shared memory no more.
+`missing`: the model is not loaded yet. `late`: no answer in time.
 `ill`: the model's process has ended. `failed`: the graph did. `refused`: the request does not fit the model."""
-PASSING: Final = frozenset({"full", "away", "missing", "late", "ill"})
+PASSING: Final = frozenset({"full", "away", "forgotten", "missing", "late", "ill"})
 """Kinds of which a request is not the cause."""
 _TRIES = 3
 """For a tile with which the graph fails: memory of the device may have been short for a moment."""
 _WORDS: Final[dict[str, str]] = {
     "full": "its queue was full",
     "away": "it does not answer",
+    "forgotten": "it has forgotten the shared memory",
     "missing": "it does not have the model",
     "late": "it did not answer in time",
 }
@@ -70,14 +72,14 @@ def trouble_of(error: Any) -> Trouble:
 
 def is_refusal(error: Any) -> bool:
     """Say whether an answer means that the server did nothing with the request."""
-    return hasattr(error, "status") and trouble_of(error).kind in {"full", "missing", "ill"}
+    return hasattr(error, "status") and trouble_of(error).kind in {"full", "forgotten", "missing", "ill"}
 
 
 def _kind(status: str, said: str) -> Kind:
     if status == "UNAVAILABLE":
         return "full" if "maximum queue size" in said else "away"
     if "shared memory region" in said:
-        return "away"  # it was started anew, and has forgotten what was registered
+        return "forgotten"
     if status == "INTERNAL":
         return "ill" if "is not healthy" in said else "failed"
     by_status: dict[str, Kind] = {"NOT_FOUND": "missing", "DEADLINE_EXCEEDED": "late", "CANCELLED": "away"}

@@ -173,8 +173,8 @@ METRICS: Final = (
         "waits",
         "Requests that were put off and made again. `full`: its queue was. `away`, `missing`, `late`, `ill`: nobody "
         "answered, the model was not loaded, no answer came in time, or the process of the model had ended. `failed`: "
-        "the graph did.",
-        {"reason": ("full", "away", "missing", "late", "ill", "failed")},
+        "the graph did. `forgotten`: the server was started anew, and knew the shared memory no more.",
+        {"reason": ("full", "away", "forgotten", "missing", "late", "ill", "failed")},
     ),
     Metric(
         "worker",
