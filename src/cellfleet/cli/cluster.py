@@ -105,8 +105,8 @@ def _init(how: How, what: What) -> int:
     from cellfleet.spec.cluster_file import write_cluster
 
     path = Path(how.file)
-    if not how.dry_run and path.exists() and not how.overwrite:
-        file.write_text(path, "", replace=False)
+    # Before a dozen questions are answered in vain.
+    file.refuse_existing(path, replace=how.overwrite or how.dry_run)
     said: dict[str, Any] = {name: value for name, value in vars(what).items() if name not in {"zone", "budget"}}
     said |= {"zones": list(what.zone) or None, "budget_per_month": what.budget}
     spec = draft(said, ask(quiet=how.yes), run_program)

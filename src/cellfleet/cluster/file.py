@@ -49,6 +49,13 @@ def read_cluster(where: str) -> ClusterSpec:
     return parse_cluster(read_file(where), where)
 
 
+def refuse_existing(path: Path, *, replace: bool) -> None:
+    """Raise `ClusterError` E717 if the file is there and is not to be replaced."""
+    if path.exists() and not replace:
+        action = "Edit it, choose another name with --file, or replace it with --overwrite"
+        raise ClusterError("E717", "is there already", where=str(path), action=action)
+
+
 def write_text(path: Path, text: str, *, replace: bool) -> None:
     """Write a file as a whole.
 
@@ -56,7 +63,5 @@ def write_text(path: Path, text: str, *, replace: bool) -> None:
         ClusterError: E717, it is there and is not to be replaced.
         OutputError: It cannot be written.
     """
-    if path.exists() and not replace:
-        action = "Edit it, choose another name with --file, or replace it with --overwrite"
-        raise ClusterError("E717", "is there already", where=str(path), action=action)
+    refuse_existing(path, replace=replace)
     write_bytes(path, text.encode())

@@ -10,6 +10,8 @@ import { Review } from "./Review";
 import { words } from "./words";
 
 const TYPED_MS = 400;
+/** What a field means stands below it, so that fields of a row are level. */
+const ORDER = { inputWrapperOrder: ["label", "input", "description"] as ("label" | "input" | "description")[] };
 type Change = (part: Partial<Fields>) => void;
 interface Part {
   fields: Fields;
@@ -79,7 +81,7 @@ function Place({ fields, change }: Part) {
   const w = words.form;
   const there = fields.where === "kubeconfig";
   const text = (name: "name" | "project" | "region" | "zones" | "context" | "bucket", label: string, description?: string) => (
-    <TextInput label={label} description={description} value={fields[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} />
+    <TextInput {...ORDER} label={label} description={description} value={fields[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} />
   );
   return (
     <Fieldset legend={words.groups.place}>
@@ -110,6 +112,7 @@ function Machines({ fields, change, offers }: Part & { offers: readonly Offer[] 
   const choices = [...shown, ...offers.map((offer) => offered(offer, fields.spot)), { value: NO_GPU, label: w.noGpu }];
   const count = (name: "min" | "max" | "cpuMax", label: string, description?: string, max?: number) => (
     <NumberInput
+      {...ORDER}
       label={label}
       description={description}
       min={0}
@@ -142,6 +145,7 @@ function Work({ fields, change }: Part) {
   const w = words.form;
   const number = (name: "budget" | "retention", label: string, description: string) => (
     <NumberInput
+      {...ORDER}
       label={label}
       description={description}
       min={1}
@@ -154,7 +158,7 @@ function Work({ fields, change }: Part) {
       <SimpleGrid cols={3} verticalSpacing="md">
         {number("budget", w.budget, w.budgetHint)}
         {number("retention", w.retention, w.retentionHint)}
-        <TextInput label={w.address} description={w.addressHint} value={fields.address} onChange={(event) => change({ address: event.currentTarget.value })} />
+        <TextInput {...ORDER} label={w.address} description={w.addressHint} value={fields.address} onChange={(event) => change({ address: event.currentTarget.value })} />
         <Select label={w.mode} data={[...words.modes]} value={fields.mode} onChange={(mode) => change({ mode: mode ?? "fused" })} allowDeselect={false} />
         {fields.mode === "split" && (
           <Select
