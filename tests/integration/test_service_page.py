@@ -37,6 +37,22 @@ def test_the_page_talks_to_its_service_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("built")
+def test_at_an_address_that_is_none_people_get_a_page_and_programs_an_error(tmp_path: Path) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    with running_service(tmp_path) as running:
+        client = running.client()
+        answers = {path: client.get(path, headers=browser) for path in ("/nowhere", "/api/v1/nowhere", "/assets/x.js")}
+        told = client.get("/nowhere")
+        posted = client.post("/nowhere", headers=browser)
+    page_of_it = answers["/nowhere"]
+    assert (page_of_it.status_code, "<script nonce=" in page_of_it.text) == (404, True)
+    assert "script-src 'self'" in page_of_it.headers["Content-Security-Policy"]
+    assert (answers["/api/v1/nowhere"].status_code, answers["/api/v1/nowhere"].json()["code"]) == (404, "E900")
+    assert answers["/assets/x.js"].headers["Content-Type"].startswith("text/plain")
+    assert [answer.json()["code"] for answer in (told, posted)] == ["E900", "E900"]
+
+
+@pytest.mark.usefixtures("built")
 def test_where_files_go_straight_to_a_bucket_the_page_may_talk_to_its_server_and_to_nobody_else(
     bucket: str, moto: S3, tmp_path: Path
 ) -> None:

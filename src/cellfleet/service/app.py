@@ -102,6 +102,7 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     answer_errors(app)
+    app.add_exception_handler(404, page.nowhere)
     _describe_errors(app)
     # From the inside to the outside.
     app.add_middleware(KnownOrigins, settings=service.settings)

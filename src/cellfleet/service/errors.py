@@ -63,7 +63,7 @@ def answer_errors(app: FastAPI) -> None:
     """Have `app` answer with a `Problem` whatever goes wrong in its routes; see `CatchAll` for bugs."""
     app.add_exception_handler(CellfleetError, _cellfleet_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, http_error)
 
 
 def status_of(error: CellfleetError) -> int:
@@ -124,7 +124,8 @@ def _place(where: Sequence[str | int]) -> str:
     return ".".join(names) or "body"
 
 
-def _http_error(request: Request, error: Exception) -> JSONResponse:
+def http_error(request: Request, error: Exception) -> JSONResponse:
+    """Return the answer to a request that no route takes."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:

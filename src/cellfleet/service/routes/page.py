@@ -16,6 +16,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from cellfleet.service import direct_uploads
 from cellfleet.service.context import Shared
+from cellfleet.service.errors import http_error
+from cellfleet.service.state import Service
 
 FOLDER = Path(__file__).parents[1] / "page"
 _NONCE = "__NONCE__"
@@ -28,6 +30,8 @@ _POLICY = (
 _FOR_EVER = "public, max-age=31536000, immutable"
 """Of files that have their hash in their name."""
 _PACKED = (".js", ".css")
+_FOR_PROGRAMS = ("/api/", "/assets/")
+"""Below these, what is not there is told as everything is: to programs."""
 _NOT_BUILT = (
     "The web page is not part of this installation. The command and the Python API work without it.\n"
     "From a checkout, `make web` builds it.\n"
@@ -44,6 +48,19 @@ router = APIRouter(include_in_schema=False)
 @router.get("/cluster")
 @router.get("/help")
 def page(service: Shared) -> Response:
+    """Return the document."""
+    return _document(service)
+
+
+def nowhere(request: Request, error: Exception) -> Response:
+    """Answer for an address that is none: people get the page that says so, programs the error."""
+    asked_by_browser = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    if asked_by_browser and not request.url.path.startswith(_FOR_PROGRAMS) and _file("index.html") is not None:
+        return _document(request.app.state.service, status=404)
+    return http_error(request, error)
+
+
+def _document(service: Service, status: int = 200) -> Response:
     """Return the document. Where files go straight to a bucket, it may talk to that server, too."""
     document = _file("index.html")
     if document is None:
@@ -52,7 +69,8 @@ def page(service: Shared) -> Response:
     bucket = direct_uploads.server(service.store)
     policy = _POLICY.format(nonce=nonce, bucket=f" {bucket}" if bucket else "")
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
-    return Response(document.replace(_NONCE.encode(), nonce.encode()), media_type="text/html", headers=headers)
+    content = document.replace(_NONCE.encode(), nonce.encode())
+    return Response(content, status, headers, media_type="text/html")
 
 
 @router.get("/icon.svg")
