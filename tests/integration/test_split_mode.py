@@ -216,8 +216,9 @@ def test_a_server_that_has_forgotten_the_shared_memory_is_told_again(
         names = list(client.get_system_shared_memory_status().regions)
         client.unregister_system_shared_memory()  # all, as a server that was started anew
         assert np.array_equal(model.predictor.predict(*tile("uint16")), expected)
-        assert list(client.get_system_shared_memory_status().regions) == names, "the same memory as before"
-    assert len(names) == 1 and waits("forgotten") == before + 1
+        again = list(client.get_system_shared_memory_status().regions)
+    assert again and set(again) <= set(names), "the same memory as before"
+    assert waits("forgotten") == before + 1
 
 
 # --- what is not answered --------------------------------------------------------------------------------------------
