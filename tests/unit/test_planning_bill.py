@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellfleet.planning.bill import Subject, Tariff, costs_of, make_bill
+from cellfleet.planning.bill import Subject, Sums, Tariff, make_bill
 from cellfleet.planning.prices import KIOSK, load_prices
 from cellfleet.spec.usage import Bill, Machine, Usage
 
@@ -20,7 +20,7 @@ DAY = 86_400_000
 
 
 def subject(job: str = "j1", owner: str = "ann", day: int = 0) -> Subject:
-    return Subject(job, "plates", owner, True, FIRST_OF_MAY + day * DAY, 100, 100_000_000)
+    return Subject(job, "plates", owner, "done", FIRST_OF_MAY + day * DAY, 100, 100_000_000)
 
 
 def bill(*usages: Usage, job: str = "j1", owner: str = "ann", day: int = 0) -> Bill:
@@ -47,7 +47,7 @@ def test_what_has_no_price_is_left_open_not_free(machine: Machine) -> None:
     made = bill(Usage(machine=machine, seconds=3600), Usage(machine=CPU, seconds=3600))
     assert [line.usd for line in made.lines] == [None, pytest.approx(0.19)]
     assert made.usd is None and made.requests_usd is None
-    costs = costs_of("2026-05", [made])
+    costs = Sums([made]).costs("2026-05")
     assert (costs.usd, costs.unpriced_seconds) == (pytest.approx(0.19), 3600)
 
 
@@ -73,7 +73,7 @@ def test_a_month_is_summed_by_user_the_dearest_first_and_by_day() -> None:
         bill(hour, hour, job="b", owner="bea", day=1),
         bill(hour, job="c", owner="bea", day=3),
     ]
-    costs = costs_of("2026-05", bills, budget_usd=5)
+    costs = Sums(bills).costs("2026-05", budget_usd=5)
     assert [(user.owner, user.jobs, user.images) for user in costs.users] == [("bea", 2, 200), ("ann", 1, 100)]
     assert [user.usd for user in costs.users] == pytest.approx([3 * 0.19, 0.19])
     assert costs.days_usd == pytest.approx((0.19, 2 * 0.19, 0, 0.19))
@@ -81,5 +81,5 @@ def test_a_month_is_summed_by_user_the_dearest_first_and_by_day() -> None:
 
 
 def test_an_empty_month_costs_nothing() -> None:
-    costs = costs_of("2026-05", [])
+    costs = Sums().costs("2026-05")
     assert (costs.usd, costs.users, costs.days_usd) == (0, (), ())

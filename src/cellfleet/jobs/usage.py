@@ -6,9 +6,13 @@ bills/<YYYY-MM>/<job>.json       the bill of an ended job, under the month in wh
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -21,6 +25,9 @@ _M = TypeVar("_M", Usage, Bill)
 
 USAGE = "usage"
 BILLS = "bills"
+_READERS = 16
+
+_log = logging.getLogger(__name__)
 
 
 def write_usage(store: Place, job: str, worker: str, usage: Usage) -> None:
@@ -78,22 +85,45 @@ def read_bill(store: Place, job: str, submitted_ms: int) -> Bill | None:
     return None if content is None else _parsed(Bill, content, name)
 
 
-def read_bills(store: Place, month: str) -> Iterator[Bill]:
-    """Yield the bills of a month, in no order.
+def billed_jobs(store: Place, month: str) -> set[str]:
+    """Return the jobs of a month of which a bill is kept: costs no more than a listing.
 
     Raises:
-        JobError: E755, one is damaged.
         OutputError: The store does not answer.
     """
-    for name in store.names(f"{BILLS}/{month}"):
-        content = store.read(name) if name.endswith(".json") else None
-        if content is not None:
-            yield _parsed(Bill, content, name)
+    names = (PurePosixPath(name) for name in store.names(f"{BILLS}/{month}"))
+    return {name.stem for name in names if name.suffix == ".json"}
+
+
+def read_bills(store: Place, month: str, jobs: Iterable[str]) -> Iterator[Bill]:
+    """Yield the bills that are kept of some jobs of a month, in their order; one that is damaged is left out, and told.
+
+    Raises:
+        OutputError: The store does not answer.
+    """
+
+    def read(job: str) -> Bill | None:
+        name = f"{BILLS}/{month}/{job}.json"
+        content = store.read(name)
+        try:
+            return None if content is None else _parsed(Bill, content, name)
+        except JobError as error:
+            _log.error("%s", error, extra={"job": job})
+            return None
+
+    # A bucket takes its time over each.
+    with ThreadPoolExecutor(_READERS, "bills") as pool:
+        yield from filter(None, pool.map(read, jobs))
 
 
 def month_of(ms: int) -> str:
     """Return year and month, UTC, of a moment in milliseconds since 1970."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m}"
+
+
+def this_month() -> str:
+    """Return year and month of now, UTC."""
+    return month_of(time.time_ns() // 1_000_000)
 
 
 def _bill_name(bill: Bill) -> str:

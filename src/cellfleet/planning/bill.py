@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import starmap
 from typing import Final, NamedTuple
 
 from cellfleet.errors import UsageError
 from cellfleet.planning.prices import Prices, Quote
+from cellfleet.spec.job import FINAL_JOB_STATES, JobState
 from cellfleet.spec.usage import Bill, BillLine, Costs, Machine, Usage, UserCosts
 
 _HOUR: Final = 3600.0
@@ -62,7 +63,7 @@ class Subject(NamedTuple):
     job: str
     name: str
     owner: str
-    final: bool
+    state: JobState
     submitted_ms: int
     images: int
     pixels: int
@@ -79,10 +80,11 @@ def make_bill(subject: Subject, usages: Sequence[Usage], tariff: Tariff) -> Bill
         job=subject.job,
         name=subject.name,
         owner=subject.owner,
-        final=subject.final,
+        final=subject.state in FINAL_JOB_STATES,
+        complete=subject.state == "done",
         submitted_ms=subject.submitted_ms,
         lines=lines,
-        stages_usd=_by_stage(lines, usages),
+        stages_usd=_by_stage(lines),
         reads=sum(usage.reads for usage in usages),
         writes=sum(usage.writes for usage in usages),
         read_bytes=sum(usage.read_bytes for usage in usages),
@@ -95,22 +97,69 @@ def make_bill(subject: Subject, usages: Sequence[Usage], tariff: Tariff) -> Bill
     )
 
 
-def costs_of(month: str, bills: Iterable[Bill], *, budget_usd: float | None = None, paused: bool = False) -> Costs:
-    """Sum up the bills of a month, by user, the dearest first."""
-    ordered = sorted(bills, key=lambda bill: bill.owner)
-    users = [_of_user(owner, list(group)) for owner, group in groupby(ordered, key=lambda bill: bill.owner)]
-    days: dict[int, float] = defaultdict(float)
-    for bill in ordered:
-        days[datetime.fromtimestamp(bill.submitted_ms / 1000, UTC).day] += known_usd(bill)
-    return Costs(
-        month=month,
-        budget_usd=budget_usd,
-        usd=math.fsum(user.usd for user in users),
-        unpriced_seconds=math.fsum(line.seconds for bill in ordered for line in bill.lines if line.usd is None),
-        days_usd=tuple(days[day] for day in range(1, max(days, default=0) + 1)),
-        users=tuple(sorted(users, key=lambda user: (-user.usd, user.owner))),
-        paused=paused,
-    )
+class Sums:
+    """What bills of one month come to, by user and day. Grows bill by bill, so none of them needs to be kept."""
+
+    def __init__(self, bills: Iterable[Bill] = ()) -> None:
+        """Begin with these."""
+        self._users: dict[str, _User] = defaultdict(_User)
+        for bill in bills:
+            self.add(bill)
+
+    def add(self, bill: Bill) -> None:
+        """Add a bill."""
+        user, usd = self._users[bill.owner], known_usd(bill)
+        user.jobs += 1
+        user.images += bill.images
+        user.pixels += bill.pixels
+        user.seconds += math.fsum(line.seconds for line in bill.lines)
+        user.gpu_seconds += math.fsum(line.gpu_seconds for line in bill.lines)
+        user.unpriced_seconds += math.fsum(line.seconds for line in bill.lines if line.usd is None)
+        user.usd += usd
+        user.days[datetime.fromtimestamp(bill.submitted_ms / 1000, UTC).day] += usd
+
+    def copy(self) -> Sums:
+        """Return sums that grow on their own."""
+        other = Sums()
+        for owner, user in self._users.items():
+            other._users[owner] = replace(user, days=user.days.copy())
+        return other
+
+    @property
+    def usd(self) -> float:
+        """Of all users together, of what has a price."""
+        return math.fsum(user.usd for user in self._users.values())
+
+    def costs(
+        self, month: str, owner: str | None = None, *, budget_usd: float | None = None, paused: bool = False
+    ) -> Costs:
+        """Return the sums of one user, or of all, the dearest first."""
+        users = {name: user for name, user in self._users.items() if owner in {None, name}}
+        days = defaultdict[int, float](float)
+        for user in users.values():
+            for day, usd in user.days.items():
+                days[day] += usd
+        return Costs(
+            month=month,
+            budget_usd=budget_usd,
+            usd=math.fsum(user.usd for user in users.values()),
+            unpriced_seconds=math.fsum(user.unpriced_seconds for user in users.values()),
+            days_usd=tuple(days[day] for day in range(1, max(days, default=0) + 1)),
+            users=tuple(sorted(starmap(_of_user, users.items()), key=lambda user: (-user.usd, user.owner))),
+            paused=paused,
+        )
+
+
+@dataclass
+class _User:
+    jobs: int = 0
+    images: int = 0
+    pixels: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    unpriced_seconds: float = 0.0
+    usd: float = 0.0
+    days: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
 
 
 def known_usd(bill: Bill) -> float:
@@ -126,28 +175,26 @@ def _line(usage: Usage, tariff: Tariff) -> BillLine:
         gpu_seconds=usage.seconds * usage.machine.gpus,
         usd_per_hour=price,
         usd=None if price is None else price * usage.seconds / _HOUR,
+        stage_seconds=usage.stage_seconds,
     )
 
 
-def _by_stage(lines: Sequence[BillLine], usages: Sequence[Usage]) -> dict[str, float]:
+def _by_stage(lines: Sequence[BillLine]) -> dict[str, float]:
     """Divide what machines cost by what threads did on them, machine by machine."""
     stages: dict[str, float] = defaultdict(float)
-    for line, usage in zip(lines, usages, strict=True):
-        total = math.fsum(usage.stage_seconds.values())
-        if line.usd and total:
-            for stage, seconds in usage.stage_seconds.items():
-                stages[stage] += line.usd * seconds / total
+    for line in lines:
+        for stage, usd in line.stages_usd.items():
+            stages[stage] += usd
     return dict(stages)
 
 
-def _of_user(owner: str, bills: Sequence[Bill]) -> UserCosts:
-    lines = [line for bill in bills for line in bill.lines]
+def _of_user(owner: str, user: _User) -> UserCosts:
     return UserCosts(
         owner=owner,
-        jobs=len(bills),
-        images=sum(bill.images for bill in bills),
-        pixels=sum(bill.pixels for bill in bills),
-        seconds=math.fsum(line.seconds for line in lines),
-        gpu_seconds=math.fsum(line.gpu_seconds for line in lines),
-        usd=math.fsum(known_usd(bill) for bill in bills),
+        jobs=user.jobs,
+        images=user.images,
+        pixels=user.pixels,
+        seconds=user.seconds,
+        gpu_seconds=user.gpu_seconds,
+        usd=user.usd,
     )

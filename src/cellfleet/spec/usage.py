@@ -55,6 +55,16 @@ class BillLine(_Message):
     usd_per_hour: NonNegativeFloat | None
     """None: the price table has no such machine."""
     usd: NonNegativeFloat | None
+    stage_seconds: dict[str, NonNegativeFloat] = {}
+    """Stage → seconds of threads."""
+
+    @property
+    def stages_usd(self) -> dict[str, float]:
+        """What the machines cost, divided by what threads did on them; nothing where the price is not known."""
+        total = sum(self.stage_seconds.values())
+        if self.usd is None or not total:
+            return {}
+        return {stage: self.usd * seconds / total for stage, seconds in self.stage_seconds.items()}
 
 
 class Bill(_Message):
@@ -65,6 +75,8 @@ class Bill(_Message):
     name: str = ""
     owner: UserName
     final: bool
+    complete: bool = False
+    """Every image is done: nothing can be tried again, so this bill changes no more."""
     submitted_ms: NonNegativeInt
     """Milliseconds since 1970: the month that it belongs to."""
     lines: tuple[BillLine, ...] = ()

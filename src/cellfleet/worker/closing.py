@@ -49,7 +49,7 @@ def _bill(store: Place, spec: JobSpec, progress: Progress) -> Bill:
         job=spec.id,
         name=spec.name,
         owner=spec.owner,
-        final=True,
+        state=progress.state,
         submitted_ms=progress.submitted_ms,
         images=progress.tally.images,
         pixels=progress.tally.pixels,

@@ -1477,6 +1477,11 @@ export interface components {
             owner: string;
             /** Final */
             final: boolean;
+            /**
+             * Complete
+             * @default false
+             */
+            complete: boolean;
             /** Submitted Ms */
             submitted_ms: number;
             /**
@@ -1545,6 +1550,13 @@ export interface components {
             usd_per_hour: number | null;
             /** Usd */
             usd: number | null;
+            /**
+             * Stage Seconds
+             * @default {}
+             */
+            stage_seconds: {
+                [key: string]: number;
+            };
         };
         /**
          * BillList
@@ -1693,7 +1705,7 @@ export interface components {
             autoscaling: "work" | "paper";
             /**
              * Models
-             * @description Models that are kept loaded in split mode; none: all in the bucket.
+             * @description A note for people: models to use here. Triton serves all that are in the bucket.
              * @default []
              */
             models: string[];
@@ -1704,7 +1716,7 @@ export interface components {
             budget_per_month?: number | null;
             /**
              * Retention Days
-             * @description Days after which finished jobs and uploads are deleted; none: kept.
+             * @description Days for which jobs and uploads are to be kept; none: for ever. Nothing deletes them yet.
              */
             retention_days?: number | null;
             /**
@@ -2353,6 +2365,12 @@ export interface components {
             sha256: string;
             /** Bundled */
             bundled: boolean;
+            /**
+             * Task
+             * @default segmentation
+             * @enum {string}
+             */
+            task: "segmentation" | "classification";
             /** Description */
             description: string;
             /** Roles */

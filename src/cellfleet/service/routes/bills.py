@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cellfleet.jobs.usage import month_of
+from cellfleet.jobs.usage import this_month
 from cellfleet.service.context import Asking, Shared, job_to_see
 from cellfleet.spec.job import JobId, UserName
 from cellfleet.spec.usage import Bill, BillList, Costs, Month
@@ -31,7 +31,7 @@ def get_costs(
     owner: Annotated[UserName | None, Query(description="For administrators: whose; without it all.")] = None,
 ) -> Costs:
     """Sum up what the jobs that were submitted in a month cost: the user's, for administrators everybody's."""
-    return service.cashier.costs(month or _this_month(), owner if user.role == "admin" else user.name)
+    return service.cashier.costs(month or this_month(), owner if user.role == "admin" else user.name)
 
 
 @router.get("/bills")
@@ -44,10 +44,6 @@ def list_bills(
 ) -> BillList:
     """List the bills of the jobs of a month by the ids of the jobs, for a table."""
     owner = None if user.role == "admin" else user.name
-    bills = sorted(service.cashier.bills(month or _this_month(), owner), key=lambda bill: bill.job)
-    page = [bill for bill in bills if after is None or bill.job > after][: limit + 1]
+    bills = service.cashier.bills(month or this_month(), owner, after=after or "")
+    page = list(islice(bills, limit + 1))
     return BillList(bills=tuple(page[:limit]), after=page[limit - 1].job if len(page) > limit else None)
-
-
-def _this_month() -> str:
-    return month_of(time.time_ns() // 1_000_000)

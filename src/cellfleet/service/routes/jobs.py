@@ -26,7 +26,7 @@ def create_job(body: JobRequest, service: Shared, user: Changing) -> Job:
     check_inputs(service, user, body.inputs)
     if body.out is not None:
         check_place(service.settings, body.out)
-    return service.desk.submit(body, user.name, user.quota)
+    return service.cashier.hold_when_spent(service.desk.submit(body, user.name, user.quota))
 
 
 @router.get("")
@@ -58,7 +58,9 @@ def get_job(job: JobId, service: Shared, user: Asking) -> Job:
 @router.delete("/{job}", status_code=204)
 def delete_job(job: JobId, service: Shared, user: Changing) -> None:
     """Remove a job that has ended, with its results in the store. Results at an address of the user's stay."""
-    job_to_see(service, user, job)
+    found = job_to_see(service, user, job)
+    if found.state in FINAL_JOB_STATES and not found.summarised:
+        service.cashier.close(job)  # what it took goes with it, and its bill stays
     service.desk.remove(job)
 
 
@@ -84,7 +86,7 @@ def cancel_job(job: JobId, service: Shared, user: Changing) -> Job:
 @router.post("/{job}/retry")
 def retry_job(job: JobId, service: Shared, user: Changing) -> Job:
     """Try again what failed; images that are done are not done again."""
-    return _changed(service, user, job, service.desk.retry)
+    return service.cashier.hold_when_spent(_changed(service, user, job, service.desk.retry))
 
 
 @router.get("/{job}/dead")
