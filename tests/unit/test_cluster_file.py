@@ -189,6 +189,10 @@ def test_consequences_tell_of_another_cluster_and_of_other_machines() -> None:
     assert "the present one stays, and costs" in moved
     other = " ".join(consequences(SPEC, SPEC.model_copy(update={"gpu": GpuPool(type="l4", max=4)})))
     assert "The GPU machines become others" in other and "Before, it was $" in other
+    without = SPEC.model_copy(update={"cpu": CpuPool(max=0)})
+    assert "The CPU machines go" in " ".join(consequences(SPEC, without))
+    # What was not there does not go.
+    assert "machines go" not in " ".join(consequences(without, without.model_copy(update={"budget_per_month": 9.0})))
 
 
 @pytest.mark.parametrize("where", ["gke", "eks", "aks"])

@@ -56,9 +56,11 @@ def _of_machines(before: ClusterSpec, after: ClusterSpec) -> list[str]:
     for kind in ("gpu", "cpu"):
         old, new = getattr(before, kind), getattr(after, kind)
         name = kind.upper()
-        if old and (new is None or new.max == 0):
+        if old is None or old.max == 0:
+            continue
+        if new is None or new.max == 0:
             told.append(f"The {name} machines go; tasks under way there are given back.")
-        elif old and _kind_of(before, kind) != _kind_of(after, kind):
+        elif _kind_of(before, kind) != _kind_of(after, kind):
             told.append(f"The {name} machines become others: new ones are there before the old ones go.")
     return told
 

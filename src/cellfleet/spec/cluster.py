@@ -152,13 +152,16 @@ class ClusterSpec(_Part):
         "DeepCell paper, by GPU utilisation; only in split mode.",
     )
     models: tuple[_ModelName, ...] = Field(
-        default=(), max_length=50, description="Models that are kept loaded in split mode; none: all in the bucket."
+        default=(),
+        max_length=50,
+        description="A note for people: models to use here. Triton serves all that are in the bucket.",
     )
     budget_per_month: PositiveFloat | None = Field(
         default=None, description="USD in a calendar month after which no work is begun; none: no limit."
     )
     retention_days: PositiveInt | None = Field(
-        default=None, description="Days after which finished jobs and uploads are deleted; none: kept."
+        default=None,
+        description="Days for which jobs and uploads are to be kept; none: for ever. Nothing deletes them yet.",
     )
     address: _Host | None = Field(
         default=None, description="Host name of the web page, like cells.lab.example; none: reached through kubectl."

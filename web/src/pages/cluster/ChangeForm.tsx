@@ -143,21 +143,17 @@ function Machines({ fields, change, offers }: Part & { offers: readonly Offer[] 
 
 function Work({ fields, change }: Part) {
   const w = words.form;
-  const number = (name: "budget" | "retention", label: string, description: string) => (
-    <NumberInput
-      {...ORDER}
-      label={label}
-      description={description}
-      min={1}
-      value={fields[name]}
-      onChange={(value) => change({ [name]: typeof value === "number" ? value : "" })}
-    />
-  );
   return (
     <Fieldset legend={words.groups.work}>
       <SimpleGrid cols={3} verticalSpacing="md">
-        {number("budget", w.budget, w.budgetHint)}
-        {number("retention", w.retention, w.retentionHint)}
+        <NumberInput
+          {...ORDER}
+          label={w.budget}
+          description={w.budgetHint}
+          min={1}
+          value={fields.budget}
+          onChange={(value) => change({ budget: typeof value === "number" ? value : "" })}
+        />
         <TextInput {...ORDER} label={w.address} description={w.addressHint} value={fields.address} onChange={(event) => change({ address: event.currentTarget.value })} />
         <Select label={w.mode} data={[...words.modes]} value={fields.mode} onChange={(mode) => change({ mode: mode ?? "fused" })} allowDeselect={false} />
         {fields.mode === "split" && (

@@ -21,7 +21,6 @@ export interface Fields {
   mode: string;
   autoscaling: string;
   budget: number | "";
-  retention: number | "";
   address: string;
 }
 
@@ -42,7 +41,6 @@ export const FIRST: Fields = {
   mode: "fused",
   autoscaling: "work",
   budget: "",
-  retention: "",
   address: "",
 };
 
@@ -57,7 +55,6 @@ export function fieldsOf(told: Schemas["ClusterSpec"]): Fields {
     zones: cluster.zones.join(", "),
     ...machinesOf(cluster),
     budget: cluster.budget_per_month ?? "",
-    retention: cluster.retention_days ?? "",
   };
 }
 
@@ -83,7 +80,6 @@ export function toFile(fields: Fields, before: Schemas["ClusterSpec"] | null): R
     mode: fields.mode,
     autoscaling: fields.mode === "split" ? fields.autoscaling : "work",
     budget_per_month: fields.budget || null,
-    retention_days: fields.retention || null,
     address: said(fields.address),
   };
 }

@@ -44,8 +44,6 @@ export const words = {
     autoscaling: "Machines follow",
     budget: "Budget, $ a month",
     budgetHint: "When it is reached no work is begun. Empty: no limit.",
-    retention: "Keep jobs for, days",
-    retentionHint: "Empty: for ever.",
     address: "Host name of the page",
     addressHint: "Empty: reached through kubectl.",
   },
