@@ -17,7 +17,7 @@ from tests.support import discs
 import cellfleet
 from cellfleet.jobs.claims import StoreLedger
 from cellfleet.jobs.submission import send
-from cellfleet.jobs.usage import month_of, read_bills
+from cellfleet.jobs.usage import read_bill
 from cellfleet.models.repository import Repository
 from cellfleet.spec.job import JobSpec
 from cellfleet.spec.segment import SegmentSpec
@@ -56,8 +56,8 @@ def test_workers_do_a_job_and_the_last_one_sums_up(tmp_path: Path, bucket: str) 
     labels = tmp_path / "labels.tif"
     labels.write_bytes(results.read("a3_labels.tif") or b"")
     assert np.array_equal(tifffile.imread(labels), here)
-    (bill,) = read_bills(store, month_of(progress.submitted_ms))
-    assert bill.images == 5
+    bill = read_bill(store, "f1", progress.submitted_ms)
+    assert bill is not None and bill.images == 5
     assert [(hook["job"], hook["images"], hook["state"]) for hook in told] == [("f1", 5, "failed")]
 
 
