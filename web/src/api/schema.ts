@@ -864,6 +864,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{job}/sizes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Sizes
+         * @description Say what the results weigh, by format; estimated from some images where there are many.
+         */
+        get: operations["get_sizes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job}/zip": {
         parameters: {
             query?: never;
@@ -1877,6 +1897,19 @@ export interface components {
             parts: number;
         };
         /**
+         * FormatSize
+         * @description What the files of one format weigh.
+         */
+        FormatSize: {
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro";
+            /** Bytes */
+            bytes: number;
+        };
+        /**
          * GpuOffer
          * @description A GPU that could be chosen.
          */
@@ -2455,6 +2488,11 @@ export interface components {
              */
             formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
             /**
+             * Named
+             * @default
+             */
+            named: string;
+            /**
              * Seconds
              * @default 3600
              */
@@ -2987,6 +3025,18 @@ export interface components {
             machine_seconds: components["schemas"]["Span"];
             on_demand_usd: components["schemas"]["Span"] | null;
             spot_usd: components["schemas"]["Span"] | null;
+        };
+        /**
+         * Sizes
+         * @description What the results of a job, or of some of its images, weigh.
+         */
+        Sizes: {
+            /** Images */
+            images: number;
+            /** Looked At */
+            looked_at: number;
+            /** Formats */
+            formats: components["schemas"]["FormatSize"][];
         };
         /**
          * Span
@@ -5368,6 +5418,49 @@ export interface operations {
             };
         };
     };
+    get_sizes: {
+        parameters: {
+            query?: {
+                /** @description Only images with this in their name; without it all. */
+                named?: string;
+            };
+            header?: never;
+            path: {
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sizes"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_zip: {
         parameters: {
             query?: {
@@ -5375,6 +5468,8 @@ export interface operations {
                 format?: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
                 /** @description Only these. */
                 image?: number[];
+                /** @description Only images with this in their name; without it all. */
+                named?: string;
             };
             header?: never;
             path: {
