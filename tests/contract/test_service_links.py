@@ -73,6 +73,13 @@ def test_a_link_to_formats_shows_no_others(client: httpx2.Client, anybody: httpx
         assert (answer.status_code, answer.json()["code"]) == (422, "E945")
 
 
+def test_a_link_to_some_images_shows_no_others(client: httpx2.Client, anybody: httpx2.Client, job: str) -> None:
+    every = {name for name in names(anybody.get(link(client, job))) if name.endswith(".tif")}
+    some = min(every)
+    shown = names(anybody.get(link(client, job, named=some.removesuffix("_labels.tif"))))
+    assert {name for name in shown if name.endswith(".tif")} == {some} < every
+
+
 def test_a_link_to_files_shows_files_and_reports(client: httpx2.Client, anybody: httpx2.Client, job: str) -> None:
     url = link(client, job, what="files")
     for name in ("report.html", "run.json", f"{NAMES[0].removesuffix('.tif')}_labels.tif"):

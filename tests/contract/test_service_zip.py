@@ -18,6 +18,7 @@ from tests.services import Running, running_service, wait_until
 from tests.worked import NAMES, add_job, add_set, broken_image, small_image, work_off
 
 from cellfleet.errors import CellfleetError
+from cellfleet.service import sizes
 from cellfleet.service.zip import Member, zip_pieces
 from cellfleet.stores.place import FolderPlace, open_place
 
@@ -90,6 +91,39 @@ def test_formats_and_images_are_chosen(client: httpx2.Client, job: str) -> None:
     for query, code in (({"format": "parquet"}, "E945"), ({"format": "exe"}, "E902"), ({"image": -1}, "E902")):
         refused = client.get(f"/api/v1/jobs/{job}/zip", params=query)
         assert (refused.status_code, refused.json()["code"]) == (422, code)
+
+
+def test_images_are_chosen_by_a_part_of_their_names(client: httpx2.Client, job: str) -> None:
+    chosen = fetch(client, job, format="csv", named="PLATE/a1")
+    assert set(chosen.namelist()) - GUIDES - SUMMARY == {"plate/A1, field µ 🦠_cells.csv"}
+    assert not set(fetch(client, job, named="nothing has this").namelist()) - GUIDES - SUMMARY
+
+
+def test_the_sizes_are_those_of_the_files(running: Running, client: httpx2.Client, job: str) -> None:
+    folder = results_of(running, job)
+    files = [path for path in folder.rglob("*") if path.is_file() and ".cellfleet" not in path.parts]
+    endings = {"labels-tiff": "_labels.tif", "csv": "_cells.csv", "ome-zarr": "zarr"}
+    weigh = {
+        form: sum(path.stat().st_size for path in files if ending in str(path.relative_to(folder)))
+        for form, ending in endings.items()
+    }
+    told = client.get(f"/api/v1/jobs/{job}/sizes").json()
+    assert {one["format"]: one["bytes"] for one in told["formats"]} == weigh and min(weigh.values()) > 0
+    assert (told["images"], told["looked_at"]) == (len(NAMES), len(NAMES))
+    some = client.get(f"/api/v1/jobs/{job}/sizes", params={"named": "A1"}).json()
+    assert (some["images"], some["looked_at"]) == (1, 1) and 0 < some["formats"][0]["bytes"] < weigh["labels-tiff"]
+    assert client.get(f"/api/v1/jobs/{job}/sizes", params={"named": "nothing has this"}).json()["images"] == 0
+
+
+def test_of_many_images_the_sizes_are_estimated_from_some(
+    client: httpx2.Client, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = client.get(f"/api/v1/jobs/{job}/sizes").json()
+    monkeypatch.setattr(sizes, "MOST_LOOKED_AT", 2)
+    told = client.get(f"/api/v1/jobs/{job}/sizes").json()
+    assert told["images"] == whole["images"] > told["looked_at"] > 0
+    for some, all_of_it in zip(told["formats"], whole["formats"], strict=True):
+        assert some["bytes"] == pytest.approx(all_of_it["bytes"], rel=0.5)
 
 
 def test_while_the_job_runs_the_zip_holds_what_stands(running: Running, client: httpx2.Client) -> None:

@@ -204,19 +204,24 @@ class Desk:
         """Return where the job's results are: laid out as the folder of `cellfleet segment`."""
         return results_of(self.spec(job), self.store)
 
-    def images(self, job: str, *, start: int = 0) -> Iterator[JobImage]:
-        """Yield the images of a job from number `start` on, each with its record where it has one."""
-        out = self.results(job)
+    def names(self, job: str, *, start: int = 0, named: str = "") -> Iterator[tuple[int, str]]:
+        """Yield number and name of the images of a job from number `start` on that have `named` in their name."""
         try:
             listed = manifest.read_manifest(self.store, job)
         except JobError:
             return  # not listed yet
         for task in manifest.read_tasks_from_image(self.store, listed, start):
             for number, image in enumerate(task.images[: task.new_images], task.first_image):
-                if number >= start:
-                    record = load_record(out, image.name)
-                    status = record.status if record else "waiting"
-                    yield JobImage(number=number, image=image.name, status=status, record=record)
+                if number >= start and has_in_name(named, image.name):
+                    yield number, image.name
+
+    def images(self, job: str, *, start: int = 0, named: str = "") -> Iterator[JobImage]:
+        """As `names`; each image with its record where it has one."""
+        out = self.results(job)
+        for number, name in self.names(job, start=start, named=named):
+            record = load_record(out, name)
+            status = record.status if record else "waiting"
+            yield JobImage(number=number, image=name, status=status, record=record)
 
     def source(self, job: str, number: int) -> Source:
         """Return where the image with this number is, for this process. Raises `JobError` E810 where there is none."""
@@ -260,6 +265,11 @@ class Desk:
         state = self.ledger.progress(job).state
         if state in FINAL_JOB_STATES:
             raise _not_while(job, state, what)
+
+
+def has_in_name(wanted: str, image: str) -> bool:
+    """Say whether the name of an image has this in it, in upper or lower case."""
+    return wanted.casefold() in image.casefold()
 
 
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast, get_args
 
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from cellfleet.jobs.desk import Desk
+from cellfleet.jobs.desk import Desk, has_in_name
 from cellfleet.results.record import RUN
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.service.files import PIECE_BYTES, no_such_file
@@ -58,6 +58,8 @@ class Choice:
     """Empty: all."""
     images: Sequence[int] = ()
     """Numbers of images; empty: all."""
+    named: str = ""
+    """Only images with this in their name; empty: all."""
 
 
 def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[Member]:
@@ -65,17 +67,26 @@ def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[M
 
     Results come first: ImageJ opens the first file of a zip that it is given the address of.
     """
-    for image in _chosen(desk, job.id, choice.images):
+    for image in _chosen(desk, job.id, choice):
         # An image that failed has none.
         outputs = image.record.outputs if image.record else {}
         for form, first in outputs.items():
             if not choice.formats or form in choice.formats:
-                yield from map(Member, _names(place, form, first))
+                yield from map(Member, names_of(place, form, first))
     for name, text in _guides(job):
         yield Member(name, text.encode())
     for name in _SUMMARY:
         if place.size(name) is not None:
             yield Member(name)
+
+
+def names_of(place: Place, form: str, first: str) -> Iterator[str]:
+    """Yield the names of all files of a format, from that of the first."""
+    for path in all_files(form, first):
+        if form in get_args(Format) and is_tree(cast(Format, form)):
+            yield from sorted(place.names(path))
+        else:
+            yield path
 
 
 async def zip_pieces(place: Place, members: Iterator[Member]) -> AsyncGenerator[bytes]:
@@ -157,19 +168,13 @@ def _written(
     yield out.take()
 
 
-def _chosen(desk: Desk, job: str, numbers: Sequence[int]) -> Iterator[JobImage]:
-    if not numbers:
-        yield from desk.images(job)
-    for number in sorted(set(numbers)):
-        yield from islice(desk.images(job, start=number), 1)
-
-
-def _names(place: Place, form: str, first: str) -> Iterator[str]:
-    for path in all_files(form, first):
-        if form in get_args(Format) and is_tree(cast(Format, form)):
-            yield from sorted(place.names(path))
-        else:
-            yield path
+def _chosen(desk: Desk, job: str, choice: Choice) -> Iterator[JobImage]:
+    if not choice.images:
+        yield from desk.images(job, named=choice.named)
+    for number in sorted(set(choice.images)):
+        for image in islice(desk.images(job, start=number), 1):
+            if has_in_name(choice.named, image.image):
+                yield image
 
 
 def _guides(job: Job) -> Iterator[tuple[str, str]]:

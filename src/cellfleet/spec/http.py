@@ -353,22 +353,6 @@ class DeadTasks(_Answer):
     more: bool
 
 
-class NewLink(_Request):
-    """A link that works without login until it expires."""
-
-    what: Literal["zip", "files"] = "zip"
-    formats: tuple[Format, ...] = ()
-    """Of a zip; empty: all."""
-    seconds: int = Field(default=3600, ge=60, le=30 * 86400)
-
-
-class Link(_Answer):
-    """A signed address."""
-
-    url: str
-    expires_ms: NonNegativeInt
-
-
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +363,7 @@ class ModelInfo(_Answer):
     version: str
     sha256: str
     bundled: bool
+    task: Literal["segmentation", "classification"] = "segmentation"
     description: str
     roles: tuple[str, ...]
     microns_per_pixel: float | None

@@ -30,7 +30,8 @@ from cellfleet.service.kiosk_openapi import ANSWERS, BODIES
 from cellfleet.service.kiosk_upload import receive
 from cellfleet.service.routes.links import public_base, signed_link
 from cellfleet.service.state import Service
-from cellfleet.spec.http import Job, NewLink
+from cellfleet.spec.downloads import NewLink
+from cellfleet.spec.http import Job
 
 _EXPIRE_SECONDS: Final = 3600
 _LONGEST_EXPIRE_SECONDS: Final = 365 * 86_400
