@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
+from cellfleet.errors import JobError, OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.manifest import Manifest
 from cellfleet.spec.job import DeadTask, Failed, JobSpec, JobState, Outcome, Progress, Tally, Task
 from cellfleet.stores.place import Place
 
-CLAIMS, ENDS, BEATS = "claims", "ends", "beats"
+CLAIMS, ENDS = "claims", "ends"
 _LEASE = "lease"
+_READS_AT_ONCE = 16
+
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """Says what was done. What a newer cellfleet says besides is passed by: docs/decisions/0026-upgrades.md."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Claimed(_Record):
@@ -64,8 +72,15 @@ class Ends:
         return manifest.read_manifest(self.store, job).job
 
     def progress(self, job: str) -> Progress:
-        """Return how far a job is. Reads what has ended: costs a request per ended task. Raises `JobError` E810."""
+        """Return how far a job is. While it goes on, this costs a request per task that has ended since it was asked.
+
+        Raises:
+            JobError: E810, there is none; E813, a file of it is damaged.
+        """
         known = manifest.read_manifest(self.store, job)
+        content = self.store.read(beside(job, "ended"))
+        if content:
+            return parsed(Progress, content, beside(job, "ended"))
         ends = self.ends(job)
         dead = sum(isinstance(end.outcome, Failed) for end in ends.values())
         claimed = {number for number, *_ in numbered(self.store.names(f"{CLAIMS}/{job}"))}
@@ -112,30 +127,44 @@ class Ends:
         return self.store.exists(beside(job, "ended"))
 
     def retry_failed(self, job: str) -> int:
-        """Have tasks that were given up tried again, with fresh attempts; return how many."""
-        dead = [number for number, end in self.ends(job).items() if isinstance(end.outcome, Failed)]
-        summary = manifest.read_manifest(self.store, job).tasks
-        claims = list(self.store.names(f"{CLAIMS}/{job}"))
-        for name in claims:
-            if int(leaf(name).partition(".")[0]) in {*dead, summary}:
-                self.store.remove(name)
+        """Go on with a job that is paused or cancelled, and have tasks that were given up tried again, with fresh
+        attempts; return how many these are.
+
+        May run beside workers and be cut short: see below.
+        """
+        manifest.hold(self.store, job, None)
+        known, ends = manifest.read_manifest(self.store, job), self.ends(job)
+        dead = {number for number, end in ends.items() if isinstance(end.outcome, Failed)}
+        if not dead and (not self.is_summarised(job) or self.progress(job).state == "done"):
+            return 0
+        # An end without claims is of no interest to workers; claims without an end would be taken for used up.
+        self._remove_claims(job, dead)
         for number in dead:
             self.store.remove(end_name(job, number, dead=True))
+        # Whoever claims the summary after this sees that ends are missing. Whoever had claimed it before either wrote
+        # that the job has ended, which is removed below, or does so later, and then finds that its claim is gone.
+        self._remove_claims(job, {known.tasks})
         self.store.remove(beside(job, "ended"))
         return len(dead)
+
+    def _remove_claims(self, job: str, tasks: set[int]) -> None:
+        for name in list(self.store.names(f"{CLAIMS}/{job}")):
+            if int(leaf(name).partition(".")[0]) in tasks:
+                self.store.remove(name)
 
     def ends(self, job: str) -> dict[int, End]:
         """Return how tasks ended. A task that was given up and then done all the same is done."""
         names = sorted(self.store.names(f"{ENDS}/{job}"))  # `.dead` comes before `.done`
-        found: dict[int, End] = {}
-        for name in names:
-            if name not in self._read and (content := self.store.read(name)) is not None:
-                self._read[name] = End.model_validate_json(content)
-            if name in self._read:
-                found[int(leaf(name).partition(".")[0])] = self._read[name]
+        new = [name for name in names if name not in self._read]
+        if new:
+            with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="ends") as pool:
+                contents = zip(new, pool.map(self.store.read, new), strict=True)
+                self._read.update(
+                    (name, parsed(End, content, name)) for name, content in contents if content is not None
+                )
         for name in self._read.keys() - names:  # to be tried again
-            del self._read[name]
-        return found
+            self._read.pop(name, None)
+        return {int(leaf(name).partition(".")[0]): self._read[name] for name in names if name in self._read}
 
     def task(self, known: Manifest, number: int) -> Task:
         """Return a task; those of one file of a manifest are read together."""
@@ -148,21 +177,32 @@ class Ends:
 
 
 def agreed_lease(store: Place, seconds: float) -> float:
-    """Return how long workers of a store may be silent: what whoever asked first said."""
+    """Return how long workers of a store may be silent: what whoever asked first said.
+
+    Raises:
+        OutputError: E725, the store lets two workers claim one task; others, it does not answer.
+    """
     store.create(_LEASE, f"{seconds:g}".encode())
-    return float(store.read(_LEASE) or seconds)
-
-
-def living(store: Place, within_seconds: float) -> int:
-    """Return how many workers have shown life lately, by their clocks: an estimate, for whoever starts more of them."""
-    since = time.time() - within_seconds
-    beats = (store.read(name) for name in list(store.names(BEATS)))
-    return sum(int(beat.split()[1]) / 1000 >= since for beat in beats if beat)
+    agreed = store.read(_LEASE) or f"{seconds:g}".encode()
+    if store.create(_LEASE, agreed):
+        what = "the server writes over what is there although it is asked not to: two workers would claim one task"
+        action = "Use a bucket that knows conditional writes (If-None-Match), a folder, or a ledger on Redis"
+        raise OutputError("E725", what, where=store.url, action=action)
+    return float(agreed)
 
 
 def submitted(store: Place, job: str) -> None:
-    """Note that the manifest of a job is written: workers may begin."""
+    """Note when a job is submitted: before its manifest is written, from when on workers may begin and end it."""
     store.write(beside(job, "submitted"), f"{time.time_ns() // 1_000_000}".encode())
+
+
+def parsed(record: type[_M], content: bytes, name: str) -> _M:
+    """Return what a file says. Raises `JobError` E813 when it is damaged."""
+    try:
+        return record.model_validate_json(content)
+    except ValidationError as error:
+        action = "Remove this file; what it says is then done again"
+        raise JobError(manifest.DAMAGED, "a record of the job is damaged", where=name, action=action) from error
 
 
 def _summed(tallies: Sequence[Tally]) -> Tally:

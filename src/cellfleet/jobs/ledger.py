@@ -18,6 +18,7 @@ from cellfleet.errors import JobError, LedgerError
 from cellfleet.jobs.keys import DEAD, ENDED, GROUP, JOB, PRIORITIES, STREAM
 from cellfleet.jobs.users import Users, no_such_job
 from cellfleet.spec.job import DeadTask, Done, JobSpec, JobState, Outcome, Priority, Progress, Tally, Task
+from cellfleet.spec.newer import read_order
 
 _BATCH = 500
 """Tasks per script: its run is a few milliseconds, in which nobody else is served."""
@@ -117,9 +118,9 @@ class Ledger(Users):
         return None if told is None else int(told)
 
     def spec(self, job: str) -> JobSpec:
-        """Return what was submitted. Raises `JobError` E810."""
+        """Return what was submitted. Raises `JobError` E810; E821, when a newer cellfleet took it in."""
         text = self._ask("HGET", JOB(job=job), "spec")
-        return JobSpec.model_validate_json(self._existing(job, text))
+        return read_order(JobSpec, self._existing(job, text), job)
 
     def progress(self, job: str) -> Progress:
         """Return how far a job is, from counters. Raises `JobError` E810."""
@@ -135,20 +136,21 @@ class Ledger(Users):
         ]
         answers = self._ask_all(questions)
         return [
-            None if spec is None else Known(JobSpec.model_validate_json(spec), _progress(values), ended_at is not None)
-            for (spec, *values), ended_at in zip(answers[::2], answers[1::2], strict=True)
+            None if spec is None else Known(read_order(JobSpec, spec, job), _progress(values), ended_at is not None)
+            for job, (spec, *values), ended_at in zip(jobs, answers[::2], answers[1::2], strict=True)
         ]
 
     def glance(self, jobs: Sequence[str]) -> list[tuple[JobSpec, JobState] | None]:
         """Return what was submitted and the state of each of some jobs: a fifth of the work of `look`."""
         answers = self._ask_all([("HMGET", JOB(job=job), "spec", "state") for job in jobs])
-        return [None if spec is None else (JobSpec.model_validate_json(spec), state) for spec, state in answers]
+        found = zip(jobs, answers, strict=True)
+        return [None if spec is None else (read_order(JobSpec, spec, job), state) for job, (spec, state) in found]
 
     def dead(self, job: str) -> Iterator[DeadTask]:
         """Yield the dead list of a job, in no order, page by page."""
         for _, text in self._dead(job):
             found = json.loads(text)
-            task, tally = Task.model_validate_json(found["task"]), Tally.model_validate_json(found["tally"])
+            task, tally = read_order(Task, found["task"], job), Tally.model_validate_json(found["tally"])
             yield DeadTask(**{**found, "task": task, "tally": tally})
 
     def pause(self, job: str) -> None:
@@ -215,6 +217,9 @@ class Ledger(Users):
             priorities: Which to take, most urgent first.
             block_ms: How long to wait when there is none; None is returned then.
             defer_from: Attempt (from 2) from which leases are as after `defer`; None: all count at once.
+
+        Raises:
+            JobError: E821, a newer cellfleet wrote the task. It is given back, and this attempt does not count.
         """
         words = (worker, self._lease_ms, _PASS_BY, *_VANISHED, defer_from or 0)
         streams = _streams(priorities)
@@ -222,8 +227,7 @@ class Ledger(Users):
         while True:
             kind, *found = self._call("claim", *words, keys=streams)
             if kind == "task":
-                stream, entry, task, attempt, deliveries = found
-                return Lease(Task.model_validate_json(task), worker, int(attempt), stream, entry, int(deliveries))
+                return self._lease(worker, *found)
             left_ms = round((until - time.monotonic()) * 1000)
             if kind == "none":
                 if left_ms <= 0:
@@ -305,10 +309,20 @@ class Ledger(Users):
             action = "Wait until one has ended, or cancel one"
             what = f"{job.owner} has {told} jobs running, as many as the quota allows"
             raise JobError("E816", what, where=job.id, action=action)
-        if known != spec:
+        # Another version may have written the same with other words.
+        if known != spec and read_order(JobSpec, known, job.id) != job:
             raise JobError("E811", "another job has this id", where=job.id, action="Choose another id")
         total, state = rest
         return int(told), None if total is None else int(total), state
+
+    def _lease(self, worker: str, stream: str, entry: str, text: str, attempt: str, deliveries: str) -> Lease:
+        try:
+            task = read_order(Task, text, entry)
+        except JobError:
+            held = (entry, worker, deliveries, attempt)
+            self._call("giveback", *held, "released", self._lease_ms, "", "", "{}", keys=[stream])
+            raise
+        return Lease(task, worker, int(attempt), stream, entry, int(deliveries))
 
     def _give_back(self, lease: Lease, how: str, idle_ms: int, code: str, reason: str, tally: str) -> bool:
         held = (lease.entry, lease.worker, lease.deliveries, lease.attempt)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 from cellfleet.errors import JobError
 from cellfleet.jobs.ledger import Ledger
 from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, Task
+from cellfleet.spec.newer import read_order
 from cellfleet.spec.record import Told
 from cellfleet.stores.place import Place
 
@@ -271,7 +272,7 @@ def _hold_again(ledger: Ledger, job: str, held: str) -> None:
 def _read(place: Place, name: str, model: type[_M]) -> _M | None:
     content = place.read(name)
     try:
-        return None if content is None else model.model_validate_json(content)
+        return None if content is None else read_order(model, content, f"{place.url}/{name}")
     except ValidationError as error:
         raise _damaged(place, name) from error
 
@@ -293,7 +294,7 @@ def _lines(place: Place, manifest: Manifest, first: int) -> list[bytes]:
 
 def _task(place: Place, job: str, first: int, number: int, line: bytes) -> Task:
     try:
-        task = Task.model_validate_json(line)
+        task = read_order(Task, line, f"{place.url}/{_chunk(job, first)}")
     except ValidationError as error:
         raise _damaged(place, _chunk(job, first)) from error
     if (task.job, task.number) != (job, number):

@@ -26,6 +26,7 @@ from cellfleet.jobs.room import Room
 from cellfleet.observe import metrics
 from cellfleet.observe.logs import log_context
 from cellfleet.spec.job import Done, Failed, Outcome, Priority, Task
+from cellfleet.spec.newer import NEWER
 
 _T = TypeVar("_T")
 
@@ -112,6 +113,7 @@ def work(
 
     Raises:
         LedgerError: When the ledger does not answer for `patience.outage` seconds, or takes no writes.
+        JobError: E821, when a newer cellfleet wrote what is to be done: newer workers are to do it.
     """
     crew = _Crew(ledger, run, worker or worker_name(), tuple(priorities), stop, patience)
     others = [threading.Thread(target=crew.loop, name=f"loop {i}", daemon=True) for i in range(1, at_once)]
@@ -224,7 +226,9 @@ class _Crew:
         metrics.task_began()
         attempt = _Attempt(self.run, lease)
         verdict = self._accompany(attempt, lease)
-        self.broken |= verdict != "ended"
+        if attempt.newer is not None:
+            self.errors.append(attempt.newer)
+        self.broken |= verdict != "ended" or attempt.newer is not None
         outcome = attempt.outcome
         if verdict == "stalled":
             outcome = Failed(code="E815", reason=f"no sign of life for {self.patience.stall:g} s")
@@ -318,6 +322,8 @@ class _Attempt:
         self.ended = threading.Event()
         self.outcome: Outcome | None = None
         """None while it runs, and when it ended because it was not wanted."""
+        self.newer: CellfleetError | None = None
+        """Set when only a newer cellfleet can do it: this worker ends, and makes room for one."""
         self.seen_at = self._looked_at = time.monotonic()
         self.wanted = True
         name = f"task {lease.task.number}"
@@ -346,8 +352,9 @@ class _Attempt:
         except UnwantedError:
             _log.info("task %d of job %s is not wanted any more", task.number, task.job)
         except CellfleetError as error:
-            if error.code == _GIVEN_BACK:
+            if error.code in {_GIVEN_BACK, NEWER}:
                 _log.warning("given back: %s", error)
+                self.newer = error if error.code == NEWER else None
             else:
                 _log.warning("the attempt failed: %s", error)
                 self.outcome = Failed(code=error.code, reason=str(error)[:_LONGEST_REASON], final=is_final(error.code))

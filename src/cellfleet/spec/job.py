@@ -1,7 +1,7 @@
 """What crosses a process boundary of the service: a job, its tasks, what became of them, and the words for states.
 
-Every model is frozen, versioned where it is stored, and refuses fields that it does not know. Knows no queue, store or
-server.
+Every model is frozen, and versioned where it is stored. What is to be done is refused when there are fields in it that
+are not known; in reports of what was done they are passed by. Knows no queue, store or server.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z._@-]{0,62
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Report(BaseModel):
+    """Says what was done. What a newer cellfleet says besides is passed by: docs/decisions/0026-upgrades.md."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class PinnedModel(_Message):
@@ -118,7 +124,7 @@ class Task(_Message):
         return len(self.images) if self.share is None or self.share.number == 1 else 0
 
 
-class Tally(_Message):
+class Tally(_Report):
     """What tasks did, summed over a job."""
 
     images: NonNegativeInt = 0
@@ -129,14 +135,14 @@ class Tally(_Message):
     objects: NonNegativeInt = 0
 
 
-class Done(_Message):
+class Done(_Report):
     """The task's results stand."""
 
     kind: Literal["done"] = "done"
     tally: Tally = Tally()
 
 
-class Failed(_Message):
+class Failed(_Report):
     """The attempt ended without all results."""
 
     kind: Literal["failed"] = "failed"
@@ -152,7 +158,7 @@ class Failed(_Message):
 Outcome = Done | Failed
 
 
-class DeadTask(_Message):
+class DeadTask(_Report):
     """A task that was given up, and why."""
 
     task: Task
@@ -167,7 +173,7 @@ class DeadTask(_Message):
     """Milliseconds since 1970, by the ledger's clock."""
 
 
-class Progress(_Message):
+class Progress(_Report):
     """How far a job is; costs the same for ten tasks and for a million."""
 
     state: JobState

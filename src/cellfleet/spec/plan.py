@@ -57,7 +57,13 @@ class Counted(_Message):
 # --- how fast it goes ------------------------------------------------------------------------------------------------
 
 
-class Hardware(_Message):
+class _Report(BaseModel):
+    """Says what was done. What a newer cellfleet says besides is passed by: docs/decisions/0026-upgrades.md."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Hardware(_Report):
     """What computes."""
 
     cpu: str = Field(max_length=200)
@@ -69,7 +75,7 @@ class Hardware(_Message):
     """Type of the machine, as price tables name it; "" where nobody named it."""
 
 
-class Speed(_Message):
+class Speed(_Report):
     """What one model took on machines of one kind so far. Sums, so that those of several workers add up."""
 
     model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -81,6 +87,10 @@ class Speed(_Message):
     """Of the machine, while it was busy with this model."""
     stage_seconds: dict[str, NonNegativeFloat] = {}
     """Stage (read, predict, postprocess, …) → seconds of threads."""
+    squared_megapixels: NonNegativeFloat = 0.0
+    """Sum over the images of megapixels²: with the next sum it tells what an image takes whatever its size."""
+    weighted_seconds: NonNegativeFloat = 0.0
+    """Sum over the images of megapixels × seconds of threads."""
     loads: NonNegativeInt = 0
     load_seconds: NonNegativeFloat = 0.0
     warm_up_seconds: NonNegativeFloat = 0.0
@@ -160,7 +170,9 @@ class Plan(_Answer):
     workers_on: str
     """What a worker computes on, in words."""
     seconds_per_megapixel: Span
-    """Of one worker."""
+    """Of one worker, beside what every image takes."""
+    seconds_per_image: NonNegativeFloat = 0.0
+    """Of one worker, whatever the size of the image."""
     speed_source: str
     stage_seconds: dict[str, float]
     """Stage → seconds of threads per megapixel, where it was measured."""

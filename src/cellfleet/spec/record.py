@@ -26,7 +26,9 @@ _Inside = Annotated[str, AfterValidator(_inside)]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """Says what was done. What a newer cellfleet says besides is passed by: docs/decisions/0026-upgrades.md."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class InputFile(_Record):

@@ -20,7 +20,13 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Machine(_Message):
+class _Report(BaseModel):
+    """Says what was done. What a newer cellfleet says besides is passed by: docs/decisions/0026-upgrades.md."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Machine(_Report):
     """What a worker runs on, as price tables name it."""
 
     name: str = Field(default="", max_length=100)
@@ -31,7 +37,7 @@ class Machine(_Message):
     """That the work uses."""
 
 
-class Usage(_Message):
+class Usage(_Report):
     """What one job took of machines of one kind."""
 
     machine: Machine = Machine()
