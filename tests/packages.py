@@ -61,6 +61,39 @@ def write_otsu(folder: Path, name: str, version: str, *, radius: int = 2) -> Pat
     return folder
 
 
+def write_classifier(folder: Path, name: str = "colours", version: str = "1.0", *, weights: bytes = b"") -> Path:
+    """Write a package that says how red, green and blue an image of 8 × 6 px is; return its folder."""
+    folder.mkdir(parents=True)
+    weights = weights or mean_colours()
+    (folder / "net.onnx").write_bytes(weights)
+    manifest = {
+        "task": "classification",
+        "name": name,
+        "version": version,
+        "classes": ["red", "green", "blue"],
+        "axes": "yxc",
+        "size": [8, 6],
+    }
+    graph_file = {"source": "net.onnx", "sha256": hashlib.sha256(weights).hexdigest()}
+    described = {"weights": {"onnx": graph_file}, "config": {"cellfleet": manifest}}
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    return folder
+
+
+def mean_colours(batch: int | str = "n") -> bytes:
+    """Return an ONNX file: (n, 8, 6, 3) → the mean of each channel, (n, 3)."""
+    floats = TensorProto.FLOAT
+    made = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image"], ["scores"], axes=[1, 2], keepdims=0)],
+        "colours",
+        [helper.make_tensor_value_info("image", floats, [batch, 8, 6, 3])],
+        [helper.make_tensor_value_info("scores", floats, [batch, 3])],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 def change(package: Path, **changes: object) -> None:
     """Change fields of the description; ``a__b`` is the field b of a."""
     content = yaml.safe_load((package / "rdf.yaml").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from tests.packages import write_package
 
 from cellfleet.errors import DeviceError, ModelError
 from cellfleet.models import LoadedModel
+from cellfleet.models.load import LoadedClassifier
 from cellfleet.models.repository import Repository
 from cellfleet.models.warm import WarmModels
 from cellfleet.spec.choices import Device
@@ -26,9 +27,9 @@ class Counting(Repository):
 
     loads: Counter[str] = field(default_factory=Counter)
 
-    def load(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel:
+    def load_any(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel | LoadedClassifier:
         self.loads[model.name] += 1
-        return super().load(model, device=device)
+        return super().load_any(model, device=device)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from cellfleet.tiling.pad import padded
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _REFUSALS = (states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf, states.NotImplemented)
 """What ONNX Runtime raises for a file that is no graph, or a graph that it cannot run."""
-_FAILURES = (states.Fail, states.InvalidArgument, states.NotImplemented, states.RuntimeException, states.EPFail)
+FAILURES = (states.Fail, states.InvalidArgument, states.NotImplemented, states.RuntimeException, states.EPFail)
 """What it raises when a graph does not fit its tile, or the memory of the device is full."""
 
 
@@ -46,14 +46,11 @@ class OnnxPredictor:
             ModelError: E404 ONNX Runtime does not take the file, or it is not a graph as described above.
         """
         self._multiple = multiple
-        wanted = _PROVIDERS["cpu" if device == "cpu" else "cuda"]
-        if wanted not in onnxruntime.get_available_providers():
-            wanted = _PROVIDERS["cpu"]
-        self._session = _session(weights, where, wanted)
-        # The GPU build offers CUDA on machines without a GPU, too; what the session has is what really computes.
-        self.device = "cuda" if _PROVIDERS["cuda"] in self._session.get_providers() else "cpu"
-        if device == "cuda" and self.device != "cuda":
-            raise _missing_device(device)
+        self._session, self.device = open_session(weights, where, device)
+        nodes = self._session.get_inputs(), self._session.get_outputs()
+        inputs, outputs = ({node.name for node in some} for some in nodes)
+        if inputs != {"pixels", "contrast"} or "heads" not in outputs:
+            raise _broken(where, f"it maps {', '.join(sorted(inputs))} to {', '.join(sorted(outputs))}")
         # Neither may hold this object: when it goes, the graph has to leave the memory of the device at once.
         run = functools.partial(_run, self._session)
         if self.device == "cuda":
@@ -87,10 +84,10 @@ def _run(
     """(N, R, Y, X) and (N, R, 2) → (N, H, Y, X). Raises `ModelError` E409."""
     try:
         heads: NDArray[np.uint8] = session.run(["heads"], {"pixels": pixels, "contrast": contrast})[0]
-    except _FAILURES as error:
+    except FAILURES as error:
         raise ModelError(
             "E409",
-            f"the graph fails on a tile of {pixels.shape[2]} × {pixels.shape[3]} px ({_first_line(error)})",
+            f"the graph fails on a tile of {pixels.shape[2]} × {pixels.shape[3]} px ({first_line(error)})",
             action="Give it more memory, or export the model again",
         ) from error
     return heads
@@ -101,7 +98,13 @@ def _run_one(run: Run, pixels: NDArray[np.float32], contrast: NDArray[np.float32
     return heads
 
 
-def _session(weights: bytes, where: str, provider: str) -> onnxruntime.InferenceSession:
+def open_session(weights: bytes, where: str, device: Device) -> tuple[onnxruntime.InferenceSession, str]:
+    """Load any graph; return it, and the device that it really computes on. Raises as `OnnxPredictor`, E404 for files
+    that ONNX Runtime does not take.
+    """
+    provider = _PROVIDERS["cpu" if device == "cpu" else "cuda"]
+    if provider not in onnxruntime.get_available_providers():
+        provider = _PROVIDERS["cpu"]
     options = onnxruntime.SessionOptions()
     # Images and tiles run side by side, one thread each; a thread team per graph would wait at every layer.
     options.intra_op_num_threads = 1
@@ -112,14 +115,16 @@ def _session(weights: bytes, where: str, provider: str) -> onnxruntime.Inference
     try:
         session = onnxruntime.InferenceSession(weights, options, [provider])
     except _REFUSALS as error:
-        raise _broken(where, _first_line(error)) from error
-    inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
-    if inputs != {"pixels", "contrast"} or "heads" not in outputs:
-        raise _broken(where, f"it maps {', '.join(sorted(inputs))} to {', '.join(sorted(outputs))}")
-    return session
+        raise _broken(where, first_line(error)) from error
+    # The GPU build offers CUDA on machines without a GPU, too; what the session has is what really computes.
+    found = "cuda" if _PROVIDERS["cuda"] in session.get_providers() else "cpu"
+    if device == "cuda" and found != "cuda":
+        raise _missing_device(device)
+    return session, found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error of ONNX Runtime says, without its trace."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -237,6 +237,7 @@ class Desk:
 
     def _accepted(self, request: JobRequest, owner: str) -> JobSpec:
         model = self.models.resolve(request.segment.model)
+        self.models.package(model).manifest  # noqa: B018 (refuses a classifier at once, not in every worker)
         require_libraries(request.formats)
         if request.out is not None and open_place(request.out).exists(RUN):
             action = "Choose another address for the results, or remove those that are there"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import ModelError
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
-from cellfleet.models.load import LoadedModel, require_content, start_model
+from cellfleet.models.load import LoadedClassifier, LoadedModel, require_content, start_any
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, File, Package, broken
 from cellfleet.models.source import Source
 
@@ -58,9 +58,12 @@ def check_package(source: Source) -> Checked:
         files[file.source] = _file(source, file, _LARGEST_TENSOR_BYTES)
     if (text := source.read(README, _LARGEST_TEXT_BYTES)) is not None:
         files.setdefault(README, text)
-    model = start_model(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
+    model = start_any(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
     tensors = {name: _array(files[file.source], file.source, source) for name, file in package.test_tensors.items()}
-    if {"pixels", "contrast", "heads"} <= tensors.keys():
+    if isinstance(model, LoadedClassifier):
+        if {"image", "scores"} <= tensors.keys():
+            _require_scores(model, tensors["image"], tensors["scores"], source.where)
+    elif {"pixels", "contrast", "heads"} <= tensors.keys():
         _require_prediction(model, tensors, source.where)
     return Checked(package, content, files)
 
@@ -102,9 +105,24 @@ def _require_prediction(model: LoadedModel, tensors: Mapping[str, NDArray[Any]],
     for given, low_high, said in zip(pixels.astype(np.float32), contrast.astype(np.float32), heads, strict=True):
         share = share_elsewhere(model.predictor.predict(given, low_high), said)
         if share > MOST_ELSEWHERE:
-            raise ModelError(
-                "E407",
-                f"predicts something else than its test tensors say: {100 * share:.0f} % of the values differ",
-                where=where,
-                action="Export the package again; its weights and its test tensors are of different models",
-            )
+            raise _another_prediction(share, where)
+
+
+def _require_scores(model: LoadedClassifier, images: NDArray[Any], scores: NDArray[Any], where: str) -> None:
+    expected = (len(images), len(model.manifest.classes))
+    if images.shape[1:] != model.manifest.shape or scores.shape != expected or 0 in expected:
+        raise broken(where, f"its test tensors have the shapes {images.shape} and {scores.shape}")
+    if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (images, scores)):
+        raise broken(where, "its test tensors hold values that are no numbers")
+    near = np.isclose(model.classifier.scores(images.astype(np.float32)), scores, rtol=1e-3, atol=1e-5)
+    if near.mean() < 1 - MOST_ELSEWHERE:
+        raise _another_prediction(1 - float(near.mean()), where)
+
+
+def _another_prediction(share: float, where: str) -> ModelError:
+    return ModelError(
+        "E407",
+        f"predicts something else than its test tensors say: {100 * share:.0f} % of the values differ",
+        where=where,
+        action="Export the package again; its weights and its test tensors are of different models",
+    )

@@ -13,6 +13,7 @@ from cellfleet.errors import ModelError
 from cellfleet.models.load import split_name
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package, too_large
 from cellfleet.spec.http import ModelInfo
+from cellfleet.spec.model import ModelManifest
 from cellfleet.stores.place import Place
 
 LARGEST_WEIGHTS_BYTES = 2 << 30
@@ -42,12 +43,12 @@ class Entry:
     @property
     def name(self) -> str:
         """The model's name."""
-        return self.package.manifest.name
+        return self.package.declared.name
 
     @property
     def version(self) -> str:
         """The model's version."""
-        return self.package.manifest.version
+        return self.package.declared.version
 
     @property
     def where(self) -> str:
@@ -57,15 +58,17 @@ class Entry:
     @property
     def info(self) -> ModelInfo:
         """What users are told of it."""
-        manifest = self.package.manifest
+        manifest = self.package.declared
+        segments = manifest if isinstance(manifest, ModelManifest) else None
         return ModelInfo(
             name=self.name,
             version=self.version,
             sha256=self.package.sha256,
             bundled=self.bundled,
             description=self.package.description[:_LONGEST_TEXT],
-            roles=manifest.roles,
-            microns_per_pixel=manifest.microns_per_pixel,
+            task="segmentation" if segments else "classification",
+            roles=segments.roles if segments else (),
+            microns_per_pixel=segments.microns_per_pixel if segments else None,
             licence=self.package.license[:_LONGEST_TEXT],
             size_bytes=self.size_bytes,
         )
@@ -82,7 +85,7 @@ def find_packages(place: Place, names: Iterable[str], *, bundled: bool = False) 
 def read_named_package(content: bytes, where: str) -> Package:
     """Read an ``rdf.yaml`` whose name and version can be asked for as ``name:version``. Raises `ModelError` E402."""
     package = read_package(content, where)
-    name, version = package.manifest.name, package.manifest.version
+    name, version = package.declared.name, package.declared.version
     if split_name(f"{name}:{version}") != (name, version):
         what = (
             f"its name {name[:80]!r} or version {version[:80]!r} is empty, long, or has more than letters, digits, ._-+"

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellfleet.errors import DeviceError, ModelError
+from cellfleet.inference.classifier import Classifier
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, File, Package, broken, read_package
 from cellfleet.spec.choices import Device
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ClassifierManifest, ModelManifest
 
 BUNDLED = Path(__file__).parent / "bundled"
 """Holds one package per folder, which has the model's name."""
@@ -30,6 +31,17 @@ class LoadedModel:
     predictor: Predictor
     device: str
     """``cpu`` or ``cuda``: what the runtime really uses; ``server``: a model server predicts."""
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier that is ready to score."""
+
+    manifest: ClassifierManifest
+    sha256: str
+    """As of `LoadedModel`."""
+    classifier: Classifier
+    device: str
 
 
 def bundled_names() -> list[str]:
@@ -105,6 +117,20 @@ def start_model(package: Package, weights: bytes, where: str, *, device: Device)
             f"{where}/{RDF}", f"it declares {declared[0]} roles and {declared[1]} heads, the graph has {found}"
         )
     return LoadedModel(manifest, package.sha256, predictor, predictor.device)
+
+
+def start_any(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedModel | LoadedClassifier:
+    """Load a package, whatever it does; as `start_model`.
+
+    Raises:
+        ModelError: Also E766, the graph is not the classifier that its description says.
+    """
+    manifest, graph = package.declared, package.graph
+    if isinstance(manifest, ModelManifest) or graph is None:
+        return start_model(package, weights, where, device=device)
+    place = f"{where}/{graph.source}"
+    classifier = Classifier(weights, place, manifest.shape, len(manifest.classes), device=device)
+    return LoadedClassifier(manifest, package.sha256, classifier, classifier.device)
 
 
 def require_content(file: File, content: bytes, where: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cellfleet.errors import ModelError
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ClassifierManifest, ModelManifest
 
 RDF = "rdf.yaml"
 README = "README.md"
@@ -51,8 +51,16 @@ class _Weights(_Part):
     onnx: File | None = None
 
 
+def _task(manifest: object) -> Literal["segmentation", "classification"]:
+    task = manifest.get("task") if isinstance(manifest, dict) else getattr(manifest, "task", None)
+    return "classification" if task == "classification" else "segmentation"
+
+
 class _Config(_Part):
-    cellfleet: ModelManifest
+    cellfleet: Annotated[
+        Annotated[ModelManifest, Tag("segmentation")] | Annotated[ClassifierManifest, Tag("classification")],
+        Discriminator(_task),
+    ]
 
 
 class Package(_Part):
@@ -66,14 +74,22 @@ class Package(_Part):
     config: _Config
 
     @property
-    def manifest(self) -> ModelManifest:
-        """What the pipeline must know."""
+    def declared(self) -> ModelManifest | ClassifierManifest:
+        """What it is, whatever it does."""
         return self.config.cellfleet
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the pipeline must know. Raises `ModelError` E765 where it is a classifier."""
+        if isinstance(self.declared, ClassifierManifest):
+            raise not_a_segmenter(self.declared)
+        return self.declared
 
     @property
     def graph(self) -> File | None:
         """The ONNX file; None where the model needs no weights."""
-        return None if self.manifest.predictor == "otsu" else self.weights.onnx
+        weightless = isinstance(self.declared, ModelManifest) and self.declared.predictor == "otsu"
+        return None if weightless else self.weights.onnx
 
     @property
     def test_tensors(self) -> dict[str, File]:
@@ -86,7 +102,7 @@ class Package(_Part):
 
         What it does not state is not in the hash, so that a field that a later version adds changes no model's.
         """
-        stated = self.manifest.model_dump_json(exclude={"training", "scores"}, exclude_unset=True)
+        stated = self.declared.model_dump_json(exclude={"training", "scores"}, exclude_unset=True)
         return hashlib.sha256((stated + (self.graph.sha256 if self.graph else "")).encode()).hexdigest()
 
 
@@ -104,9 +120,20 @@ def read_package(content: bytes, where: str) -> Package:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         # ValueError: bytes that are no UTF-8, and dates that do not exist.
         raise broken(where, str(error)) from error
-    if package.manifest.predictor == "onnx" and package.graph is None:
+    needs_graph = isinstance(package.declared, ClassifierManifest) or package.declared.predictor == "onnx"
+    if needs_graph and package.graph is None:
         raise broken(where, "weights.onnx is missing")
     return package
+
+
+def not_a_segmenter(manifest: ClassifierManifest) -> ModelError:
+    """Return the error of a classifier that is asked for objects."""
+    return ModelError(
+        "E765",
+        "is a classifier: it says what an image shows, and finds no objects",
+        where=f"{manifest.name}:{manifest.version}",
+        action="Choose a model that segments, or ask this one for scores over HTTP (docs/tutorial-classifier.md)",
+    )
 
 
 def broken(where: str, why: str) -> ModelError:

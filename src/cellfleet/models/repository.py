@@ -19,13 +19,13 @@ from pathlib import Path
 from cellfleet.errors import ModelError
 from cellfleet.models.check import check_package
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages, newness
-from cellfleet.models.load import BUNDLED, LoadedModel, require_content, split_name, start_model
-from cellfleet.models.package import RDF, Package, broken, read_package
+from cellfleet.models.load import BUNDLED, LoadedClassifier, LoadedModel, require_content, split_name, start_any
+from cellfleet.models.package import RDF, Package, broken, not_a_segmenter, read_package
 from cellfleet.models.source import open_source
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ClassifierManifest, ModelManifest
 from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.place import Place
 
@@ -84,19 +84,26 @@ class Repository:
         raise ModelError("E401", "there is no such model", where=model[:200], action=f"Choose one of {known}")
 
     def load(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel:
-        """Load exactly the pinned content, from the cache where it is there.
+        """Load exactly the pinned content, which finds objects, from the cache where it is there.
 
         Raises:
-            ModelError: E402–E404 it is broken, E406 it is gone, or not what was pinned.
+            ModelError: E402–E404 it is broken, E406 it is gone, or not what was pinned; E765 it is a classifier.
             DeviceError: E5xx.
         """
-        package, weights = self._kept(model) or self._fetched(model)
-        return start_model(package, weights, f"{model.name}:{model.version}", device=device)
+        loaded = self.load_any(model, device=device)
+        if isinstance(loaded, LoadedClassifier):
+            raise not_a_segmenter(loaded.manifest)
+        return loaded
 
-    def manifest(self, model: PinnedModel) -> ModelManifest:
-        """Return what the pinned content declares. Raises as `load`."""
+    def load_any(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel | LoadedClassifier:
+        """Load exactly the pinned content, whatever it does. Raises as `load`, without E765, and E766."""
+        package, weights = self._kept(model) or self._fetched(model)
+        return start_any(package, weights, f"{model.name}:{model.version}", device=device)
+
+    def manifest(self, model: PinnedModel) -> ModelManifest | ClassifierManifest:
+        """Return what the pinned content declares. Raises as `load_any`."""
         package, _ = self._kept(model) or self._fetched(model)
-        return package.manifest
+        return package.declared
 
     def package(self, model: PinnedModel) -> Package:
         """Return what the pinned content describes; its weights are not read. Raises `ModelError` E406."""
@@ -123,7 +130,7 @@ class Repository:
         """
         source = open_source(str(package))
         checked = check_package(source)
-        manifest, sha256 = checked.package.manifest, checked.package.sha256
+        manifest, sha256 = checked.package.declared, checked.package.sha256
         folder = f"{FOLDER}/{manifest.name}-{manifest.version}-{sha256[:12]}"
         entry = Entry(self.store, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
         named = [one for one in self._look(fresh=True) if (one.name, one.version) == (entry.name, entry.version)]

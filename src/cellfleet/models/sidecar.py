@@ -151,7 +151,7 @@ class Sidecar:
         if self.names:
             pinned = [self.repository.resolve(name) for name in self.names]
         else:
-            known = self.repository.list()
+            known = [one for one in self.repository.list() if one.task == "segmentation"]
             pinned = [PinnedModel(name=one.name, version=one.version, sha256=one.sha256) for one in known]
         with_graph = [model for model in pinned if self.repository.package(model).graph is not None]
         return [_Kept(model, kind) for model in with_graph for kind in PIXEL_TYPES]

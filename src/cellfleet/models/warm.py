@@ -12,18 +12,20 @@ import numpy as np
 
 from cellfleet.inference.model_server import ModelServer, ServedModel
 from cellfleet.inference.remote import RemotePredictor
-from cellfleet.models.load import LoadedModel, load_model
+from cellfleet.models.load import LoadedClassifier, LoadedModel, load_model
+from cellfleet.models.package import not_a_segmenter
 from cellfleet.models.repository import Repository
 from cellfleet.observe import metrics
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
+from cellfleet.spec.model import ClassifierManifest
 
 
 @dataclass(eq=False)
 class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while the model is loaded: who else wants it waits."""
-    model: LoadedModel | None = None
+    model: LoadedModel | LoadedClassifier | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class WarmModels:
 
     def get(self, model: PinnedModel) -> LoadedModel:
         """Return a model, ready to predict. Raises as `Repository.load`; who asks again tries again."""
+        found = self.get_any(model)
+        if isinstance(found, LoadedClassifier):
+            raise not_a_segmenter(found.manifest)
+        return found
+
+    def get_any(self, model: PinnedModel) -> LoadedModel | LoadedClassifier:
+        """Return a model or a classifier, ready to predict. Raises as `Repository.load_any`."""
         with self._lock:
             slot = self._slots.setdefault(model.sha256, _Slot())
             self._slots.move_to_end(model.sha256)
@@ -60,12 +69,15 @@ class WarmModels:
                 slot.model = self._on_server(model) or self._here(model)
             return slot.model
 
-    def _here(self, model: PinnedModel) -> LoadedModel:
+    def _here(self, model: PinnedModel) -> LoadedModel | LoadedClassifier:
         began = time.perf_counter()
-        loaded = self.repository.load(model, device=self.device)
+        loaded = self.repository.load_any(model, device=self.device)
         there = time.perf_counter()
-        warm_up(loaded)
-        self.took(loaded, there - began, time.perf_counter() - there)
+        if isinstance(loaded, LoadedClassifier):
+            loaded.classifier.scores(np.zeros((1, *loaded.manifest.shape), np.float32))
+        else:
+            warm_up(loaded)
+            self.took(loaded, there - began, time.perf_counter() - there)
         metrics.model_loaded(f"{model.name}:{model.version}")
         return loaded
 
@@ -74,7 +86,10 @@ class WarmModels:
         package = self.repository.package(model) if self.server else None
         if self.server is None or package is None or package.graph is None:
             return None
-        manifest, served = package.manifest, ServedModel(model.name, model.version, model.sha256)
+        manifest = package.declared
+        if isinstance(manifest, ClassifierManifest):  # whose tensors the sidecar does not know
+            return None
+        served = ServedModel(model.name, model.version, model.sha256)
         predictor = RemotePredictor(self.server, served, len(manifest.heads), manifest.tile.multiple)
         return LoadedModel(manifest, model.sha256, predictor, "server")
 

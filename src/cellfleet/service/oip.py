@@ -83,8 +83,19 @@ _REQUEST = TypeAdapter(_Request)
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """What a classifier is asked for."""
+
+    id: str | None
+    images: NDArray[np.float32]
+    """(N, …) as its graph takes them."""
+    binary: bool
+    """How the answer is to be sent."""
+
+
+@dataclass(frozen=True)
 class Inference:
-    """What is asked for."""
+    """What a model that finds objects is asked for."""
 
     id: str | None
     pixels: NDArray[np.float32]
@@ -114,6 +125,27 @@ def read_request(body: bytes, header_length: int | None, manifest: ModelManifest
     Raises:
         ServiceError: E950, it does not fit the protocol or the model; E951, it is too large.
     """
+    request, arrays = _parsed(body, header_length)
+    _require_inputs(arrays, INPUTS)
+    expected, _ = tensors(manifest)
+    pixels, contrast = (_fitting(tensor, arrays, request.inputs) for tensor in expected)
+    asked = Inference(request.id, pixels, contrast, _is_binary(request, OUTPUT))
+    _check(asked, manifest)
+    return asked
+
+
+def read_scoring(body: bytes, header_length: int | None, takes: Tensor, returns: Tensor) -> Scoring:
+    """Read the body of a request to a classifier of these tensors. Raises as `read_request`."""
+    request, arrays = _parsed(body, header_length)
+    _require_inputs(arrays, (takes.name,))
+    images = _fitting(takes, arrays, request.inputs)
+    asked = Scoring(request.id, images, _is_binary(request, returns.name))
+    if not asked.binary and len(images) * returns.shape[1] > _MOST_JSON_VALUES:
+        raise too_large(f"its answer has more than {_MOST_JSON_VALUES} values", "Ask for it in binary form")
+    return asked
+
+
+def _parsed(body: bytes, header_length: int | None) -> tuple[_Request, dict[str, NDArray[Any]]]:
     length = len(body) if header_length is None else header_length
     if length > len(body):
         raise unfit(f"its JSON should have {length} bytes, the whole body has {len(body)}")
@@ -127,26 +159,29 @@ def read_request(body: bytes, header_length: int | None, manifest: ModelManifest
         raise unfit(f"{'.'.join(map(str, first['loc'])) or 'its JSON'}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise unfit(f"it does not begin with JSON ({error})") from error
-    arrays = _arrays(request.inputs, memoryview(body)[length:])
-    expected, _ = tensors(manifest)
-    pixels, contrast = (_fitting(tensor, arrays, request.inputs) for tensor in expected)
-    asked = Inference(request.id, pixels, contrast, _is_binary(request))
-    _check(asked, manifest)
-    return asked
+    return request, _arrays(request.inputs, memoryview(body)[length:])
 
 
-def write_answer(asked: Inference, heads: NDArray[np.uint8], name: str, version: str) -> tuple[bytes, int | None]:
+def write_answer(
+    asked: Inference | Scoring,
+    said: NDArray[np.uint8] | NDArray[np.float32],
+    name: str,
+    version: str,
+    *,
+    output: str = OUTPUT,
+) -> tuple[bytes, int | None]:
     """Return the body of an answer, and the length of its JSON where something follows it."""
-    output: dict[str, Any] = {"name": OUTPUT, "datatype": "UINT8", "shape": list(heads.shape)}
-    told = {"model_name": name, "model_version": version, "outputs": [output]}
+    datatype = "UINT8" if said.dtype == np.uint8 else "FP32"
+    told_output: dict[str, Any] = {"name": output, "datatype": datatype, "shape": list(said.shape)}
+    told = {"model_name": name, "model_version": version, "outputs": [told_output]}
     if asked.id is not None:
         told["id"] = asked.id
     if not asked.binary:
-        output["data"] = heads.ravel().tolist()
+        told_output["data"] = said.ravel().tolist()
         return json.dumps(told).encode(), None
-    output["parameters"] = {"binary_data_size": heads.size}
+    told_output["parameters"] = {"binary_data_size": said.nbytes}
     head = json.dumps(told).encode()
-    return head + heads.tobytes(), len(head)
+    return head + said.tobytes(), len(head)
 
 
 def too_large(what: str, action: str) -> ServiceError:
@@ -160,10 +195,10 @@ def unfit(why: str, *, status: int = 400) -> ServiceError:
     return ServiceError("E950", f"this inference cannot be made: {why}", status=status, action=action)
 
 
-def _is_binary(request: _Request) -> bool:
+def _is_binary(request: _Request, returned: str) -> bool:
     for output in request.outputs:
-        if output.name != OUTPUT:
-            raise unfit(f"there is no output {output.name!r}, only {OUTPUT}")
+        if output.name != returned:
+            raise unfit(f"there is no output {output.name!r}, only {returned}")
         if output.parameters.classification is not None or output.parameters.shared_memory_region is not None:
             raise unfit("classification and shared memory are not supported")
         if output.parameters.binary_data is not None:
@@ -202,10 +237,13 @@ def _numbers(given: _Input) -> NDArray[Any]:
     return values
 
 
+def _require_inputs(arrays: dict[str, NDArray[Any]], names: Sequence[str]) -> None:
+    if set(arrays) != set(names):
+        raise unfit(f"its inputs are {', '.join(sorted(arrays)) or 'none'}, not {' and '.join(names)}")
+
+
 def _fitting(tensor: Tensor, arrays: dict[str, NDArray[Any]], inputs: Sequence[_Input]) -> NDArray[np.float32]:
     """Return an input in its shape."""
-    if set(arrays) != set(INPUTS):
-        raise unfit(f"its inputs are {', '.join(sorted(arrays)) or 'none'}, not {' and '.join(INPUTS)}")
     given = next(one for one in inputs if one.name == tensor.name)
     shape = tuple(given.shape)
     said = f"{given.name} {given.datatype} {list(shape)}"

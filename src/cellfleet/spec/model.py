@@ -1,4 +1,7 @@
-"""The manifest of a model: the ``config.cellfleet`` block of its bioimage.io package."""
+"""The manifest of a model: the ``config.cellfleet`` block of its bioimage.io package.
+
+A model finds objects (`ModelManifest`), or says what a whole image shows (`ClassifierManifest`).
+"""
 
 from __future__ import annotations
 
@@ -64,4 +67,39 @@ class ModelManifest(BaseModel):
     def _has_the_heads_that_are_read(self) -> Self:
         if missing := self._read() - set(self.heads):
             raise ValueError(f"heads lack {', '.join(sorted(missing))}")
+        return self
+
+
+class ClassifierManifest(BaseModel):
+    """What must be known about a network that says what an image shows: a score per class, nothing per pixel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    task: Literal["classification"]
+    name: str
+    version: str
+    classes: tuple[str, ...] = Field(min_length=1)
+    """In the order of the graph's scores."""
+    axes: Literal["cyx", "yxc"] = "yxc"
+    """Of the graph's input, behind the batch."""
+    size: tuple[PositiveInt, PositiveInt]
+    """Height and width of the graph's input, px: images are resized to it."""
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5)
+    """Per channel, of pixels as 0…255; their number is that of the graph's channels."""
+    deviation: tuple[PositiveFloat, ...] = (127.5, 127.5, 127.5)
+    """The graph is given (pixel − mean) ÷ deviation."""
+    training: dict[str, Any] = {}
+    """As of `ModelManifest`; so are the scores."""
+    scores: dict[str, Any] = {}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image, as the graph takes it."""
+        return (len(self.mean), *self.size) if self.axes == "cyx" else (*self.size, len(self.mean))
+
+    @model_validator(mode="after")
+    def _has_as_many_deviations_as_means(self) -> Self:
+        if not self.mean or len(self.mean) != len(self.deviation):
+            raise ValueError("mean and deviation need one number per channel of the graph")
         return self

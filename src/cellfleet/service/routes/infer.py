@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2: tiles → heads, at once, by the models in this process.
+"""Open Inference Protocol v2: tiles → heads, images → scores, at once, by the models in this process.
 
 For programs that cut and stitch themselves. What it costs is bounded: bodies, tiles, and how many are worked on at a
 time. What requests and answers look like stands in `service/oip.py`.
@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 
 import cellfleet
 from cellfleet.errors import CellfleetError, ServiceError
-from cellfleet.models.load import LoadedModel
+from cellfleet.models.load import LoadedClassifier, LoadedModel
 from cellfleet.service import oip
 from cellfleet.service.context import Asking, Shared
 from cellfleet.service.errors import answer, status_of
@@ -151,11 +151,11 @@ def oip_server(user: Asking) -> ServerMetadata:
     return ServerMetadata()
 
 
-def _model(service: Shared, user: Asking, name: str, version: str | None = None) -> LoadedModel:
-    return service.warm.get(model_to_use(service, name, version))
+def _model(service: Shared, user: Asking, name: str, version: str | None = None) -> LoadedModel | LoadedClassifier:
+    return service.warm.get_any(model_to_use(service, name, version))
 
 
-Model = Annotated[LoadedModel, Depends(_model)]
+Model = Annotated[LoadedModel | LoadedClassifier, Depends(_model)]
 """The model that an address names, loaded."""
 
 
@@ -163,15 +163,23 @@ Model = Annotated[LoadedModel, Depends(_model)]
 @router.get("/models/{name}/versions/{version}", name="oip_model_version")
 def metadata(model: Model) -> ModelMetadata:
     """Tell what a model takes and returns; without version, the newest one."""
+    if isinstance(model, LoadedClassifier):
+        inputs, outputs = _scoring_tensors(model)
+        platform = "onnxruntime_onnx"
+    else:
+        inputs, outputs = oip.tensors(model.manifest)
+        platform = "onnxruntime_onnx" if model.manifest.predictor == "onnx" else "cellfleet_otsu"
     manifest = model.manifest
-    inputs, outputs = oip.tensors(manifest)
     return ModelMetadata(
-        name=manifest.name,
-        versions=(manifest.version,),
-        platform="onnxruntime_onnx" if manifest.predictor == "onnx" else "cellfleet_otsu",
-        inputs=inputs,
-        outputs=outputs,
+        name=manifest.name, versions=(manifest.version,), platform=platform, inputs=inputs, outputs=outputs
     )
+
+
+def _scoring_tensors(model: LoadedClassifier) -> tuple[list[oip.Tensor], list[oip.Tensor]]:
+    """Return input and output of a classifier, which its graph names."""
+    pair = (model.classifier.input, model.classifier.output)
+    takes, returns = (oip.Tensor(name=one.name, datatype=one.datatype, shape=one.shape) for one in pair)
+    return [takes], [returns]
 
 
 @router.get("/models/{name}/ready", name="oip_model_ready")
@@ -198,7 +206,7 @@ _BODY: Final[dict[str, Any]] = {
     "/models/{name}/versions/{version}/infer", name="oip_infer_version", response_class=Response, openapi_extra=_BODY
 )
 async def infer(request: Request, model: Model) -> Response:
-    """Predict the heads of a batch of tiles; tensors may be JSON, or binary behind the JSON."""
+    """Predict the heads of a batch of tiles, or score images; tensors may be JSON, or binary behind the JSON."""
     turns = cast(Turns, request.app.state.turns)
     with turns.taken():
         length = _json_length(request)
@@ -209,10 +217,16 @@ async def infer(request: Request, model: Model) -> Response:
     return Response(content, headers=headers, media_type="application/octet-stream" if headers else "application/json")
 
 
-def _answered(model: LoadedModel, body: bytes, json_length: int | None) -> tuple[bytes, int | None]:
+def _answered(model: LoadedModel | LoadedClassifier, body: bytes, json_length: int | None) -> tuple[bytes, int | None]:
+    name, version = model.manifest.name, model.manifest.version
+    if isinstance(model, LoadedClassifier):
+        (takes,), (returns,) = _scoring_tensors(model)
+        wanted = oip.read_scoring(body, json_length, takes, returns)
+        scores = model.classifier.scores(wanted.images)
+        return oip.write_answer(wanted, scores, name, version, output=returns.name)
     asked = oip.read_request(body, json_length, model.manifest)
     heads = [model.predictor.predict(*tile) for tile in zip(asked.pixels, asked.contrast, strict=True)]
-    return oip.write_answer(asked, np.stack(heads), model.manifest.name, model.manifest.version)
+    return oip.write_answer(asked, np.stack(heads), name, version)
 
 
 def _json_length(request: Request) -> int | None:
