@@ -49,7 +49,7 @@ def measured(store: Place, *, model: str = "otsu", machine: str = "", megapixels
     loaded = load_model(model, device="cpu")
     log.loaded(loaded, 1.0, 0.5)
     log.stages(loaded, {"predict": 3.0 * megapixels, "postprocess": megapixels})
-    log.done(loaded, [round(megapixels * 1e6)])
+    log.done(loaded, round(megapixels * 1e6), megapixels)
     log.ran(loaded, 2.0 * megapixels)
     log.write()
 
@@ -114,10 +114,28 @@ def test_a_described_cluster_gives_machine_region_and_most_workers(
     assert (found.machine, found.region, found.sizes[-1].workers) == (T4, "us-west1", 4)
 
 
+def test_a_fleet_of_the_settings_gives_the_same_and_options_go_before_it(
+    images: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(FolderPlace(cache))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cellfleet.toml").write_text(
+        f'[fleets.lab]\nwhere = "gcp-batch"\nproject = "p"\nregion = "us-west1"\nmachine = "{T4}"\nmax_workers = 6\n'
+        '[fleets.hpc]\nwhere = "slurm"\ncpus = 8\n'
+    )
+    found = planned(images, "-m", "otsu", "--on", "lab", capsys=capsys)
+    assert (found.machine, found.region, found.sizes[-1].workers) == (T4, "us-west1", 6)
+    found = planned(images, "-m", "otsu", "--on", "lab", "--machine", "n2-standard-8", "--max-workers", 2, capsys=capsys)
+    assert (found.machine, found.region, found.sizes[-1].workers) == ("n2-standard-8", "us-west1", 2)
+    found = planned(images, "-m", "otsu", "--on", "hpc", capsys=capsys)
+    assert found.workers_on.startswith("8 threads") and found.upload_bytes == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         (("--on", "gcp-batch"), "E753"),
+        (("--on", "nobody"), "E965"),
         (("--on", "gcp-batch", "--machine", "n9-huge"), "E740"),
         (("--on", "gcp-batch", "--machine", "n1-standard-8", "--region", "moon"), "E741"),
         (("--on", "aws-batch", "--machine", "g4dn.xlarge", "--spot"), "E742"),
@@ -212,7 +230,7 @@ def test_workers_keep_speeds_and_the_service_adds_them_up(tmp_path: Path) -> Non
         for slot in range(2):
             log = SpeedLog(running.store, f"worker-{slot}", 2, "n2-standard-4")
             model = load_model("otsu", device="cpu")
-            log.done(model, [1_000_000])
+            log.done(model, 1_000_000, 1.0)
             log.ran(model, 1.0)
             log.write()
         found = client.get("/api/v1/speeds", params={"model": "otsu"}).json()["speeds"]

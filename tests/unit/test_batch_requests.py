@@ -78,6 +78,16 @@ def test_a_machine_without_gpu_asks_for_none() -> None:
     assert "cpu" in asked.job.task_groups[0].task_spec.runnables[0].container.commands
 
 
+def test_machines_with_a_gpu_run_the_image_that_knows_it() -> None:
+    def image(fleet: FleetSpec) -> str:
+        return google.request(wanted(fleet)).job.task_groups[0].task_spec.runnables[0].container.image_uri
+
+    assert image(GCP) == "ghcr.io/cellfleet/cellfleet:latest-gpu"
+    assert amazon.definition(wanted(AWS))["containerProperties"]["image"] == image(GCP)
+    assert image(GCP.model_copy(update={"machine": "n2-standard-8"})) == "ghcr.io/cellfleet/cellfleet:latest"
+    assert image(GCP.model_copy(update={"image": "ours:1"})) == "ours:1"
+
+
 class _Google:
     def __init__(self, answer: Any) -> None:
         self.answer, self.asked = answer, list[batch_v1.CreateJobRequest]()
@@ -123,7 +133,7 @@ def test_one_worker_is_no_array_at_amazon() -> None:
 def test_the_script_for_slurm_says_what_a_worker_needs() -> None:
     script = slurm.script(replace(wanted(SLURM), command=("worker", "--store", "/data/it's here")))
     options = [line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")]
-    assert {"array=1-4", "gres=gpu:1", "partition=gpu", "account=lab", "time=12:00:00", "requeue"} <= set(options)
+    assert {"array=1-4", "signal=B:TERM@60", "gres=gpu:1", "partition=gpu", "account=lab", "time=12:00:00", "requeue"} <= set(options)
     *_, setup, last = script.splitlines()
     assert setup == "module load cuda"
     assert shlex.split(last) == ["exec", "cellfleet", "worker", "--store", "/data/it's here"]

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Help] = {
         """Examples:
   cellfleet plan plates/
   cellfleet plan plates/ --on gcp-batch --machine n1-standard-8+nvidia-tesla-t4:1 --spot --max-workers 16
+  cellfleet plan plates/ --on cluster.yaml
   cellfleet plan plates/ --on https://cells.lab.example --upload-mbps 250""",
     ),
     "export": Help(

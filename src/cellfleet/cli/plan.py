@@ -38,7 +38,7 @@ class Where:
         Parameter(
             group=_WHERE,
             metavar="WHERE",
-            help="here, a server (address or name), a cluster.yaml, gcp-batch, aws-batch or slurm.",
+            help="here, a server (address or name), a cluster.yaml, a fleet, gcp-batch, aws-batch or slurm.",
         ),
     ] = _HERE
     machine: Annotated[
@@ -132,10 +132,13 @@ def _say(text: str) -> None:
 def _target(where: Where, money: Money) -> Target | None:
     """Return where the work is to be done; None: a server knows."""
     from cellfleet.jobs.estimate import Target
+    from cellfleet.stores.settings import named_tables
 
     machine, region, most = where.machine or "", where.region or "", where.max_workers or 8
     if where.on == _HERE:
         return Target("here", machine, region, money.spot, device=where.device, threads=where.threads)
+    if any(name == where.on for name, _ in named_tables("fleets")):
+        return _of_fleet(where, money)
     if where.on in _CLOUDS or where.on == _SLURM:
         if where.on in _CLOUDS and not machine:
             action = "Say it with --machine, such as n1-standard-8+nvidia-tesla-t4:1"
@@ -145,6 +148,25 @@ def _target(where: Where, money: Money) -> Target | None:
     if where.on.endswith((".yaml", ".yml")):
         return _of_cluster(where, money)
     return None
+
+
+def _of_fleet(where: Where, money: Money) -> Target | None:
+    """Return what a fleet of the settings starts; options go before its table."""
+    from cellfleet.cluster.batch.fleet import find_fleet
+    from cellfleet.jobs.estimate import Target
+
+    said = {"machine": where.machine, "region": where.region, "max_workers": where.max_workers}
+    fleet = find_fleet(where.on, {**said, "spot": money.spot or None})
+    assert fleet is not None, "its table was seen"
+    return Target(
+        _SLURM if fleet.where == _SLURM else "cloud",
+        fleet.machine or "",
+        fleet.region or "",
+        fleet.spot,
+        fleet.max_workers,
+        upload_mbps=where.upload_mbps,
+        threads=where.threads or (fleet.cpus if fleet.where == _SLURM else None),
+    )
 
 
 def _of_cluster(where: Where, money: Money) -> Target:

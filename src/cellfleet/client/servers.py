@@ -104,9 +104,10 @@ def _settings(name: str) -> tuple[Mapping[str, Any], Path]:
     names = f"; known are {', '.join(sorted(set(known)))}" if known else ""
     raise UsageError(
         "E965",
-        f"no server has this name{names}",
+        f"no server and no fleet has this name{names}",
         where=name,
-        action=f'Give its address (https://…), or write [servers.{name}] with url = "https://…" into {FILE}',
+        action=f'Give an address (https://…), or write [servers.{name}] with url = "https://…" into {FILE}; a fleet is '
+        f"a table [fleets.{name}] there",
     )
 
 

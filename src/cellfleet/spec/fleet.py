@@ -44,7 +44,9 @@ class FleetSpec(BaseModel):
         default=None,
         description="Where the fleet keeps its jobs; none: the folder .cellfleet-fleet beside the results.",
     )
-    image: _Word = Field(default="ghcr.io/cellfleet/cellfleet:latest", description="Container image with cellfleet.")
+    image: _Word | None = Field(
+        default=None, description="Container image with cellfleet; none: the published one, that for GPUs where they are."
+    )
     disk_gb: PositiveInt | None = Field(default=None, description="Boot disk; none: from the size of the images.")
     project: _Word | None = Field(default=None, description="gcp-batch: the project that pays.")
     region: _Word | None = Field(default=None, description="Of the machines and of the bucket.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cellfleet.cluster.batch.fleet import Wanted, quote
+from cellfleet.cluster.batch.fleet import Wanted, container_image, quote
 from cellfleet.cluster.batch.google import missing
 from cellfleet.errors import ClusterError
 
@@ -26,7 +26,7 @@ def definition(wanted: Wanted) -> dict[str, Any]:
     fleet, machine = wanted.fleet, quote(wanted.fleet)
     needs = {"VCPU": machine.vcpus, "MEMORY": int(machine.memory_gb * 1024 * _MEMORY_SHARE), "GPU": machine.gpus}
     container: dict[str, Any] = {
-        "image": fleet.image,
+        "image": container_image(fleet),
         "command": list(wanted.command),
         "environment": [{"name": "CELLFLEET_CACHE", "value": "/tmp"}],
         "resourceRequirements": [{"type": kind, "value": str(count)} for kind, count in needs.items() if count],

@@ -19,6 +19,9 @@ SYSTEMS: Final[tuple[BatchSystem, ...]] = get_args(BatchSystem)
 FOLDER: Final = ".cellfleet-fleet"
 GRACE_SECONDS: Final = 25
 """A spot machine has 30 s after it was told to go."""
+_IMAGE: Final = "ghcr.io/cellfleet/cellfleet:latest"
+_GPU_SUFFIX: Final = "-gpu"
+"""Of the tag; the chart says the same."""
 _SYSTEM_GB: Final = 40
 """Of a boot disk: operating system, driver and container image."""
 
@@ -87,6 +90,11 @@ def worker_command(fleet: FleetSpec, store: str) -> tuple[str, ...]:
 def has_gpu(fleet: FleetSpec) -> bool:
     """Say whether its workers have one."""
     return fleet.gpus > 0 if fleet.where == "slurm" else quote(fleet).gpus > 0
+
+
+def container_image(fleet: FleetSpec) -> str:
+    """Return what its machines run: cellfleet for processors knows no GPU, and refuses ``--device cuda``."""
+    return fleet.image or (_IMAGE + _GPU_SUFFIX if has_gpu(fleet) else _IMAGE)
 
 
 def quote(fleet: FleetSpec) -> Quote:

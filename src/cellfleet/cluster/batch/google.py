@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellfleet.cluster.batch.fleet import Wanted, has_gpu, quote
+from cellfleet.cluster.batch.fleet import Wanted, container_image, has_gpu, quote
 from cellfleet.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def request(wanted: Wanted) -> batch_v1.CreateJobRequest:
     """
     batch = _library()
     fleet, machine = wanted.fleet, quote(wanted.fleet)
-    container = batch.Runnable.Container(image_uri=fleet.image, commands=list(wanted.command))
+    container = batch.Runnable.Container(image_uri=container_image(fleet), commands=list(wanted.command))
     environment = batch.Environment(variables={"CELLFLEET_CACHE": "/tmp"})
     task = batch.TaskSpec(
         runnables=[batch.Runnable(container=container, environment=environment)],

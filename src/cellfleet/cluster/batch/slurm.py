@@ -38,8 +38,8 @@ def _options(wanted: Wanted) -> Iterator[str]:
             yield f"--{option}={value}"
     if fleet.spot:
         yield "--requeue"
-    # Before the time is up: finish or give back what is begun.
-    yield f"--signal=TERM@{GRACE_SECONDS + 35}"
+    # Before the time is up: finish or give back what is begun. B: to the script itself, which the worker took over.
+    yield f"--signal=B:TERM@{GRACE_SECONDS + 35}"
     yield "--open-mode=append"
     yield f"--output={wanted.name}-%a.log"
 
