@@ -13,11 +13,13 @@ from tests.packages import mean_colours, write_classifier
 from tests.services import Running, running_service
 
 from cellfleet import Client
-from cellfleet.errors import ModelError
+from cellfleet.errors import CellfleetError, ModelError
 from cellfleet.models.check import check_package
 from cellfleet.models.classifier_package import package_classifier
 from cellfleet.models.load import load_model
 from cellfleet.models.source import open_source
+from cellfleet.spec.http import JobRequest
+from cellfleet.spec.segment import SegmentSpec
 
 IMAGES = np.random.default_rng(0).random((3, 8, 6, 3), dtype=np.float32)
 MEANS = IMAGES.mean(axis=(1, 2))
