@@ -45,6 +45,7 @@ OTHERS: dict[str, Any] = {
     "api.userHeader.trust": ["10.9.9.9"],
     "networkPolicies.ports": [8443],
     "store.environment": {"AWS_REGION": "other"},
+    "api.retentionDays": 30,
     "billing.budgetPerMonth": 25,
     "ledger.server.image": {"repository": "other", "tag": "1"},
     "triton.models": ["another"],

@@ -56,6 +56,12 @@ class Work:
         str | None,
         Parameter(group=_WORK, metavar="SIZE", help="For each worker, like 4GB. [default: a share of what is free]"),
     ] = None
+    retention_days: Annotated[
+        int | None,
+        Parameter(
+            group=_WORK, metavar="N", validator=validators.Number(gte=1), help="Delete jobs and uploads after N days."
+        ),
+    ] = None
     log: Annotated[
         Literal["text", "json"] | None, Parameter(group=_WORK, help="Log every request and task. [default: problems]")
     ] = None
@@ -128,6 +134,7 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who(), mone
             trusted_proxies=who.trust,
             budget_usd=money.budget,
             prices=money.prices,
+            retention_days=work.retention_days,
         )
         setup_logging(work.log, None if work.log or os.environ.get(VARIABLE) else "warning")
         options = ServeOptions(

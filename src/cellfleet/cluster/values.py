@@ -36,8 +36,9 @@ def helm_values(spec: ClusterSpec) -> dict[str, Any]:
     }
     if split and spec.gpu:
         values["triton"] = _triton(spec, spec.gpu)
+    values["api"] = _said(retentionDays=spec.retention_days)
     if spec.address:
-        values["api"] = {"ingress": {"enabled": True, "host": spec.address, "tlsSecret": f"{spec.name}-tls"}}
+        values["api"]["ingress"] = {"enabled": True, "host": spec.address, "tlsSecret": f"{spec.name}-tls"}
     if spec.autoscaling == "paper":
         on = dict.fromkeys(("monitors", "rules", "dashboards"), True)
         values["monitoring"] = {**on, "labels": {"release": "prometheus"}}
@@ -85,7 +86,8 @@ def _gpu_workers(spec: ClusterSpec, *, enabled: bool) -> dict[str, Any]:
 
 
 def _triton(spec: ClusterSpec, gpu: GpuPool) -> dict[str, Any]:
-    return {**_gpu_type(spec, gpu), **_pool(spec, gpu, spec.gpu_machine)}
+    models = {"models": list(spec.models)} if spec.models else {}
+    return {**models, **_gpu_type(spec, gpu), **_pool(spec, gpu, spec.gpu_machine)}
 
 
 def _gpu_type(spec: ClusterSpec, gpu: GpuPool) -> dict[str, Any]:

@@ -81,10 +81,15 @@ def read_set(store: Place, identity: str) -> UploadSet | None:
     return None if content is None else UploadSet.model_validate_json(content)
 
 
+def set_ids(store: Place) -> Iterator[str]:
+    """Yield the ids of all sets, in no order."""
+    names = (PurePosixPath(name) for name in store.names("sets"))
+    yield from (name.stem for name in names if name.suffix == ".json" and is_id(name.stem))
+
+
 def list_sets(service: Service, user: User, *, after: str | None = None) -> Iterator[UploadSet]:
     """Yield the user's own sets, newest first, those after the set `after`."""
-    names = (PurePosixPath(name) for name in service.store.names("sets"))
-    for identity in sorted((name.stem for name in names if name.suffix == ".json"), reverse=True):
+    for identity in sorted(set_ids(service.store), reverse=True):
         if after is None or identity < after:
             found = read_set(service.store, identity)
             if found is not None and found.owner == user.name:

@@ -27,6 +27,7 @@ def make_settings(
     trusted_proxies: Sequence[str] = (),
     budget_usd: float | None = None,
     prices: str | None = None,
+    retention_days: int | None = None,
 ) -> Settings:
     """Check settings.
 
@@ -41,6 +42,7 @@ def make_settings(
         trusted_proxies=tuple(_ip_address(proxy) for proxy in trusted_proxies),
         budget_usd=budget_usd,
         prices=prices,
+        retention_days=retention_days,
     )
 
 

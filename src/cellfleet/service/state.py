@@ -39,6 +39,8 @@ class Settings:
     """Addresses from which that header is believed."""
     budget_usd: float | None = None
     """For the jobs of a month: when it is reached all are paused."""
+    retention_days: int | None = None
+    """How long jobs and uploads are kept after their end; None: for ever."""
     prices: str | None = None
     """Price table: a name, or the path of a file; None: the newest of the package."""
 

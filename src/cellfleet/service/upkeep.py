@@ -1,4 +1,4 @@
-"""What a service does now and then for itself: give up uploads that expired, count stored bytes anew after a loss.
+"""What a service does now and then for itself: give up uploads that expired, remove what is old, count bytes anew.
 
 The keeper of jobs calls it; see `Keeper`. Knows no HTTP.
 """
@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from cellfleet.service.retention import remove_old
 from cellfleet.service.state import Service
 from cellfleet.service.uploads import expire_uploads, used_bytes
 
@@ -22,14 +23,14 @@ class Upkeep:
     def __init__(self, service: Service) -> None:
         """Take the service; the first look counts and expires."""
         self._service = service
-        self._expire_at = 0.0
+        self._expire_at = self._forget_at = 0.0
         self._recount = threading.Event()
         self._recount.set()
 
     @property
     def tasks(self) -> tuple[Callable[[], None], ...]:
         """What the keeper is to call; each may fail, and is called again."""
-        return (self._count_bytes, self._expire)
+        return (self._count_bytes, self._expire, self._forget)
 
     def ledger_was_lost(self) -> None:
         """Have what users have stored counted anew. Costs a listing of all uploads, in the keeper's thread."""
@@ -52,3 +53,9 @@ class Upkeep:
         if time.monotonic() >= self._expire_at:
             expire_uploads(self._service, time.time_ns() // 1_000_000)
             self._expire_at = time.monotonic() + _EXPIRE_SECONDS
+
+    def _forget(self) -> None:
+        days = self._service.settings.retention_days
+        if days is not None and time.monotonic() >= self._forget_at:
+            remove_old(self._service, days, time.time_ns() // 1_000_000)
+            self._forget_at = time.monotonic() + _EXPIRE_SECONDS

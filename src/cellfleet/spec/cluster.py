@@ -154,14 +154,14 @@ class ClusterSpec(_Part):
     models: tuple[_ModelName, ...] = Field(
         default=(),
         max_length=50,
-        description="A note for people: models to use here. Triton serves all that are in the bucket.",
+        description="split: models that Triton serves, like nuclei or nuclei:1.0.0; none: all in the bucket.",
     )
     budget_per_month: PositiveFloat | None = Field(
         default=None, description="USD in a calendar month after which no work is begun; none: no limit."
     )
     retention_days: PositiveInt | None = Field(
         default=None,
-        description="Days for which jobs and uploads are to be kept; none: for ever. Nothing deletes them yet.",
+        description="Days after which jobs that ended, and uploads, are deleted; none: they are kept.",
     )
     address: _Host | None = Field(
         default=None, description="Host name of the web page, like cells.lab.example; none: reached through kubectl."
