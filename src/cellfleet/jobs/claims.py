@@ -7,29 +7,31 @@
     beats/<worker>                   a number that grows while the worker lives, and its clock, ms, for people
     lease                            seconds of silence after which a worker is taken for dead
     jobs/<job>.submitted             when, milliseconds since 1970
-    jobs/<job>.ended                 all tasks have ended, and the summary is written
+    jobs/<job>.ended                 all tasks have ended, and the summary is written: how far the job came, for good
 
 What `jobs.manifest` writes is what there is to do. Clocks are not compared: a worker is taken for dead when its beat
 has not changed for the time of a lease, as the one who looks measures it. A task may then be done twice, by whoever
 was taken for dead, too; results are equal and written whole, and one end counts. Costs about two writes per task, one
-per worker and beat, and a listing whenever a worker finds nothing to claim. For millions of tasks, many users or
-priorities the ledger on Redis is the better one. Knows no image and no model.
+per worker and beat, and a listing whenever a worker finds nothing to claim. Of a job that is done, claims and ends are
+removed. For millions of tasks, many users or priorities the ledger on Redis is the better one. Knows no image and no
+model.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, ParamSpec, TypeVar
 
-from cellfleet.errors import OutputError
+from cellfleet.errors import JobError, LedgerError, OutputError
 from cellfleet.jobs import manifest
+from cellfleet.jobs.beats import Beats, remove_old_beats
 from cellfleet.jobs.ends import (
-    BEATS,
     CLAIMS,
     ENDS,
     Back,
@@ -42,12 +44,16 @@ from cellfleet.jobs.ends import (
     claim_name,
     end_name,
     leaf,
-    numbered,
+    parsed,
 )
 from cellfleet.jobs.keys import PRIORITIES
 from cellfleet.jobs.ledger import Lease
+from cellfleet.jobs.open_job import OpenJob, attempts_at, look_at
 from cellfleet.spec.job import Failed, Outcome, Priority
 from cellfleet.stores.place import Place
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 SCHEME = "store:"
 """The address of this ledger, where one is asked for: it is in the store."""
@@ -57,30 +63,33 @@ _LOOK_SECONDS = 5.0
 _NAP_SECONDS = 0.25
 _MISSES = 8
 """Claims in a row that others had already, before a worker looks anew."""
-_VANISHED = Failed(code="E814", reason="the worker ended, hung or was cut off, at every attempt")
+_MAY_PASS = frozenset({"E301", "E323"})
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Job:
-    """What is known of a job that has not ended."""
+def _patient(ask: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have a store that does not answer now, or is full, told as a ledger that does not: workers wait for that."""
 
-    manifest: manifest.Manifest
-    latest: dict[int, int] = field(default_factory=dict)
-    """Task → number of its last claim."""
-    back: set[tuple[int, int]] = field(default_factory=set)
-    """Claims that were given back."""
-    ended: set[int] = field(default_factory=set)
-    fresh: list[int] = field(default_factory=list)
-    """Tasks that nobody had claimed at the last look; the last one is tried first."""
-    workers: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Claim → who has it, as far as that was asked."""
+    @functools.wraps(ask)
+    def asked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return ask(*args, **kwargs)
+        except OutputError as error:
+            if error.code not in _MAY_PASS:
+                raise
+            what = f"the store does not answer ({error.what})"
+            raise LedgerError("E801", what, where=error.where, action=error.action) from error
 
-    @property
-    def summary(self) -> int:
-        """Stands for the summary, which is claimed like a task."""
-        return self.manifest.tasks
+    return asked
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """The summary of a job, claimed like a task."""
+
+    job: OpenJob
+    n: int
 
 
 class StoreLedger(Ends):
@@ -103,16 +112,19 @@ class StoreLedger(Ends):
             lease_seconds: How long a worker may be silent; the first that asks decides for all.
             look_seconds: Between two listings while there is nothing to claim.
             clock: Seconds.
+
+        Raises:
+            OutputError: E725, the store knows no conditional writes; others, it does not answer.
         """
         super().__init__(store)
         self._lease_seconds = agreed_lease(store, lease_seconds)
         self._summarise, self._look_seconds, self._clock = summarise, look_seconds, clock
+        self._beats = Beats(store, self._lease_seconds, clock)
         self._lock = threading.RLock()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, OpenJob] = {}
+        self._held: set[tuple[str, int, int]] = set()
+        """Claims of this worker that somebody here works on."""
         self._looked_at = -float("inf")
-        self._seen: dict[str, tuple[bytes | None, float]] = {}
-        """Worker → its last beat, and when that was new."""
-        self._beat, self._beaten_at = 0, -float("inf")
 
     @property
     def lease_seconds(self) -> float:
@@ -121,6 +133,7 @@ class StoreLedger(Ends):
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
+    @_patient
     def claim(
         self,
         worker: str,
@@ -131,35 +144,47 @@ class StoreLedger(Ends):
     ) -> Lease | None:
         """Take a task that nobody has, or whose worker is silent; wait up to `block_ms` for one.
 
+        Meanwhile sums up jobs of which nothing is left to do.
+
         Raises:
-            OutputError: The store does not answer.
-            JobError: E813, a manifest is damaged.
+            LedgerError: E801, the store does not answer, or is full.
+            OutputError: It refuses.
         """
         until = self._clock() + block_ms / 1000
         while True:
+            self._beats.show(worker)
             with self._lock:
-                self._show_life(worker)
-                lease = self._next(worker)
+                found = self._next(worker)
+            if isinstance(found, _Closing):
+                self._close(found, worker)  # takes long for a large job: the other threads go on
+                continue
             left = until - self._clock()
-            if lease is not None or left <= 0:
-                return lease
+            if found is not None or left <= 0:
+                return found
             time.sleep(min(left, _NAP_SECONDS))
 
+    @_patient
     def renew(self, lease: Lease) -> Literal["held", "lost", "cancelled"]:
         """Show life; say whether the task is still wanted here."""
-        with self._lock:
-            self._show_life(lease.worker)
+        self._beats.show(lease.worker)
         job, number = lease.task.job, lease.task.number
         if manifest.read_hold(self.store, job) == "cancelled":
             return "cancelled"
-        return "lost" if self.store.exists(claim_name(job, number, lease.deliveries + 1)) else "held"
+        taken_over = self.store.exists(claim_name(job, number, lease.deliveries + 1))
+        return "held" if not taken_over and self._stands(lease) else "lost"
 
+    @_patient
     def acknowledge(self, lease: Lease, outcome: Outcome) -> bool:
         """Say how an attempt ended, after its results stand; return False when another end of the task counts."""
+        if not self._stands(lease):
+            return False
         if isinstance(outcome, Failed) and not outcome.final and lease.attempt < self._most_attempts(lease.task.job):
             return self._give_back(lease, Back(counts=True, code=outcome.code, reason=outcome.reason))
-        return self._end(lease.task.job, lease.task.number, lease.attempt, lease.worker, outcome)
+        ended = self._end(lease.task.job, lease.task.number, lease.attempt, lease.worker, outcome)
+        self._drop(lease)
+        return ended
 
+    @_patient
     def release(self, lease: Lease) -> bool:
         """Give a task back unfinished; this attempt does not count."""
         return self._give_back(lease, Back(counts=False))
@@ -172,116 +197,113 @@ class StoreLedger(Ends):
         """Begin with a task that waited."""
         return lease
 
+    @_patient
     def retire(self, worker: str) -> None:
         """Remove the beat of a worker that ends and has no task."""
-        self.store.remove(f"{BEATS}/{worker}")
+        self._beats.end(worker)
 
     def close(self) -> None:
         """Do nothing: no connection is open."""
 
     # --- below: claiming -----------------------------------------------------------------------------------------
 
-    def _next(self, worker: str) -> Lease | None:
-        lease = self._unclaimed(worker)
-        if lease is None and self._clock() - self._looked_at >= self._look_seconds:
+    def _next(self, worker: str) -> Lease | _Closing | None:
+        found: Lease | _Closing | None = self._unclaimed(worker)
+        if found is None and self._clock() - self._looked_at >= self._look_seconds:
             self._look()
-            lease = self._unclaimed(worker) or self._orphan(worker)
-        return lease
+            found = self._unclaimed(worker) or self._left_over(worker)
+        return found
 
     def _unclaimed(self, worker: str) -> Lease | None:
         """Claim a task that nobody had at the last look."""
         misses = 0
-        for name, job in self._jobs.items():
-            while job.fresh and misses < _MISSES:
-                number = job.fresh.pop()
-                if self._take(name, number, 1, worker):
-                    return self._lease(name, number, 1, worker, attempt=1)
-                misses += 1
+        for job in list(self._jobs.values()):
+            with self._setting_aside(job):
+                while job.fresh and misses < _MISSES:
+                    self.task(job.manifest, job.fresh[-1])  # a claim of what cannot be read would never end
+                    number = job.fresh.pop()
+                    if self._take(job, number, 1, worker):
+                        return self._lease(job, number, 1, worker, attempt=1)
+                    misses += 1
         if misses == _MISSES:
             self._looked_at = -float("inf")
         return None
 
-    def _orphan(self, worker: str) -> Lease | None:
-        """Claim a task that was given back, or whose worker is silent; or end a job of which nothing is left."""
-        for name, job in list(self._jobs.items()):
-            for number in sorted(job.latest.keys() - job.ended - {job.summary}):
-                lease = self._take_over(name, job, number, worker)
-                if lease is not None:
-                    return lease
-            if len(job.ended) == job.manifest.tasks:
-                self._finish(name, job, worker)
+    def _left_over(self, worker: str) -> Lease | _Closing | None:
+        """Claim a task that was given back, or whose worker is silent; or the summary of a job that has no more."""
+        for job in list(self._jobs.values()):
+            with self._setting_aside(job):
+                for number in [] if job.cancelled else job.begun:
+                    lease = self._take_over(job, number, worker)
+                    if lease is not None:
+                        return lease
+                if self._is_over(job, worker) and (closing := self._claim_summary(job, worker)):
+                    return closing
         return None
 
-    def _take_over(self, name: str, job: _Job, number: int, worker: str) -> Lease | None:
+    @contextlib.contextmanager
+    def _setting_aside(self, job: OpenJob) -> Iterator[None]:
+        """Pass over a job whose files are damaged or gone, until the next look: other jobs go on."""
+        try:
+            yield
+        except JobError as error:
+            self._jobs.pop(job.name, None)
+            _log.error("job %s is set aside: %s", job.name, error, extra={"job": job.name})
+
+    def _take_over(self, job: OpenJob, number: int, worker: str) -> Lease | None:
+        if not self._is_free(job, number, worker):
+            return None
         latest = job.latest[number]
-        if (number, latest) not in job.back and not self._is_silent(name, job, number, latest):
-            return None
-        attempts, last = self._attempts(name, job, number)
+        attempts, last = attempts_at(self.store, job, number)
+        if (number, latest) not in job.back and job.workers.get((number, latest)) == worker:
+            # We claimed it, and did not hear the answer.
+            return self._lease(job, number, latest, worker, attempt=attempts)
         if attempts >= job.manifest.job.max_attempts:
-            self._end(name, number, attempts, job.workers.get((number, latest), ""), last)
+            self._end(job.name, number, attempts, job.workers.get((number, latest), ""), last)
             return None
-        if not self._take(name, number, latest + 1, worker):
+        if not self._take(job, number, latest + 1, worker):
             return None
-        job.latest[number] = latest + 1
-        return self._lease(name, number, latest + 1, worker, attempt=attempts + 1)
+        return self._lease(job, number, latest + 1, worker, attempt=attempts + 1)
 
-    def _attempts(self, name: str, job: _Job, number: int) -> tuple[int, Failed]:
-        """Return how many attempts count, and how the last one failed."""
-        attempts, last = 0, _VANISHED
-        for n in range(1, job.latest[number] + 1):
-            content = self.store.read(claim_name(name, number, n) + ".back") if (number, n) in job.back else None
-            back = None if content is None else Back.model_validate_json(content)
-            attempts += back is None or back.counts
-            last = _VANISHED if back is None else Failed(code=back.code, reason=back.reason) if back.counts else last
-        return attempts, last
-
-    def _is_silent(self, name: str, job: _Job, number: int, latest: int) -> bool:
-        """Say whether whoever has a claim has not shown life for the time of a lease, as far as we have seen."""
+    def _is_free(self, job: OpenJob, number: int, worker: str) -> bool:
+        """Say whether nobody works on a task that was claimed: it was given back, or whoever has it is silent."""
+        latest = job.latest[number]
+        if (number, latest) in job.back:
+            return True
         if (number, latest) not in job.workers:
-            content = self.store.read(claim_name(name, number, latest))
+            name = claim_name(job.name, number, latest)
+            content = self.store.read(name)
             if content is None:
                 return False  # retried this very moment
-            job.workers[number, latest] = Claimed.model_validate_json(content).worker
-        worker, now = job.workers[number, latest], self._clock()
-        beat = self.store.read(f"{BEATS}/{worker}")
-        before = self._seen.get(worker)
-        if before is None or before[0] != beat:
-            self._seen[worker] = beat, now
-            return False
-        return now - before[1] >= self._lease_seconds
+            job.workers[number, latest] = parsed(Claimed, content, name).worker
+        holder = job.workers[number, latest]
+        return (job.name, number, latest) not in self._held if holder == worker else self._beats.is_silent(holder)
 
-    def _finish(self, name: str, job: _Job, worker: str) -> None:
-        """Write the summary, if nobody does; of one who is silent it is taken over."""
-        latest = job.latest.get(job.summary, 0)
-        if latest and (job.summary, latest) not in job.back and not self._is_silent(name, job, job.summary, latest):
-            return
-        if not self._take(name, job.summary, latest + 1, worker):
-            return
-        try:
-            self._summarise(self, name)
-        except OutputError as error:
-            _log.warning("no summary of job %s yet: %s", name, error, extra={"job": name})
-            self.store.write(claim_name(name, job.summary, latest + 1) + ".back", as_json(Back(counts=False)))
-            return
-        except Exception:  # noqa: BLE001 (a bug, or a model that is gone: another worker would do no better)
-            _log.exception("no summary of job %s", name, extra={"job": name})
-        self.store.write(beside(name, "ended"), b"")
-        del self._jobs[name]
+    def _take(self, job: OpenJob, number: int, n: int, worker: str) -> bool:
+        return self.store.create(claim_name(job.name, number, n), as_json(Claimed(worker=worker)))
 
-    def _take(self, job: str, number: int, n: int, worker: str) -> bool:
-        return self.store.create(claim_name(job, number, n), as_json(Claimed(worker=worker)))
+    def _lease(self, job: OpenJob, number: int, n: int, worker: str, *, attempt: int) -> Lease:
+        job.latest[number] = max(n, job.latest.get(number, 0))
+        lease = Lease(self.task(job.manifest, number), worker, attempt, job.name, f"{number}", n)
+        self._held.add((job.name, number, n))
+        return lease
 
-    def _lease(self, job: str, number: int, n: int, worker: str, *, attempt: int) -> Lease:
-        known = self._jobs[job]
-        known.latest[number] = max(n, known.latest.get(number, 0))
-        return Lease(self.task(known.manifest, number), worker, attempt, job, f"{number}", n)
+    def _stands(self, lease: Lease) -> bool:
+        """Say whether a claim is there still: it is gone when others did the task, and the job has ended."""
+        return self.store.exists(claim_name(lease.task.job, lease.task.number, lease.deliveries))
+
+    def _drop(self, lease: Lease) -> None:
+        with self._lock:
+            self._held.discard((lease.task.job, lease.task.number, lease.deliveries))
 
     def _give_back(self, lease: Lease, back: Back) -> bool:
         name = claim_name(lease.task.job, lease.task.number, lease.deliveries)
+        given = self.store.create(f"{name}.back", as_json(back))
         with self._lock:
             if lease.task.job in self._jobs:
                 self._jobs[lease.task.job].back.add((lease.task.number, lease.deliveries))
-        return self.store.create(f"{name}.back", as_json(back))
+        self._drop(lease)
+        return given
 
     def _end(self, job: str, number: int, attempts: int, worker: str, outcome: Outcome) -> bool:
         end = End(attempts=attempts, worker=worker, at_ms=time.time_ns() // 1_000_000, outcome=outcome)
@@ -293,36 +315,82 @@ class StoreLedger(Ends):
                     self._looked_at = -float("inf")
         return ended
 
-    def _show_life(self, worker: str) -> None:
-        now = self._clock()
-        if now - self._beaten_at >= self._lease_seconds / 4:
-            self._beat, self._beaten_at = self._beat + 1, now
-            self.store.write(f"{BEATS}/{worker}", f"{self._beat} {time.time_ns() // 1_000_000}".encode())
+    # --- below: ending a job -------------------------------------------------------------------------------------
 
-    # --- below: looking ------------------------------------------------------------------------------------------
+    def _is_over(self, job: OpenJob, worker: str) -> bool:
+        if job.cancelled:
+            return all(self._is_free(job, number, worker) for number in job.begun)
+        return len(job.ended) == job.manifest.tasks
+
+    def _claim_summary(self, job: OpenJob, worker: str) -> _Closing | None:
+        """Claim the summary, if nobody is at it; of one who is silent it is taken over."""
+        latest = job.latest.get(job.summary, 0)
+        if latest and not self._is_free(job, job.summary, worker):
+            return None
+        if not self._take(job, job.summary, latest + 1, worker):
+            return None
+        self._held.add((job.name, job.summary, latest + 1))
+        return _Closing(job, latest + 1)
+
+    def _close(self, closing: _Closing, worker: str) -> None:
+        """Write a summary, and note that the job has ended."""
+        job, n = closing.job, closing.n
+        try:
+            with self._beats.showing(worker):
+                # Anew: since the last look the user may have had something tried again.
+                if not job.cancelled and len(self.ends(job.name)) < job.manifest.tasks:
+                    self._give_back_summary(closing)
+                    return
+                self._sum_up(job.name)
+                self._note_end(closing, worker)
+        except OutputError as error:
+            _log.warning("no summary of job %s yet: %s", job.name, error, extra={"job": job.name})
+            self._give_back_summary(closing)
+        finally:
+            with self._lock:
+                self._held.discard((job.name, job.summary, n))
+
+    def _sum_up(self, job: str) -> None:
+        try:
+            self._summarise(self, job)
+        except OutputError:
+            raise  # later
+        except Exception:  # noqa: BLE001 (a bug, or a model that is gone: another worker would do no better)
+            _log.exception("no summary of job %s", job, extra={"job": job})
+
+    def _note_end(self, closing: _Closing, worker: str) -> None:
+        """Write that a job has ended; it has not if failures are tried again meanwhile: see `Ends.retry_failed`."""
+        name, claim = closing.job.name, claim_name(closing.job.name, closing.job.summary, closing.n)
+        progress = self.progress(name)
+        self.store.write(beside(name, "ended"), as_json(progress))
+        with self._lock:
+            self._jobs.pop(name, None)
+        if self.store.read(claim) != as_json(Claimed(worker=worker)):
+            self.store.remove(beside(name, "ended"))
+        elif progress.state == "done":  # nothing of it can be tried again
+            for folder in (CLAIMS, ENDS):
+                self.store.remove(f"{folder}/{name}")
+        remove_old_beats(self.store)
+
+    def _give_back_summary(self, closing: _Closing) -> None:
+        name = claim_name(closing.job.name, closing.job.summary, closing.n)
+        self.store.create(f"{name}.back", as_json(Back(counts=False)))
 
     def _look(self) -> None:
         """List what there is to do, and who does it."""
         self._looked_at = self._clock()
         files = {leaf(name) for name in self.store.names("jobs")}
         names = {file.removesuffix(".json") for file in files if file.endswith(".json")}
-        open_jobs = sorted(name for name in names if not files & {f"{name}.hold", f"{name}.ended"})
-        self._jobs = {name: self._looked(name) for name in open_jobs}
-
-    def _looked(self, name: str) -> _Job:
-        before = self._jobs.get(name)
-        job = _Job(before.manifest if before else manifest.read_manifest(self.store, name))
-        job.workers = before.workers if before else {}
-        for number, n, back in numbered(self.store.names(f"{CLAIMS}/{name}")):
-            job.latest[number] = max(n, job.latest.get(number, 0))
-            if back:
-                job.back.add((number, n))
-        job.ended = {int(leaf(end).partition(".")[0]) for end in self.store.names(f"{ENDS}/{name}")}
-        fresh = [number for number in range(job.manifest.tasks) if number not in job.latest]
-        # Every worker begins elsewhere, so that they meet late; from there on in order, for the files of the manifest.
-        begin = random.randrange(len(fresh)) if fresh else 0
-        job.fresh = [*fresh[begin:], *fresh[:begin]][::-1]
-        return job
+        jobs: dict[str, OpenJob] = {}
+        for name in sorted(name for name in names if f"{name}.ended" not in files):
+            held = manifest.read_hold(self.store, name) if f"{name}.hold" in files else None
+            if held == "paused":
+                continue
+            try:
+                jobs[name] = look_at(self.store, name, self._jobs.get(name), cancelled=held == "cancelled")
+            except JobError as error:
+                _log.error("job %s is set aside: %s", name, error, extra={"job": name})
+        self._jobs = jobs
 
     def _most_attempts(self, job: str) -> int:
         with self._lock:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 from cellfleet.errors import JobError, OutputError
 from cellfleet.jobs import manifest
 from cellfleet.jobs.manifest import Manifest
-from cellfleet.spec.job import DeadTask, Failed, JobSpec, JobState, Outcome, Progress, Tally, Task
+from cellfleet.spec.job import FINAL_JOB_STATES, DeadTask, Failed, JobSpec, JobState, Outcome, Progress, Tally, Task
 from cellfleet.stores.place import Place
 
 CLAIMS, ENDS = "claims", "ends"
@@ -146,6 +146,23 @@ class Ends:
         self._remove_claims(job, {known.tasks})
         self.store.remove(beside(job, "ended"))
         return len(dead)
+
+    def start_over(self, job: str) -> None:
+        """Have a job that is done, and whose results are gone, done once more."""
+        for name in (f"{CLAIMS}/{job}", f"{ENDS}/{job}", beside(job, "ended")):
+            self.store.remove(name)
+
+    def hold(self, job: str, how: manifest.Hold) -> None:
+        """Pause or cancel a job: workers begin no more of it, and give back what they have of one that is cancelled.
+
+        Raises:
+            JobError: E810, there is no such job; E812, it has ended.
+        """
+        state = self.progress(job).state
+        if state in FINAL_JOB_STATES:
+            action = "Nothing needs to be done"
+            raise JobError("E812", f"the job is {state} and cannot be {how}", where=job, action=action)
+        manifest.hold(self.store, job, how)
 
     def _remove_claims(self, job: str, tasks: set[int]) -> None:
         for name in list(self.store.names(f"{CLAIMS}/{job}")):

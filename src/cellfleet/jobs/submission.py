@@ -46,9 +46,8 @@ def send(job: JobSpec, store: Place) -> Manifest:
         InputError, UsageError, JobError: There is nothing to do.
         OutputError: The store does not answer.
     """
-    manifest = write_tasks(job, store)
     submitted(store, job.id)
-    return manifest
+    return write_tasks(job, store)
 
 
 def write_tasks(job: JobSpec, store: Place) -> Manifest:

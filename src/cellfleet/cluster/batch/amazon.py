@@ -1,7 +1,7 @@
 """Workers as one array job of AWS Batch. The queue and its compute environment are there already: they say spot or not.
 
 Sources: the request shapes that botocore carries; "Job retries" of the AWS Batch guide: the status of a job whose
-machine was taken away begins with ``Host EC2``.
+machine was taken away begins with ``Host EC2``; at most five conditions, the first that fits counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from cellfleet.errors import ClusterError
 _ATTEMPTS: Final = 4
 _MEMORY_SHARE: Final = 0.9
 _TAKEN_AWAY: Final = "Host EC2*"
+_HOPELESS: Final = ("2", "4", "6")
+"""Exit codes of a worker that would end in the same way again. Others may pass: it was killed for its memory, say."""
 
 
 def definition(wanted: Wanted) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def definition(wanted: Wanted) -> dict[str, Any]:
             "attempts": _ATTEMPTS,
             "evaluateOnExit": [
                 {"onStatusReason": _TAKEN_AWAY, "action": "RETRY"},
-                {"onReason": "*", "action": "EXIT"},
+                *({"onExitCode": code, "action": "EXIT"} for code in _HOPELESS),
+                {"onReason": "*", "action": "RETRY"},
             ],
         },
         "tags": {"cellfleet-fleet": fleet.name},

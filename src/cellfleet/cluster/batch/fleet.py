@@ -13,7 +13,7 @@ from cellfleet.errors import UsageError
 from cellfleet.planning.prices import Quote, load_prices
 from cellfleet.spec.fleet import BatchSystem, FleetSpec
 from cellfleet.stores.settings import FILE, named_tables
-from cellfleet.stores.url import is_url
+from cellfleet.stores.url import is_url, local_path
 
 SYSTEMS: Final[tuple[BatchSystem, ...]] = get_args(BatchSystem)
 FOLDER: Final = ".cellfleet-fleet"
@@ -69,10 +69,11 @@ def fleet_store(fleet: FleetSpec, out: str) -> str:
     """Return where a fleet keeps its jobs: beside the results' bucket or folder, unless it is said."""
     if fleet.store is not None:
         return fleet.store
-    if is_url(out):
+    folder = local_path(out) if is_url(out) else out
+    if folder is None:
         scheme, _, rest = out.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}/{FOLDER}/{fleet.name}"
-    return os.path.join(os.path.dirname(os.path.abspath(out)), FOLDER, fleet.name)
+    return os.path.join(os.path.dirname(os.path.abspath(folder)), FOLDER, fleet.name)
 
 
 def worker_command(fleet: FleetSpec, store: str) -> tuple[str, ...]:

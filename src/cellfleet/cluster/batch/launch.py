@@ -1,13 +1,16 @@
 """A job of a fleet, from its inputs to its results: write it down, start workers, wait until it has ended.
 
-The same order is the same job: after a stop, the same command goes on with it, starts the workers that are missing, and
-has tried again what failed. Knows no command line.
+The same order of the same images is the same job: after a stop, the same command goes on with it, starts the workers
+that are missing, and has tried again what failed. With images that came since it is a new job, for which the results
+that stand need no work. Knows no command line.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,15 +22,18 @@ from typing import Literal, Protocol
 from cellfleet.cluster.batch import amazon, google, slurm
 from cellfleet.cluster.batch.fleet import Wanted, disk_gb, fleet_store, worker_command
 from cellfleet.errors import JobError, UsageError
-from cellfleet.jobs.claims import LEASE_SECONDS
-from cellfleet.jobs.ends import Ends, agreed_lease, beside, living
-from cellfleet.jobs.manifest import Manifest, read_manifest, read_tasks
+from cellfleet.jobs.beats import living
+from cellfleet.jobs.ends import Ends, agreed_lease, beside
+from cellfleet.jobs.listing import list_images
+from cellfleet.jobs.manifest import DAMAGED, Manifest, read_manifest, read_tasks
+from cellfleet.jobs.places import results_of
 from cellfleet.jobs.split import SHARE_BLOCKS
 from cellfleet.jobs.submission import send
 from cellfleet.models.repository import Repository
+from cellfleet.results.record import RUN
 from cellfleet.spec.choices import Format
 from cellfleet.spec.fleet import BatchSystem, FleetSpec
-from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, Progress
+from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, PinnedModel, Progress
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.cache import cache_folder
 from cellfleet.stores.place import Place, open_place
@@ -37,7 +43,7 @@ from cellfleet.tiling.blocks import BLOCK
 NOTIFY = "notify"
 _POLL_SECONDS = 5.0
 _SILENCE_SECONDS = 900.0
-"""Without a living worker, before the user is told: machines may take minutes to come."""
+"""Without a living worker, before new ones are started or the user is told: machines may take minutes to come."""
 
 Tell = Callable[[str], None]
 
@@ -93,24 +99,28 @@ def launch(order: FleetOrder, fleet: FleetSpec, tell: Tell, stop: threading.Even
     """
     check(order, fleet)
     store = open_place(fleet_store(fleet, order.out))
-    agreed_lease(store, fleet.lease_seconds)
-    started = _start(fleet, store, fleet.min_workers - _warm(store), 0, tell)
+    team = _Team(fleet, store, 2 * agreed_lease(store, fleet.lease_seconds), tell)
+    started = team.start(fleet.min_workers - team.living())
     spec = _job(order, store)
     known = _submitted(spec, fleet, store, tell)
     if not Ends(store).is_summarised(spec.id):
-        wanted = min(fleet.max_workers, known.tasks) - max(_warm(store), started)
-        _start(fleet, store, wanted, _largest_image(known, store), tell)
+        wanted = min(fleet.max_workers, known.tasks)
+        team.start(wanted - max(team.living(), started), _largest_image(known, store))
+    control = f"`cellfleet jobs cancel {spec.id} --store {shlex.quote(store.url)}` ends it."
     if order.detach:
-        tell(f"Job {spec.id} is on its way. Run the same command again to see how far it is.")
+        tell(f"Job {spec.id} is on its way. Run the same command again to see how far it is; {control}")
         return "detached"
-    return _wait(spec, store, tell, stop)
+    outcome = _wait(spec, known, team, stop)
+    if outcome == "stopped":
+        tell(f"Not waiting any longer; the job goes on. Run the same command again to see how far it is; {control}")
+    return outcome
 
 
 def check(order: FleetOrder, fleet: FleetSpec) -> None:
     """Raise `UsageError` E724 for an order that machines elsewhere cannot read or write."""
     if fleet.where == "slurm":
         return
-    here = next((given for given in (*order.inputs, order.out) if not is_url(given)), None)
+    here = next((given for given in (*order.inputs, order.out) if not is_url(given) or local_path(given)), None)
     if here is not None:
         action = "Copy the images into a bucket, and give addresses (s3://…, gs://…)"
         raise UsageError("E724", f"machines of {fleet.where} cannot reach this", where=here, action=action)
@@ -119,12 +129,12 @@ def check(order: FleetOrder, fleet: FleetSpec) -> None:
 def _job(order: FleetOrder, store: Place) -> JobSpec:
     model = Repository(store, cache_folder()).resolve(order.segment.model)
     segment = order.segment.model_copy(update={"model": f"{model.name}:{model.version}"})
-    out = order.out if is_url(order.out) else Path(order.out).absolute().as_uri()
+    folder = None if is_url(order.out) else Path(order.out).absolute()
+    out = order.out if folder is None else folder.as_uri()
     inputs = tuple(given if is_url(given) else os.path.abspath(given) for given in order.inputs)
-    said = repr((inputs, out, segment.digest(model.sha256), order.formats)).encode()
     return JobSpec(
-        id=f"fleet-{hashlib.sha256(said).hexdigest()[:12]}",
-        name=out.rstrip("/").rpartition("/")[2],
+        id=f"fleet-{_digest(inputs, out, segment, model, order.formats)}",
+        name=out.rstrip("/").rpartition("/")[2] if folder is None else folder.name,
         inputs=inputs,
         model=model,
         segment=segment,
@@ -133,20 +143,45 @@ def _job(order: FleetOrder, store: Place) -> JobSpec:
     )
 
 
+def _digest(
+    inputs: tuple[str, ...], out: str, segment: SegmentSpec, model: PinnedModel, formats: tuple[Format, ...]
+) -> str:
+    """Return what tells this order of these images from others."""
+    digest = hashlib.sha256(repr((inputs, out, segment.digest(model.sha256), formats)).encode())
+    for image in list_images(inputs):
+        digest.update(repr((image.source.path, image.source.name, image.source.inside, image.size)).encode())
+    return digest.hexdigest()[:12]
+
+
 def _submitted(spec: JobSpec, fleet: FleetSpec, store: Place, tell: Tell) -> Manifest:
-    try:
-        known = read_manifest(store, spec.id)
-    except JobError as error:
-        if error.code != "E810":
-            raise
-        address = os.environ.get(fleet.notify_env) if fleet.notify_env else None
-        if address:
-            store.write(beside(spec.id, NOTIFY), address.encode())
+    jobs, known = Ends(store), _known(spec.id, store)
+    done = known is not None and jobs.is_summarised(spec.id) and jobs.progress(spec.id).state == "done"
+    if known is not None and done and results_of(spec, store).exists(RUN):
+        return known
+    address = os.environ.get(fleet.notify_env) if fleet.notify_env else None
+    if address:
+        store.write(beside(spec.id, NOTIFY), address.encode())
+    if known is None:
         known = send(spec, store)
         tell(f"Job {spec.id}: {known.images} images in {known.tasks} tasks.")
-        return known
-    again = Ends(store).retry_failed(spec.id)
-    tell(f"Job {spec.id} goes on" + (f"; {again} tasks that failed are tried again." if again else "."))
+    elif done:
+        jobs.start_over(spec.id)
+        tell(f"The results of job {spec.id} are gone: it is done once more.")
+    else:
+        again = jobs.retry_failed(spec.id)
+        tell(f"Job {spec.id} goes on" + (f"; {again} tasks that failed are tried again." if again else "."))
+    return known
+
+
+def _known(job: str, store: Place) -> Manifest | None:
+    """Return what is to do for a job, if it stands whole. One that is damaged is to be written again."""
+    try:
+        known = read_manifest(store, job)
+        _largest_image(known, store)
+    except JobError as error:
+        if error.code not in {"E810", DAMAGED}:
+            raise
+        return None
     return known
 
 
@@ -156,44 +191,65 @@ def _largest_image(known: Manifest, store: Place) -> int:
     return shares * SHARE_BLOCKS * BLOCK**2 * 4
 
 
-def _warm(store: Place) -> int:
-    return living(store, 2 * agreed_lease(store, LEASE_SECONDS))
+@dataclass(frozen=True)
+class _Team:
+    """The workers of a store."""
 
+    fleet: FleetSpec
+    store: Place
+    silence: float
+    """Of a worker, seconds, before it does not count."""
+    tell: Tell
 
-def _start(fleet: FleetSpec, store: Place, workers: int, largest_image: int, tell: Tell) -> int:
-    if workers <= 0:
-        return 0
-    wanted = _wanted(fleet, store.url, workers, largest_image)
-    name = _SYSTEMS[fleet.where].send(wanted)
-    tell(f"Asked {fleet.where} for {workers} workers: {name}")
-    return workers
+    def living(self) -> int:
+        """Return about how many there are."""
+        return living(self.store, self.silence)
+
+    def start(self, workers: int, largest_image: int = 0) -> int:
+        """Start further ones, if the number is more than none; return how many."""
+        if workers <= 0:
+            return 0
+        wanted = _wanted(self.fleet, self.store.url, workers, largest_image)
+        name = _SYSTEMS[self.fleet.where].send(wanted)
+        self.tell(f"Asked {self.fleet.where} for {workers} workers: {name}")
+        return workers
 
 
 def _wanted(fleet: FleetSpec, store: str, workers: int, largest_image: int) -> Wanted:
-    name = f"cellfleet-{fleet.name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}"
+    # Two requests may be made in one second, and a name be used once only.
+    name = f"cellfleet-{fleet.name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     return Wanted(fleet, name, workers, worker_command(fleet, store), disk_gb(fleet, largest_image))
 
 
-def _wait(spec: JobSpec, store: Place, tell: Tell, stop: threading.Event) -> Outcome:
-    jobs, shown, silent_since = Ends(store), "", time.monotonic()
+def _wait(spec: JobSpec, known: Manifest, team: _Team, stop: threading.Event) -> Outcome:
+    jobs, shown, ended_before, seen_at = Ends(team.store), "", 0, time.monotonic()
     while not stop.is_set():
         progress = jobs.progress(spec.id)
         if progress.state == "cancelled" or (progress.state in FINAL_JOB_STATES and jobs.is_summarised(spec.id)):
-            tell(f"Results are in {local_path(spec.results) or spec.results}")
+            team.tell(f"Results are in {local_path(spec.results) or spec.results}")
             return "done" if progress.state == "done" else "some failed"
-        workers = _warm(store)
+        workers = team.living()
         line = _line(progress, workers)
         if line != shown:
-            tell(line)
+            team.tell(line)
             shown = line
         if workers:
-            silent_since = time.monotonic()
-        elif time.monotonic() - silent_since > _SILENCE_SECONDS:
-            silent_since = time.monotonic()
-            tell("No worker shows life. Look at the batch system; the same command, run again, starts new ones.")
+            seen_at = time.monotonic()
+        elif time.monotonic() - seen_at > _SILENCE_SECONDS and progress.state != "paused":
+            seen_at, ended = time.monotonic(), progress.done + progress.dead
+            _replace(known, team, progress, worth_it=ended > ended_before)
+            ended_before = ended
         stop.wait(_POLL_SECONDS)
-    tell("Not waiting any longer; the job goes on. Run the same command again to see how far it is.")
     return "stopped"
+
+
+def _replace(known: Manifest, team: _Team, progress: Progress, *, worth_it: bool) -> None:
+    """Start workers in place of those that are gone, if these ended tasks: else it is for the user to see why not."""
+    if worth_it:
+        left = known.tasks - progress.done - progress.dead
+        team.start(min(team.fleet.max_workers, max(left, 1)), _largest_image(known, team.store))
+    else:
+        team.tell("No worker shows life. Look at the batch system; the same command, run again, starts new ones.")
 
 
 def _line(progress: Progress, workers: int) -> str:

@@ -21,7 +21,7 @@ _SECONDS: Final = 60.0
 def script(wanted: Wanted) -> str:
     """Return the script that sbatch takes."""
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in _options(wanted)), "set -eu", *wanted.fleet.setup]
-    # exec: SLURM's signal reaches the worker itself.
+    # exec: the worker takes the place of the shell, to which SLURM's signal goes.
     return "\n".join([*lines, f"exec {shlex.join(('cellfleet', *wanted.command))}", ""])
 
 
