@@ -7,6 +7,7 @@
 #   make web        build the web page (needs node); make web-api: renew the types of the API that it asks
 #   make bench      measure against other tools; make soak: the long-running tests
 #   make bench-large [BENCH_LARGE_ARGS='--minutes 30 --scratch FOLDER']   100 000 x 100 000 px, and 10 000 images
+#   make images     build the container images; make bench-images: build and try them on a base of its own (as root)
 #   make requirements [UPGRADE=--upgrade]   make the hashed lists from requirements/*.in and pyproject.toml
 
 PYTHON ?= python3
@@ -19,6 +20,7 @@ PYTEST_ARGS ?=
 BROWSER_ARGS ?=
 BENCH_ARGS ?=
 BENCH_LARGE_ARGS ?=
+BENCH_IMAGES_ARGS ?=
 SOAK_ARGS ?=
 BIN = $(VENV)/bin
 PIP = python -m pip --disable-pip-version-check --quiet
@@ -28,7 +30,7 @@ NATIVE = setup.py $(wildcard native/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help web web-api browser demo test test-fast lint types bench bench-large soak requirements clean
+.PHONY: help web web-api browser demo test test-fast lint types bench bench-large soak images bench-images requirements clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -123,6 +125,13 @@ bench-large: $(VENV)/.package
 	$(BIN)/python -m benchmarks.large.run $(BENCH_LARGE_ARGS)
 	$(BIN)/python -m benchmarks.run --only
 
+# Both container images, from the last commit: see scripts/images.sh.
+images:
+	bash scripts/images.sh
+
+bench-images: $(VENV)/.package
+	$(BIN)/python -m benchmarks.images.run $(BENCH_IMAGES_ARGS)
+
 soak: $(VENV)/.package
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m pytest tests/integration/test_ledger_faults.py tests/integration/test_service_faults.py --seeds 20
@@ -136,6 +145,13 @@ UV_VERSION = 0.13.9
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links -c requirements/limits.in --custom-compile-command "make requirements" $(UPGRADE)
 
+# The lists of the images are for one platform. pylibCZIrw names cmake, which it only was built with; what the image
+# for GPUs has from the other one is not in its list.
+COMPILE_IMAGE = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(COMPILE))
+IMAGE_EXTRAS = server cluster triton readers spatial
+IMAGE_WITHOUT = cmake
+GPU_WITHOUT = flatbuffers numpy packaging protobuf
+
 requirements:
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/$(PIP) install uv==$(UV_VERSION); }
 	$(COMPILE) pyproject.toml -o requirements/run.txt
@@ -144,3 +160,5 @@ requirements:
 	$(COMPILE) --no-deps requirements/nodeps.in -o requirements/nodeps.txt
 	$(COMPILE) requirements/kiosk.in -o requirements/kiosk.txt
 	$(COMPILE) --no-deps requirements/triton.in -o requirements/triton.txt
+	$(COMPILE_IMAGE) pyproject.toml $(IMAGE_EXTRAS:%=--extra %) -c requirements/dev.txt $(IMAGE_WITHOUT:%=--no-emit-package %) -o requirements/image.txt
+	$(COMPILE_IMAGE) requirements/image-gpu.in -c requirements/image.txt $(GPU_WITHOUT:%=--no-emit-package %) -o requirements/image-gpu.txt
