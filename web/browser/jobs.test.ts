@@ -1,14 +1,17 @@
 /** Jobs: what their pages show while and after they run, and what is taken home. */
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { execFile } from "node:child_process";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 
 import { expect, inject, test } from "vitest";
 
+import { bytes as asBytes } from "../src/format";
 import { words as jobWords } from "../src/pages/job/words";
 import { words as listWords } from "../src/pages/jobs/words";
 import { discs, imagesFolder, SAMPLE } from "./support/images";
 import { ended, images, newJob, resultFile } from "./support/jobs";
-import { python } from "./support/service";
+import { COMMAND, python } from "./support/service";
 import { open, withBrowser } from "./support/test";
 import { until } from "./support/until";
 import { contentsOf } from "./support/zip";
@@ -61,6 +64,52 @@ test("the zip holds the files of the job by their names, and ImageJ sees the lab
     expect(inImageJ).toEqual(inZarr);
     expect(inImageJ[1]).toBe(image?.record?.objects);
   }
+});
+
+test("what a download weighs is told, and a part of the names chooses images", async () => {
+  const names = ["plate 1/B02.tif", "plate 1/B03.tif", "plate 2/B02.tif"];
+  const folder = await imagesFolder(data, "plates", { files: Object.fromEntries(names.map((name) => [name, discs()])) });
+  const id = await newJob(url, folder, { name: "Plates", formats: ["labels-tiff", "csv"] });
+  await ended(url, id);
+  const { page } = await open(`/jobs/${id}`);
+  await page.getByRole("button", { name: jobWords.download }).click();
+  await page.getByRole("checkbox", { name: /CSV.*\d (bytes|kB)$/ }).uncheck();
+  await page.getByRole("radio", { name: jobWords.panel.some }).check();
+  const get = page.getByRole("button", { name: /^Download zip/ });
+  expect(await get.isDisabled()).toBe(true);
+  await page.getByLabel(jobWords.panel.named, { exact: true }).fill("nothing has this");
+  await page.getByText(jobWords.panel.matching(0)).waitFor();
+  expect(await get.isDisabled()).toBe(true);
+  await page.getByLabel(jobWords.panel.named, { exact: true }).fill("b02");
+  await page.getByText(jobWords.panel.matching(2), { exact: true }).waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), get.click()]);
+  const found = contentsOf(await readFile(await download.path()));
+  expect([...found.keys()].filter((name) => /\.(tif|csv)$/.test(name) && name !== "failures.csv").sort()).toEqual([
+    "plate 1/B02_labels.tif", "plate 2/B02_labels.tif",
+  ]);
+  const bytes = [...found].filter(([name]) => name.endsWith(".tif")).reduce((sum, [, content]) => sum + content.length, 0);
+  await page.getByRole("button", { name: jobWords.panel.getSize(asBytes(bytes)) }).waitFor();
+});
+
+test("a job that is copied as a command or as Python does the same again where it is pasted", async () => {
+  const folder = await imagesFolder(data, "it's to be copied", { files: { "a.tif": discs() } });
+  const id = await newJob(url, folder, { formats: ["labels-tiff"], segment: { model: "otsu", diameter_px: 30, channels: [{ role: "nuclear", channels: [1] }] } });
+  await ended(url, id);
+  const [image] = await images(url, id);
+  const labels = await resultFile(url, id, String(image?.record?.outputs?.["labels-tiff"]));
+  const { page, context } = await open(`/jobs/${id}`);
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.getByRole("button", { name: "More" }).click();
+  const pasted = async (name: string, program: string, option: string) => {
+    await page.getByRole("menuitem", { name }).click();
+    const text = await page.evaluate(() => navigator.clipboard.readText());
+    const place = join(data, "pasted", program);
+    await mkdir(place, { recursive: true });
+    await promisify(execFile)(program, [option, text], { cwd: place, env: { ...process.env, PATH: `${dirname(COMMAND)}:${process.env.PATH}` } });
+    return readFile(join(place, "results", "a_labels.tif"));
+  };
+  expect((await pasted(jobWords.copyCommand, "sh", "-c")).equals(labels)).toBe(true);
+  expect((await pasted(jobWords.copyPython, "python", "-c")).equals(labels)).toBe(true);
 });
 
 test("names with spaces, µ, emoji and marks are shown as they are, and their results open", async () => {

@@ -11,7 +11,7 @@ import { job as jobQuery } from "../../api/queries";
 import { hasEnded } from "../../api/useJob";
 import { Refused } from "../../parts/Refused";
 import { DownloadPanel } from "./DownloadPanel";
-import { asCommand, asPython } from "./repeat";
+import { asCommand, asPython, needsImages } from "./repeat";
 import { words } from "./words";
 
 type Verb = "pause" | "resume" | "cancel" | "retry";
@@ -78,6 +78,7 @@ export function Actions({ job }: { job: Job }) {
 }
 
 function More({ job, ended, remove }: { job: Job; ended: boolean; remove: () => void }) {
+  const copied = needsImages(job) ? words.copiedUploads : words.copied;
   return (
     // The first entry has the focus, not an empty place before it.
     <Menu position="bottom-end" withInitialFocusPlaceholder={false}>
@@ -87,8 +88,8 @@ function More({ job, ended, remove }: { job: Job; ended: boolean; remove: () => 
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        <Copy text={asCommand(job, window.location.origin)} name={words.copyCommand} />
-        <Copy text={asPython(job, window.location.origin)} name={words.copyPython} />
+        <Copy text={asCommand(job, window.location.origin)} name={words.copyCommand} done={copied} />
+        <Copy text={asPython(job, window.location.origin)} name={words.copyPython} done={copied} />
         {ended && (
           <Menu.Item color="var(--mantine-color-red-text)" leftSection={<IconTrash size={16} />} onClick={remove}>
             {words.remove}
@@ -99,12 +100,12 @@ function More({ job, ended, remove }: { job: Job; ended: boolean; remove: () => 
   );
 }
 
-function Copy({ text, name }: { text: string; name: string }) {
+function Copy({ text, name, done }: { text: string; name: string; done: string }) {
   return (
     <CopyButton value={text}>
       {({ copied, copy }) => (
         <Menu.Item closeMenuOnClick={false} onClick={copy}>
-          {copied ? words.copied : name}
+          {copied ? done : name}
         </Menu.Item>
       )}
     </CopyButton>

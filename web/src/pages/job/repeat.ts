@@ -3,12 +3,17 @@ import type { Job } from "../../api/client";
 
 const quoted = (text: string) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
 
-/** Sets of uploads are on the server only: whoever repeats the job gives the images again. */
-const inputs = (job: Job) => job.inputs.map((given) => (given.startsWith("set:") ? "images/" : given));
+/** Of a job over uploads, which are on the server only: whoever repeats it gives the images again. */
+const HERE = "images/";
+const isUpload = (given: string) => given.startsWith("set:");
+
+export const needsImages = (job: Job) => job.inputs.some(isUpload);
+
+const inputs = (job: Job) => [...new Set(job.inputs.map((given) => (isUpload(given) ? HERE : given)))];
 
 export function asCommand(job: Job, server: string): string {
   const { segment, formats } = job;
-  const words = ["cellfleet", "segment", ...inputs(job), "-o", "results", "--on", server, "--model", job.model.name];
+  const words = ["cellfleet", "segment", ...inputs(job), "-o", "results", "--on", server, "--model", segment.model ?? job.model.name];
   for (const { role, channels } of segment.channels ?? []) {
     words.push("--channel", role ? `${role}=${channels.join("+")}` : channels.join("+"));
   }
@@ -20,11 +25,13 @@ export function asCommand(job: Job, server: string): string {
 }
 
 export function asPython(job: Job, server: string): string {
-  const { segment } = job;
-  const options = [`model=${JSON.stringify(job.model.name)}`];
+  const { segment, formats } = job;
+  const options = [`model=${JSON.stringify(segment.model ?? job.model.name)}`];
+  if (segment.channels?.length) options.push(`channels=${pythonChannels(segment.channels)}`);
   if (segment.microns_per_pixel) options.push(`pixel_size=${segment.microns_per_pixel}`);
   if (segment.diameter_px) options.push(`diameter=${segment.diameter_px}`);
   if (segment.axes) options.push(`axes=${JSON.stringify(segment.axes)}`);
+  options.push(`formats=${JSON.stringify(formats)}`);
   return [
     "import cellfleet",
     "",
@@ -34,4 +41,13 @@ export function asPython(job: Job, server: string): string {
     '    job.save("results")',
     "",
   ].join("\n");
+}
+
+type Choice = NonNullable<Job["segment"]["channels"]>[number];
+
+/** Numbers count from 0 in Python. */
+function pythonChannels(all: readonly Choice[]): string {
+  const list = ({ channels }: Choice) => JSON.stringify(channels.map((one) => (typeof one === "number" ? one - 1 : one)));
+  if (all.some(({ role }) => !role)) return `[${all.map(list).join(", ")}]`;
+  return `{${all.map((one) => `${JSON.stringify(one.role)}: ${list(one)}`).join(", ")}}`;
 }
