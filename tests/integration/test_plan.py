@@ -125,7 +125,9 @@ def test_a_fleet_of_the_settings_gives_the_same_and_options_go_before_it(
     )
     found = planned(images, "-m", "otsu", "--on", "lab", capsys=capsys)
     assert (found.machine, found.region, found.sizes[-1].workers) == (T4, "us-west1", 6)
-    found = planned(images, "-m", "otsu", "--on", "lab", "--machine", "n2-standard-8", "--max-workers", 2, capsys=capsys)
+    found = planned(
+        images, "-m", "otsu", "--on", "lab", "--machine", "n2-standard-8", "--max-workers", 2, capsys=capsys
+    )
     assert (found.machine, found.region, found.sizes[-1].workers) == ("n2-standard-8", "us-west1", 2)
     found = planned(images, "-m", "otsu", "--on", "hpc", capsys=capsys)
     assert found.workers_on.startswith("8 threads") and found.upload_bytes == 0

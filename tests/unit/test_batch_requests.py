@@ -106,7 +106,7 @@ def test_google_s_refusal_is_told_in_its_own_words() -> None:
         google.send(wanted(GCP), client=_Google(PermissionDenied("T4 quota is 0")))
 
 
-def test_amazon_takes_the_requests_and_retries_lost_machines_only() -> None:
+def test_amazon_takes_the_requests_and_retries_what_may_pass() -> None:
     client = botocore.session.get_session().create_client(
         "batch", region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
     )
@@ -122,7 +122,9 @@ def test_amazon_takes_the_requests_and_retries_lost_machines_only() -> None:
     needs = amazon.definition(wanted(AWS))["containerProperties"]["resourceRequirements"]
     assert {need["type"]: need["value"] for need in needs} == {"VCPU": "8", "MEMORY": "29491", "GPU": "1"}
     retries = amazon.definition(wanted(AWS))["retryStrategy"]["evaluateOnExit"]
-    assert [retry["action"] for retry in retries] == ["RETRY", "EXIT"]
+    assert retries[0] == {"onStatusReason": "Host EC2*", "action": "RETRY"}
+    assert {retry["onExitCode"] for retry in retries if retry["action"] == "EXIT"} == {"2", "4", "6"}
+    assert retries[-1]["action"] == "RETRY" and len(retries) <= 5, "killed for its memory, say"
 
 
 def test_one_worker_is_no_array_at_amazon() -> None:
@@ -133,7 +135,15 @@ def test_one_worker_is_no_array_at_amazon() -> None:
 def test_the_script_for_slurm_says_what_a_worker_needs() -> None:
     script = slurm.script(replace(wanted(SLURM), command=("worker", "--store", "/data/it's here")))
     options = [line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")]
-    assert {"array=1-4", "signal=B:TERM@60", "gres=gpu:1", "partition=gpu", "account=lab", "time=12:00:00", "requeue"} <= set(options)
+    assert {
+        "array=1-4",
+        "signal=B:TERM@60",
+        "gres=gpu:1",
+        "partition=gpu",
+        "account=lab",
+        "time=12:00:00",
+        "requeue",
+    } <= set(options)
     *_, setup, last = script.splitlines()
     assert setup == "module load cuda"
     assert shlex.split(last) == ["exec", "cellfleet", "worker", "--store", "/data/it's here"]
@@ -143,6 +153,7 @@ def test_workers_of_one_bucket_share_the_place_of_their_jobs() -> None:
     assert fleet_store(GCP, "gs://lab/out/a") == fleet_store(GCP, "gs://lab/b") == "gs://lab/.cellfleet-fleet/cellfleet"
     assert fleet_store(GCP.model_copy(update={"store": "gs://other/x"}), "gs://lab/b") == "gs://other/x"
     assert fleet_store(SLURM, "results").startswith("/")
+    assert fleet_store(SLURM, "file:///lab/my%20plates/out") == "/lab/my plates/.cellfleet-fleet/cellfleet"
 
 
 def test_the_settings_and_the_command_line_make_one_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,14 +145,43 @@ COMMANDS: dict[str, Help] = {
   cellfleet bench paper
   cellfleet bench paper -o figures --prices my-prices.csv""",
             ),
+            "load": Help(
+                "Put a load on a server as the DeepCell Kiosk's paper did, and measure it.\n\n"
+                "Uploads zips of images at a set rate, has each segmented as a job, and waits. Writes the seconds of "
+                "transfer, inference and post-processing of every image, throughput, time, cost and workers over "
+                "time as CSV and JSON, with figures; repeats tell mean and standard deviation.",
+                """Examples:
+  cellfleet bench load --zips 10 --every 5
+  cellfleet bench load --on https://cells.lab.example --zips 100 --every 0.5 --machine n1-standard-8 -o load""",
+            ),
+            "serve": Help(
+                "Measure how models are served: throughput, latency, scaling, price.\n\n"
+                "Unique requests to any server of the Open Inference Protocol v2, or to copies of a graph in this "
+                "process. MODEL: an ONNX file, a package, or a network built here with random weights: mobilenet-v2, "
+                "nasnet-mobile, resnet-50, resnet-152, nasnet-large; 'talk' is all five. Exit code 3 when answers "
+                "are wrong.",
+                """Examples:
+  cellfleet bench serve mobilenet-v2 resnet-50 --replicas 1,2 --machine n1-standard-8
+  cellfleet bench serve our-net --url http://127.0.0.1:8000 --reference net.onnx""",
+            ),
+            "timings": Help(
+                "Say where the time of a run went: seconds of each stage, and with -o a table with a row per image.\n\n"
+                "RESULTS may come from this machine, a server, a cluster or a fleet. Seconds are those of threads; "
+                "cpu_s is processor time, waiting_s time spent waiting for a stage of others (the network).",
+                """Examples:
+  cellfleet bench timings results
+  cellfleet bench timings gs://lab/results -o timings.parquet""",
+            ),
         },
     ),
     "models": Help(
-        "List the models that come with cellfleet, or export one for a model server.",
+        "List the models that come with cellfleet, export one for a model server, or package a classifier.",
         """A model of your own is used by its folder:
   cellfleet segment plates/ -o results --model our-model
 For a Triton server that no 'cellfleet triton' gives its models:
-  cellfleet models export our-model --triton /srv/models""",
+  cellfleet models export our-model --triton /srv/models
+To offer an image classifier by a service (docs/tutorial-classifier.md):
+  cellfleet models package net.onnx -o our-net --classes classes.txt""",
     ),
     "samples": Help(
         "Copy small real images into a folder, to try things out.",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cellfleet.cli.jobs_table import usd
 from cellfleet.cli.progress import count, duration
-from cellfleet.errors import UsageError
+from cellfleet.cli.table_file import save_table
 
 if TYPE_CHECKING:
     from cellfleet.spec.usage import Bill, Costs
@@ -51,17 +50,8 @@ def save_bills(bills: Iterable[Bill], where: str) -> None:
         OutputError: E301–E308, it cannot be written.
     """
     import pyarrow
-    from pyarrow import csv, parquet
 
-    from cellfleet.stores.atomic import replacing
-
-    writers = {".csv": csv.write_csv, ".parquet": parquet.write_table}
-    write = writers.get(Path(where).suffix.lower())
-    if write is None:
-        raise UsageError("E970", "is no table that can be written", where=where, action="Name it .csv or .parquet")
-    table = pyarrow.Table.from_pylist([row for bill in bills for row in _rows(bill)], schema=_schema())
-    with replacing(Path(where)) as temporary:
-        write(table, temporary)
+    save_table(pyarrow.Table.from_pylist([row for bill in bills for row in _rows(bill)], schema=_schema()), where)
 
 
 def _rows(bill: Bill) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ class FleetSpec(BaseModel):
         description="Where the fleet keeps its jobs; none: the folder .cellfleet-fleet beside the results.",
     )
     image: _Word | None = Field(
-        default=None, description="Container image with cellfleet; none: the published one, that for GPUs where they are."
+        default=None, description="Container image with cellfleet; none: the published one, with GPUs that for GPUs."
     )
     disk_gb: PositiveInt | None = Field(default=None, description="Boot disk; none: from the size of the images.")
     project: _Word | None = Field(default=None, description="gcp-batch: the project that pays.")
