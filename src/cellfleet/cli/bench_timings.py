@@ -41,7 +41,7 @@ def _summary(found: pyarrow.Table) -> str:
 
     columns = {stage: found[f"{stage}_s"].to_pylist() for stage in STAGES}
     whole = sum(map(sum, columns.values()))
-    lines = [("stage", "all, s", "median, s", "most, s", "share")]
+    lines: list[tuple[str, ...]] = [("stage", "all, s", "median, s", "most, s", "share")]
     for stage, seconds in columns.items():
         if any(seconds):
             share = f"{100 * sum(seconds) / whole:.0f} %"

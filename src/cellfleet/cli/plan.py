@@ -159,13 +159,13 @@ def _of_fleet(where: Where, money: Money) -> Target | None:
     fleet = find_fleet(where.on, {**said, "spot": money.spot or None})
     assert fleet is not None, "its table was seen"
     return Target(
-        _SLURM if fleet.where == _SLURM else "cloud",
+        "slurm" if fleet.where == "slurm" else "cloud",
         fleet.machine or "",
         fleet.region or "",
         fleet.spot,
         fleet.max_workers,
         upload_mbps=where.upload_mbps,
-        threads=where.threads or (fleet.cpus if fleet.where == _SLURM else None),
+        threads=where.threads or (fleet.cpus if fleet.where == "slurm" else None),
     )
 
 
