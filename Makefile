@@ -145,11 +145,11 @@ UV_VERSION = 0.13.9
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links -c requirements/limits.in --custom-compile-command "make requirements" $(UPGRADE)
 
-# The lists of the images are for one platform. pylibCZIrw names cmake, which it only was built with; what the image
-# for GPUs has from the other one is not in its list.
+# The lists of the images are for one platform. Two libraries name what they only were built with; what the image for
+# GPUs has from the other one is not in its list.
 COMPILE_IMAGE = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(COMPILE))
-IMAGE_EXTRAS = server cluster triton readers spatial
-IMAGE_WITHOUT = cmake
+IMAGE_EXTRAS = server cluster triton readers
+IMAGE_WITHOUT = cmake setuptools
 GPU_WITHOUT = flatbuffers numpy packaging protobuf
 
 requirements:

@@ -109,7 +109,7 @@ def test_the_list_of_an_image_holds_what_the_tests_were_run_with() -> None:
 
 def test_an_image_has_what_a_service_and_its_workers_need() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    wanted = [need for extra in ("server", "cluster", "triton", "readers", "spatial") for need in extras[extra]]
+    wanted = [need for extra in ("server", "cluster", "triton", "readers") for need in extras[extra]]
     names = {re.split(r"[\[><=; ]", need)[0].lower() for need in wanted}
     assert names <= versions("requirements/image.txt").keys()
     assert "onnxruntime-gpu" in versions("requirements/image-gpu.txt")
