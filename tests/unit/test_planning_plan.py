@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import date
 
@@ -168,6 +169,66 @@ def speed(hardware: Hardware, megapixels: float = 100.0, **stages: float) -> Spe
 def test_a_speed_that_was_measured_is_taken_as_it_is() -> None:
     found = rate_on([speed(HERE, predict=300.0, postprocess=100.0)], HERE)
     assert found.seconds_per_megapixel == pytest.approx(1.0) and found.slower < 1.2 and not found.notices
+
+
+def of_images(
+    sizes: list[float], by_image: float, by_megapixel: float, hardware: Hardware = HERE, **stages: float
+) -> Speed:
+    """Return the sums over images of these megapixels."""
+    seconds = [by_image + by_megapixel * size for size in sizes]
+    return Speed(
+        model=MODEL,
+        hardware=hardware,
+        images=len(sizes),
+        megapixels=sum(sizes),
+        seconds=sum(seconds) / hardware.threads,
+        stage_seconds=stages or {"predict": sum(seconds)},
+        squared_megapixels=sum(size**2 for size in sizes),
+        weighted_seconds=sum(size * took for size, took in zip(sizes, seconds, strict=True)),
+    )
+
+
+@given(st.floats(0.0, 10.0), st.floats(0.001, 10.0), st.lists(st.floats(0.1, 4.0), min_size=1, max_size=20))
+def test_what_every_image_takes_is_told_from_what_its_pixels_take(
+    by_image: float, by_megapixel: float, sizes: list[float]
+) -> None:
+    found = rate_on([of_images([*sizes, 0.05, 8.0], by_image, by_megapixel)], HERE)
+    assert found.seconds_per_image == pytest.approx(by_image / 4, rel=1e-4, abs=1e-4)
+    assert found.seconds_per_megapixel == pytest.approx(by_megapixel / 4, rel=1e-4, abs=1e-4)
+
+
+def test_of_images_of_one_size_writing_the_files_is_taken_for_what_every_image_takes() -> None:
+    alike = of_images([2.0] * 10, 1.0, 1.0, predict=18.0, write=12.0)
+    found = rate_on([alike], HERE)
+    assert found.seconds_per_image == pytest.approx(1.2 / 4)
+    assert found.seconds_per_megapixel == pytest.approx(0.9 / 4)
+
+
+def test_a_gpu_that_bounds_the_work_does_it_by_the_pixel() -> None:
+    measured = of_images([1.0, 3.0], 0.1, 1.0, T4, predict=4.0, write=0.2)
+    assert rate_on([measured], T4).seconds_per_image == 0.0
+
+
+def test_a_plan_adds_what_images_take_to_what_pixels_take() -> None:
+    both = rate(0.5)
+    [size] = plan(
+        counted(10, 20_000_000),
+        dataclasses.replace(both, seconds_per_image=2.0),
+        Wanted("m:1", "here", HERE, 1, fixed_workers=True),
+    ).sizes
+    assert size.machine_seconds.likely == pytest.approx(10 * 2.0 + 20 * 0.5)
+
+
+def test_only_a_bucket_counts_requests() -> None:
+    prices = load_prices(KIOSK)
+    quote = prices.machine("n1-standard-4", "")
+    costs = []
+    for in_bucket in (True, False):
+        wanted = Wanted("m:1", "server", HERE, 1, quote=quote, in_bucket=in_bucket)
+        [size] = plan(counted(10_000, 20_000_000), rate(0.5), wanted).sizes
+        assert size.on_demand_usd is not None
+        costs.append(size.on_demand_usd.likely)
+    assert costs[0] - costs[1] == pytest.approx(3 * 0.004 + 5 * 0.05)
 
 
 def test_twice_the_threads_are_twice_as_fast() -> None:

@@ -32,7 +32,8 @@ def test_what_one_process_measured_the_next_goes_on_from(tmp_path: Path, model: 
         log = SpeedLog(FolderPlace(tmp_path), "segment", 2)
         log.loaded(model, 0.5, 0.25)
         log.stages(model, {"predict": 3.0, "write": 1.0})
-        log.done(model, [2_000_000, 1_000_000])
+        log.done(model, 2_000_000, 2.0)
+        log.done(model, 1_000_000, 1.0)
         log.ran(model, 2.0)
         log.write()
     [speed] = read_speeds(FolderPlace(tmp_path), model.sha256)
@@ -86,10 +87,21 @@ def test_it_is_written_once_a_minute_at_most(tmp_path: Path, model: LoadedModel)
     assert written() == 3.0
 
 
+def test_it_is_written_whenever_twice_as_many_images_are_done(tmp_path: Path, model: LoadedModel) -> None:
+    """So that a plan knows more than the first image of a short run."""
+    log = SpeedLog(FolderPlace(tmp_path), "w", 2, clock=Clock())
+    known = []
+    for _ in range(9):
+        with log.working(model):
+            log.done(model, 1_000_000, 1.0)
+        known.append(read_speeds(FolderPlace(tmp_path))[0].images)
+    assert known == [1, 2, 2, 4, 4, 4, 4, 8, 8]
+
+
 def test_a_thousand_workers_leave_few_files(tmp_path: Path, model: LoadedModel) -> None:
     for number in range(100):
         log = SpeedLog(FolderPlace(tmp_path), f"worker-{number}", 2)
-        log.done(model, [1_000_000])
+        log.done(model, 1_000_000, 1.0)
         log.write()
     found = read_speeds(FolderPlace(tmp_path))
     assert len(found) <= SLOTS and sum(speed.images for speed in found) == 100
@@ -98,7 +110,7 @@ def test_a_thousand_workers_leave_few_files(tmp_path: Path, model: LoadedModel) 
 def test_other_machines_and_threads_are_kept_apart(tmp_path: Path, model: LoadedModel) -> None:
     for threads, machine in ((2, ""), (4, ""), (4, "n2-standard-4")):
         log = SpeedLog(FolderPlace(tmp_path), "w", threads, machine)
-        log.done(model, [1_000_000])
+        log.done(model, 1_000_000, 1.0)
         log.write()
     assert {(s.hardware.threads, s.hardware.machine) for s in read_speeds(FolderPlace(tmp_path))} == {
         (2, ""),
@@ -109,21 +121,22 @@ def test_other_machines_and_threads_are_kept_apart(tmp_path: Path, model: Loaded
 
 def test_what_was_measured_lately_counts_more(tmp_path: Path, model: LoadedModel) -> None:
     log = SpeedLog(FolderPlace(tmp_path), "w", 2)
-    log.done(model, [int(KEPT_MEGAPIXELS * 1e6), 1_000_000])
+    log.done(model, int(KEPT_MEGAPIXELS * 1e6), 1.0)
+    log.done(model, 1_000_000, 1.0)
     log.write()
     assert read_speeds(FolderPlace(tmp_path))[0].megapixels == pytest.approx((KEPT_MEGAPIXELS + 1) / 2)
 
 
 def test_damaged_files_are_passed_over(tmp_path: Path, model: LoadedModel) -> None:
     log = SpeedLog(FolderPlace(tmp_path), "w", 2)
-    log.done(model, [1_000_000])
+    log.done(model, 1_000_000, 1.0)
     log.write()
     [file] = (tmp_path / "speeds").rglob("*.json")
     file.write_text("{")
     (file.parent / "note.txt").write_text("by hand")
     assert read_speeds(FolderPlace(tmp_path)) == []
     again = SpeedLog(FolderPlace(tmp_path), "w", 2)
-    again.done(model, [1_000_000])
+    again.done(model, 1_000_000, 1.0)
     again.write()
     assert len(read_speeds(FolderPlace(tmp_path))) == 1
 
@@ -136,7 +149,7 @@ def test_a_store_that_takes_nothing_stops_no_work(
 
     monkeypatch.setattr(FolderPlace, "write", refuse)
     log = SpeedLog(FolderPlace(tmp_path), "w", 2)
-    log.done(model, [1_000_000])
+    log.done(model, 1_000_000, 1.0)
     log.write()
 
 

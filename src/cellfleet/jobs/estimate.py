@@ -75,13 +75,16 @@ def estimate(
         spot=target.spot,
         upload_bytes=_to_upload(inputs, counted) if target.place == "cloud" else 0,
         upload_mbps=target.upload_mbps,
+        in_bucket=target.place == "cloud",
         fixed_workers=here,
     )
     rate = rate_on(_measured(model.sha256, own, spec.model, target, tell), wanted.hardware)
     return make_plan(counted, rate, wanted, prices, datetime.now(UTC).date())
 
 
-def estimate_there(request: PlanRequest, counted: Counted, model: str, speeds: Sequence[Speed], prices: Prices) -> Plan:
+def estimate_there(
+    request: PlanRequest, counted: Counted, model: str, speeds: Sequence[Speed], prices: Prices, *, in_bucket: bool
+) -> Plan:
     """Return a plan for the workers of a service.
 
     Args:
@@ -90,6 +93,7 @@ def estimate_there(request: PlanRequest, counted: Counted, model: str, speeds: S
         model: ``name:version``.
         speeds: What workers have measured of it.
         prices: What machines cost.
+        in_bucket: Whether the service's store is a bucket, which counts requests.
 
     Raises:
         UsageError: E74x, the price table has no such machine; E750, E751.
@@ -117,6 +121,7 @@ def estimate_there(request: PlanRequest, counted: Counted, model: str, speeds: S
         spot=request.spot,
         upload_bytes=request.upload_bytes,
         upload_mbps=request.upload_mbps,
+        in_bucket=in_bucket,
     )
     return make_plan(counted, rate_on(speeds, hardware), wanted, prices, datetime.now(UTC).date())
 

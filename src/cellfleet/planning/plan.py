@@ -1,6 +1,6 @@
 """How long it will take and what it will cost: one pure function of what was counted, measured and priced.
 
-    work      pixels × seconds per megapixel, in pieces (an image, or a part of a large one)
+    work      pixels × seconds per megapixel + images × seconds per image, in pieces (an image, or a part of a large one)
     N workers start-up + ⌈pieces ÷ N⌉ × seconds per piece, and not before the upload and one piece more
     cost      N × (that − allocation) × price per hour, and requests to the bucket
     d = N · s the upload brings d images a second, a worker does s of them: N keep up, more of them wait
@@ -61,6 +61,8 @@ class Wanted:
     upload_bytes: int = 0
     upload_mbps: float | None = None
     """None: not known."""
+    in_bucket: bool = True
+    """Images and results are in one, which counts requests."""
     fixed_workers: bool = False
     """There are `max_workers`, and no other number of them."""
 
@@ -85,7 +87,7 @@ def make_plan(counted: Counted, rate: Rate, wanted: Wanted, prices: Prices | Non
     load = _Load(counted, rate, start_up(wanted.place, rate), upload)
     arrivals = images_per_second(mbps, wanted.upload_bytes / counted.images / 1e6) if mbps and upload else None
     keep_up = None if arrivals is None else workers_to_keep_up(arrivals, load.images_per_second)
-    bill = _Bill(wanted.quote, prices, counted)
+    bill = _Bill(wanted.quote, prices if wanted.in_bucket else None, counted)
     sizes = tuple(_size(workers, load, bill) for workers in _numbers(wanted, keep_up))
     shortest = min(size.seconds.likely for size in sizes)
     fastest = next(size for size in sizes if size.seconds.likely <= shortest * _AS_FAST)
@@ -96,6 +98,7 @@ def make_plan(counted: Counted, rate: Rate, wanted: Wanted, prices: Prices | Non
         region="" if wanted.quote is None else wanted.quote.region,
         workers_on=said(wanted.hardware),
         seconds_per_megapixel=_span(rate.seconds_per_megapixel, rate.faster, rate.slower),
+        seconds_per_image=rate.seconds_per_image,
         speed_source=rate.source,
         stage_seconds=rate.stage_seconds,
         upload_bytes=wanted.upload_bytes,
@@ -141,13 +144,18 @@ class _Load:
     @property
     def images_per_second(self) -> float:
         """That one worker does."""
-        work = self.counted.pixels / 1e6 * self.rate.seconds_per_megapixel
-        return self.counted.images / work if work > 0 else math.inf
+        return self.counted.images / self.work_seconds if self.work_seconds > 0 else math.inf
+
+    @property
+    def work_seconds(self) -> float:
+        """That one worker takes for all."""
+        by_pixels = self.counted.pixels / 1e6 * self.rate.seconds_per_megapixel
+        return by_pixels + self.counted.images * self.rate.seconds_per_image
 
     def seconds(self, workers: int, *, pace: float = 1.0, start: float = 1.0) -> float:
         """Return the time to the last result when work takes `pace` and start-up `start` times what is likely."""
         pieces = max(self.counted.images, math.ceil(self.counted.pixels / PIECE_PIXELS))
-        piece = self.counted.pixels / 1e6 * self.rate.seconds_per_megapixel * pace / pieces
+        piece = self.work_seconds * pace / pieces
         ready = self.start_seconds * start
         worked = ready + math.ceil(pieces / workers) * piece
         arrived = max(self.upload_seconds, ready) + piece if self.upload_seconds else 0.0
@@ -164,7 +172,7 @@ class _Load:
 
     def bottleneck(self, workers: int) -> Bottleneck:
         """Return what takes longest."""
-        work = self.counted.pixels / 1e6 * self.rate.seconds_per_megapixel / workers
+        work = self.work_seconds / workers
         if self.upload_seconds > max(work, self.start_seconds):
             return "upload"
         if self.start_seconds > work:

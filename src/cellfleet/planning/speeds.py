@@ -17,7 +17,9 @@ from cellfleet.spec.plan import Hardware, Speed
 
 LITTLE_MEGAPIXELS = 5.0
 """What was measured on less is a first guess."""
-_PREDICT = "predict"
+_PREDICT, _WRITE = "predict", "write"
+_SIZES_DIFFER = 0.05
+"""Variance of the images' sizes over the square of their mean, from which on a line can be laid through them."""
 
 _SAME, _LIKE, _OTHER = 1.15, 1.3, 1.5
 """Factor up and down: measured on such machines; on the same processor or GPU otherwise; on another one."""
@@ -30,7 +32,7 @@ class Rate:
     """How fast one worker is."""
 
     seconds_per_megapixel: float
-    """Of the machine."""
+    """Of the machine, beside what every image takes."""
     faster: float
     """Factor by which it may be faster, ≥ 1."""
     slower: float
@@ -46,6 +48,8 @@ class Rate:
     """Of threads per megapixel, as measured."""
     source: str
     notices: tuple[Notice, ...] = ()
+    seconds_per_image: float = 0.0
+    """Of the machine, whatever the size of the image."""
 
 
 def merge(speeds: Iterable[Speed]) -> list[Speed]:
@@ -67,6 +71,8 @@ def plus(one: Speed, other: Speed) -> Speed:
             "megapixels": one.megapixels + other.megapixels,
             "seconds": one.seconds + other.seconds,
             "stage_seconds": dict(stages),
+            "squared_megapixels": one.squared_megapixels + other.squared_megapixels,
+            "weighted_seconds": one.weighted_seconds + other.weighted_seconds,
             "loads": one.loads + other.loads,
             "load_seconds": one.load_seconds + other.load_seconds,
             "warm_up_seconds": one.warm_up_seconds + other.warm_up_seconds,
@@ -90,6 +96,22 @@ def rate_on(speeds: Sequence[Speed], wanted: Hardware) -> Rate:
         )
     rank, best = min(ranked, key=lambda item: (item[0], -item[1].megapixels))
     return _scaled(best, wanted, rank)
+
+
+def image_share(speed: Speed) -> float:
+    """Return the part of the threads' time that follows from the number of images, 0 … 1; the rest from their pixels.
+
+    Where images of several sizes were measured, it is the intercept of the line through seconds over megapixels, by
+    least squares. Else the stage that writes files is taken for it: their number counts more than their size.
+    """
+    total = sum(speed.stage_seconds.values())
+    if not total:
+        return 0.0
+    spread = speed.images * speed.squared_megapixels - speed.megapixels**2
+    if spread < _SIZES_DIFFER * speed.megapixels**2:
+        return speed.stage_seconds.get(_WRITE, 0.0) / total
+    slope = (speed.images * speed.weighted_seconds - speed.megapixels * total) / spread
+    return min(1.0, max(0.0, 1.0 - slope * speed.megapixels / total))
 
 
 def said(hardware: Hardware) -> str:
@@ -137,8 +159,12 @@ def _scaled(speed: Speed, wanted: Hardware, rank: int) -> Rate:
     if speed.megapixels < LITTLE_MEGAPIXELS:
         slower = max(slower, _LIKE)
     kind = speed.hardware.machine or said(speed.hardware)
+    whole = after * left_out if before > 0 else measured * speed.hardware.threads / wanted.threads
+    # A GPU that bounds the work does it by the pixel.
+    by_image = 0.0 if on_gpu >= after else image_share(speed)
     return Rate(
-        seconds_per_megapixel=after * left_out if before > 0 else measured * speed.hardware.threads / wanted.threads,
+        seconds_per_megapixel=whole * (1.0 - by_image),
+        seconds_per_image=whole * by_image * speed.megapixels / max(1, speed.images),
         faster=_GPU_FASTER if rank == 4 else slower,
         slower=slower,
         gpu_seconds=on_gpu,

@@ -82,6 +82,10 @@ class SpeedLog:
     """Up to then the time of those that run is counted."""
     _written_at: float = field(default=float("-inf"), init=False, repr=False)
 
+    _done: int = field(default=0, init=False, repr=False)
+    _written_done: int = field(default=0, init=False, repr=False)
+    """Images, in all and when it was written last."""
+
     @contextlib.contextmanager
     def working(self, model: LoadedModel) -> Iterator[None]:
         """Count the time of the block as the machine's; of blocks beside each other it counts once."""
@@ -99,9 +103,18 @@ class SpeedLog:
             self._add(model, seconds=passed)
             self.write_now_and_then()
 
-    def done(self, model: LoadedModel, pixels: Sequence[int]) -> None:
-        """Add images that are done, by the pixels of each."""
-        self._add(model, images=len(pixels), megapixels=sum(pixels) / 1e6)
+    def done(self, model: LoadedModel, pixels: int, seconds: float) -> None:
+        """Add an image that is done: its pixels, and what threads spent on it."""
+        megapixels = pixels / 1e6
+        with self._lock:
+            self._done += 1
+        self._add(
+            model,
+            images=1,
+            megapixels=megapixels,
+            squared_megapixels=megapixels**2,
+            weighted_seconds=megapixels * seconds,
+        )
 
     def stages(self, model: LoadedModel, seconds: Mapping[str, float]) -> None:
         """Add what threads spent in the stages of an image."""
@@ -116,14 +129,14 @@ class SpeedLog:
         self._add(model, loads=1, load_seconds=load_seconds, warm_up_seconds=warm_up_seconds)
 
     def write_now_and_then(self) -> None:
-        """Write what has changed, if the last time was a while ago."""
-        if self.clock() - self._written_at >= EVERY_SECONDS:
+        """Write what has changed, if the last time was a while ago or twice as many images are done as then."""
+        if self.clock() - self._written_at >= EVERY_SECONDS or self._done >= 2 * max(1, self._written_done):
             self.write()
 
     def write(self) -> None:
         """Write what has changed."""
         with self._lock:
-            self._written_at = self.clock()
+            self._written_at, self._written_done = self.clock(), self._done
             changed = [account for account in self._accounts.values() if account.changed]
             contents = [(self._name(account.speed), account.speed.model_dump_json().encode()) for account in changed]
             for account in changed:
@@ -181,7 +194,7 @@ def keep_speed(
     if images and all(image.status == "done" for image in images):  # failures say little of the speed
         for image in images:
             log.stages(model, image.seconds)
-        log.done(model, [pixels_of(image.axes, image.shape) for image in images])
+            log.done(model, pixels_of(image.axes, image.shape), sum(image.seconds.values()))
         log.ran(model, seconds)
     log.write()
 
@@ -195,6 +208,8 @@ def _faded(speed: Speed) -> Speed:
             "megapixels": speed.megapixels / 2,
             "seconds": speed.seconds / 2,
             "stage_seconds": {stage: seconds / 2 for stage, seconds in speed.stage_seconds.items()},
+            "squared_megapixels": speed.squared_megapixels / 2,
+            "weighted_seconds": speed.weighted_seconds / 2,
         }
     )
 

@@ -109,7 +109,7 @@ class Runner:
         if self.speeds:
             self.speeds.stages(model, record.seconds)
             if isinstance(record, ImageRecord) and record.status == "done":
-                self.speeds.done(model, (pixels_of(record.axes, record.shape),))
+                self.speeds.done(model, pixels_of(record.axes, record.shape), sum(record.seconds.values()))
 
 
 def _one_by_one(

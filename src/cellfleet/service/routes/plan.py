@@ -17,6 +17,7 @@ from cellfleet.service.inputs import check_inputs
 from cellfleet.service.looking import in_words_of
 from cellfleet.service.state import Service
 from cellfleet.spec.plan import Counted, Plan, PlanRequest
+from cellfleet.stores.url import is_url
 
 router = APIRouter(tags=["plans"])
 
@@ -32,7 +33,8 @@ def make_plan(request: Request, service: Shared, user: Asking, wanted: PlanReque
         with request.app.state.looks.take("counts images"):
             counted = _counted(service, user, wanted)
     speeds = read_speeds(service.store, pinned.sha256)
-    return estimate_there(wanted, counted, f"{pinned.name}:{pinned.version}", speeds, prices)
+    model, in_bucket = f"{pinned.name}:{pinned.version}", is_url(service.store.url)
+    return estimate_there(wanted, counted, model, speeds, prices, in_bucket=in_bucket)
 
 
 def _counted(service: Service, user: User, wanted: PlanRequest) -> Counted:
