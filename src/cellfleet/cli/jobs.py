@@ -40,9 +40,12 @@ class Shown:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Service:
-    """The parts of a service, for `recover`."""
+    """The parts of a service, for `recover`; and the store of a fleet, which has no server."""
 
-    store: Annotated[str | None, Parameter(metavar="URL", help="recover: the store of the service.")] = None
+    store: Annotated[
+        str | None,
+        Parameter(metavar="URL", help="recover: store of the service; pause, resume, cancel: store of a fleet."),
+    ] = None
     ledger: Annotated[str | None, Parameter(metavar="URL", help="recover: its ledger, redis://…")] = None
 
 
@@ -207,6 +210,12 @@ def _fetch(asked: _Asked) -> int:
 
 
 def _change(asked: _Asked) -> int:
+    if asked.service.store is not None:
+        from cellfleet.cli.fleet_session import change_fleet_job
+
+        for given in asked.ids:
+            change_fleet_job(asked.service.store, asked.action, given)
+        return 0
     with _client(asked) as client:
         for job in [client.job(given) for given in asked.ids]:
             _CHANGES[asked.action](job, asked)

@@ -11,12 +11,14 @@ a minute with it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from cellfleet.errors import OutputError
 from cellfleet.jobs.usage import write_usage
 from cellfleet.spec.usage import Machine, Usage
 from cellfleet.stores.place import Place
@@ -25,12 +27,16 @@ from cellfleet.stores.traffic import TRAFFIC, Traffic
 _EVERY_SECONDS = 30.0
 _JOBS_KEPT = 256
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass
 class _Account:
     """What one job took so far."""
 
     serial: int
+    writing: threading.Lock = field(default_factory=threading.Lock)
+    """Held from reading the sums until they stand in the store: so that the file never goes back."""
     seconds: float = 0.0
     traffic: list[float] = field(default_factory=lambda: [0.0] * len(Traffic._fields))
     stages: Counter[str] = field(default_factory=Counter)
@@ -82,15 +88,16 @@ class Meter:
             self._account(job).stages.update(seconds)
 
     def alive(self, job: str) -> None:
-        """Write what there is, if the last time was a while ago.
-
-        Raises:
-            OutputError: The store does not take it.
-        """
+        """Write what there is, if the last time was a while ago. A store that does not take it is asked again later."""
         with self._lock:
-            due = self._clock() - self._account(job).written_at >= _EVERY_SECONDS
-        if due:
+            now, account = self._clock(), self._account(job)
+            if now - account.written_at < _EVERY_SECONDS:
+                return
+            account.written_at = now  # at once: other threads ask, too
+        try:
             self._write(job)
+        except OutputError as error:
+            _log.warning("what the job took is not written: %s", error, extra={"job": job})
 
     def _end(self, job: str) -> None:
         try:
@@ -103,17 +110,21 @@ class Meter:
 
     def _write(self, job: str) -> None:
         with self._lock:
-            self._share_out()
             account = self._account(job)
+        with account.writing:
+            write_usage(self._store, job, f"{self._worker}-{account.serial}", self._usage(account))
+
+    def _usage(self, account: _Account) -> Usage:
+        with self._lock:
+            self._share_out()
             account.written_at = self._clock()
             sums = Traffic(*(round(value) for value in account.traffic))
-            usage = Usage(
+            return Usage(
                 machine=self._machine,
                 seconds=round(account.seconds, 3),
                 stage_seconds={stage: round(seconds, 3) for stage, seconds in account.stages.items()},
                 **sums._asdict(),
             )
-        write_usage(self._store, job, f"{self._worker}-{account.serial}", usage)
 
     def _share_out(self) -> None:
         """Divide what passed since the last time among the tasks that ran meanwhile."""
