@@ -1,6 +1,6 @@
 """How long it will take and what it will cost: one pure function of what was counted, measured and priced.
 
-    work      pixels × seconds per megapixel + images × seconds per image, in pieces (an image, or a part of a large one)
+    work      pixels × seconds per megapixel + images × seconds per image, in pieces (images, or parts of them)
     N workers start-up + ⌈pieces ÷ N⌉ × seconds per piece, and not before the upload and one piece more
     cost      N × (that − allocation) × price per hour, and requests to the bucket
     d = N · s the upload brings d images a second, a worker does s of them: N keep up, more of them wait
