@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from tests.services import Running, running_service
@@ -104,6 +105,23 @@ def test_a_spent_budget_pauses_jobs_until_it_is_raised(tmp_path: Path) -> None:
         spend(running, job, 8)  # as if the budget had been raised
         running.service.cashier.watch_budget()
         assert client.post(f"/api/v1/jobs/{job}/resume").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("name", ["costs.parquet", "costs.csv"])
+def test_a_table_of_bills_tells_time_and_cost_of_every_stage(name: str, tmp_path: Path) -> None:
+    with running_service(tmp_path) as running:
+        job = add_job(running.client(), add_set(running, "local"))
+        stages = {"predict": 30.0, "write": 10.0, "polish": 0.0}
+        write_usage(running.store, job, "w", Usage(machine=N1, seconds=3600, stage_seconds=stages))
+        write_usage(running.store, job, "x", Usage(machine=Machine(), seconds=60, stage_seconds={"read": 5.0}))
+        assert main(["jobs", "costs", "--on", running.url, "-o", str(tmp_path / name)]) == 0
+    read = pyarrow.parquet.read_table if name.endswith("t") else pyarrow.csv.read_csv
+    unnamed, named = sorted(read(tmp_path / name).to_pylist(), key=lambda row: row["seconds"])
+    assert named["predict_seconds"] == 30 and named["predict_usd"] == pytest.approx(HOURLY * 3 / 4)
+    assert named["write_usd"] == pytest.approx(HOURLY / 4) and named["read_seconds"] is None
+    assert unnamed["read_seconds"] == 5 and unnamed["read_usd"] is None
+    known = ["read", "survey", "preprocess", "predict", "postprocess", "measure", "write", "polish"]
+    assert list(named)[-16:] == [f"{stage}_{unit}" for stage in known for unit in ("seconds", "usd")]
 
 
 def test_costs_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

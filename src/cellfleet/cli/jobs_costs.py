@@ -51,7 +51,8 @@ def save_bills(bills: Iterable[Bill], where: str) -> None:
     """
     import pyarrow
 
-    save_table(pyarrow.Table.from_pylist([row for bill in bills for row in _rows(bill)], schema=_schema()), where)
+    rows = [row for bill in bills for row in _rows(bill)]
+    save_table(pyarrow.Table.from_pylist(rows, schema=_schema(_stage_columns(rows))), where)
 
 
 def _rows(bill: Bill) -> list[dict[str, Any]]:
@@ -80,13 +81,24 @@ def _rows(bill: Bill) -> list[dict[str, Any]]:
             "gpu_seconds": line.gpu_seconds,
             "usd_per_hour": line.usd_per_hour,
             "machine_usd": line.usd,
+            **{f"{stage}_seconds": seconds for stage, seconds in line.stage_seconds.items()},
+            **{f"{stage}_usd": usd for stage, usd in line.stages_usd.items()},
         }
         for line in bill.lines
     ]
     return [{**job, **machine} for machine in machines or [{}]]
 
 
-def _schema() -> Any:
+def _stage_columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the columns of all known stages, in the order of the work, and of those that a newer worker tells of."""
+    from cellfleet.observe.table import STAGES
+
+    found = {name.removesuffix("_seconds") for row in rows for name in row if name.endswith("_seconds")}
+    stages = [*STAGES, *sorted(found - {*STAGES, "gpu"})]
+    return [f"{stage}_{unit}" for stage in stages for unit in ("seconds", "usd")]
+
+
+def _schema(stages: Iterable[str]) -> Any:
     import pyarrow
 
     kinds = {
@@ -102,4 +114,5 @@ def _schema() -> Any:
         "gpu_seconds", "usd_per_hour", "machine_usd", "requests_usd", "job_usd", "reads", "writes", "read_bytes",
         "written_bytes", "prices",
     )  # fmt: skip
-    return pyarrow.schema([(name, types[name]) for name in order])
+    columns = [(name, types[name]) for name in order]
+    return pyarrow.schema([*columns, *((name, pyarrow.float64()) for name in stages)])
