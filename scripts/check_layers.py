@@ -14,7 +14,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"__init__"}),
-    frozenset({"api"}),
+    frozenset({"api", "bench"}),
     frozenset({"service", "worker", "client", "training", "cluster"}),
     frozenset({"jobs"}),
     frozenset({"run"}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import httpx2
@@ -78,6 +79,24 @@ def work_off(running: Running, *, summary: bool = True, machine: Machine = NOBOD
         bill = service.cashier.close(job)
         summarise(service.store, service.ledger, service.models, job, bill)
         service.ledger.summarised(job)
+
+
+@contextmanager
+def working(running: Running) -> Iterator[None]:
+    """Work off what is handed in, while the block runs."""
+    over = threading.Event()
+
+    def work_on() -> None:
+        while not over.wait(0.05):
+            work_off(running)
+
+    thread = threading.Thread(target=work_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def runner_of(store: Place, ledger: Ledger, bench: Bench, machine: Machine = NOBODYS) -> Runner:
