@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { ago, bytes, count, counted, duration, pixels } from "./format";
+import { ago, bytes, count, counted, dollars, duration, pixels } from "./format";
 
 describe("numbers are written as people read them", () => {
   test("grouped, with their unit, in the right number", () => {
@@ -22,4 +22,9 @@ describe("numbers are written as people read them", () => {
     expect([999, 12_340, 123_400_000].map(bytes)).toEqual(["999 bytes", "12.3 kB", "123 MB"]);
     expect([400_000, 16_777_216, 1_750_000_000].map(pixels)).toEqual(["0.40 Mpx", "17 Mpx", "1.75 Gpx"]);
   });
+});
+
+test("money is told to the cent, and little money is not told as nothing", () => {
+  expect([0, 12.346, 1234.5, 1].map(dollars)).toEqual(["$0.00", "$12.35", "$1\u2009234.50", "$1.00"]);
+  expect([0.19, 0.004213, 0.00001].map(dollars)).toEqual(["$0.19", "$0.0042", "< $0.0001"]);
 });

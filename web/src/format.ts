@@ -1,6 +1,7 @@
 /** Numbers, times and sizes as people read them. */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const cents = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 /** 12 345 with thin spaces, as in the tables of the report. */
 export const count = (value: number): string => whole.format(value).replaceAll(",", "\u2009");
@@ -52,4 +53,11 @@ export function bytes(size: number): string {
 export function pixels(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toPrecision(3)} Gpx`;
   return `${value >= 1e7 ? Math.round(value / 1e6) : (value / 1e6).toPrecision(2)} Mpx`;
+}
+
+/** "$12.34", "$0.0042": a small amount keeps two digits, so that it is not told as nothing. */
+export function dollars(usd: number): string {
+  if (usd > 0 && usd < 1e-4) return "< $0.0001";
+  if (usd >= 1 || usd === 0) return `$${cents.format(usd).replaceAll(",", "\u2009")}`;
+  return `$${usd.toPrecision(2)}`;
 }

@@ -24,6 +24,12 @@ export const words = {
     failed: "failed",
     cancelled: "cancelled",
   },
+  budget: {
+    spent: (usd: string) => `This month's budget of ${usd} is spent: jobs are paused`,
+    lost: "Nothing is lost: what is done stays, and no new work is begun.",
+    todo: "Resume the jobs when a new month begins, or have the budget raised by whoever runs the service (cellfleet serve --budget, or the budget in the cluster's file).",
+    look: "See what this month costs",
+  },
   nowhere: { title: "There is no such page", lead: "The address may be cut or mistyped.", home: "To the first page" },
   trouble: { title: "Something went wrong on this page", again: "Load the page again", details: "Technical details" },
 } as const;

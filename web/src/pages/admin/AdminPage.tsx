@@ -4,8 +4,8 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 
 import { answer, api } from "../../api/client";
-import { about } from "../../api/queries";
-import { ago, bytes } from "../../format";
+import { about, costs } from "../../api/queries";
+import { ago, bytes, dollars } from "../../format";
 import { Refused } from "../../parts/Refused";
 import { NewToken } from "./NewToken";
 import { words } from "./words";
@@ -36,7 +36,9 @@ export function AdminPage() {
 
 function Users() {
   const list = useQuery({ queryKey: ["users"], queryFn: () => answer(api.GET("/api/v1/admin/users")) });
-  const { user, used, jobs } = words.columns;
+  const month = useQuery(costs());
+  const spent = new Map(month.data?.users.map(({ owner, usd }) => [owner, usd]));
+  const { user, used, jobs, cost } = words.columns;
   return (
     <section>
       <Title order={3} size="h4" mb="sm">
@@ -46,7 +48,7 @@ function Users() {
       <Table>
         <Table.Thead>
           <Table.Tr>
-            {[user, used, jobs].map((name) => (
+            {[user, used, jobs, cost].map((name) => (
               <Table.Th key={name}>{name}</Table.Th>
             ))}
           </Table.Tr>
@@ -57,6 +59,7 @@ function Users() {
               <Table.Td>{one.name}</Table.Td>
               <Table.Td>{limited(bytes(one.used_bytes), one.quota.bytes, bytes)}</Table.Td>
               <Table.Td>{limited(String(one.running_jobs), one.quota.running_jobs, String)}</Table.Td>
+              <Table.Td>{month.data ? dollars(spent.get(one.name) ?? 0) : "–"}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

@@ -4,7 +4,7 @@ export const words = {
   noLoginHint: "For other people, start it with --host; it then asks for tokens, which you hand out on this page.",
   users: "Users",
   tokens: "Tokens",
-  columns: { user: "User", role: "Role", used: "Uploads", jobs: "Running jobs", note: "Note", made: "Made", ends: "Expires" },
+  columns: { user: "User", role: "Role", used: "Uploads", jobs: "Running jobs", cost: "Cost this month", note: "Note", made: "Made", ends: "Expires" },
   none: "None yet.",
   never: "never",
   noLimit: "no limit",

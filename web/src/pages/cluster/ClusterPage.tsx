@@ -6,6 +6,7 @@ import { answer, api } from "../../api/client";
 import { about } from "../../api/queries";
 import { Refused } from "../../parts/Refused";
 import { ChangeForm } from "./ChangeForm";
+import { Month } from "./Month";
 import { Now } from "./Now";
 import { words } from "./words";
 
@@ -25,6 +26,7 @@ export function ClusterPage() {
         <Title order={2}>{words.title}</Title>
         <Text c="dimmed">{words.lead}</Text>
       </Stack>
+      {who && <Month />}
       {who?.role === "admin" && <Contents />}
       {who && who.role !== "admin" && <Alert title={words.adminsOnly} />}
     </Stack>

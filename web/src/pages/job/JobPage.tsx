@@ -5,9 +5,11 @@ import { Link, useParams } from "react-router";
 
 import { useJob } from "../../api/useJob";
 import { clock } from "../../format";
+import { BudgetSpent } from "../../parts/Budget";
 import { Refused, sentence } from "../../parts/Refused";
 import { StateBadge } from "../../parts/StateBadge";
 import { Actions } from "./Actions";
+import { CostPanel } from "./CostPanel";
 import { Failures } from "./Failures";
 import { ImageGrid } from "./ImageGrid";
 import { ProgressPanel } from "./ProgressPanel";
@@ -42,7 +44,9 @@ export function JobPage() {
           {job.problem.action} [{job.problem.code}]
         </Alert>
       )}
+      {job.state === "paused" && <BudgetSpent linked />}
       <ProgressPanel job={job} />
+      <CostPanel job={job} />
       {job.progress.images_failed > 0 && <Failures job={job} />}
       <ImageGrid job={job} />
     </Stack>
