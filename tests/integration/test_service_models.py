@@ -8,10 +8,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 from tests.packages import write_otsu, write_package
+from tests.servers import web_server
 from tests.services import Running, running_service
 
 from cellfleet.models import load_model
+from cellfleet.service.state import Settings
 from cellfleet.spec.http import ModelInfo
 
 
@@ -96,9 +99,51 @@ def test_a_package_that_is_none_is_refused_with_the_reason(running: Running, tmp
         f"set:{made}/../../tokens": (400, "E920"),
         "set:0123": (404, "E921"),
         str(package): (400, "E410"),
-        "https://models.example/small.zip": (400, "E410"),
+        "https://models.example/small.zip": (403, "E818"),
     }
     for given, (status, code) in expected.items():
         answer = client.post("/api/v1/models", json={"input": given})
         assert (answer.status_code, answer.json()["code"]) == (status, code), (given, answer.text)
     assert not (tmp_path / "store" / "models").exists()
+
+
+def test_a_package_at_an_address_that_is_allowed_is_taken_in(tmp_path: Path) -> None:
+    package = write_package(tmp_path / "package")
+    with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
+        for file in package.iterdir():
+            archive.write(file, file.name)
+    with web_server() as web:
+        web.files["/small.zip"] = (tmp_path / "small.zip").read_bytes()
+        with running_service(tmp_path, login=True, settings=Settings(allowed_inputs=(web.url,))) as running:
+            client = running.client("root", "admin")
+            answer = client.post("/api/v1/models", json={"input": f"{web.url}/small.zip"})
+            missing = client.post("/api/v1/models", json={"input": f"{web.url}/none.zip"})
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["name"], answer.json()["tested"]) == ("small", True)
+    assert missing.status_code == 422 and missing.json()["action"]
+
+
+def test_scores_test_and_picture_of_a_package_are_shown(running: Running, tmp_path: Path) -> None:
+    client, package = running.client("root", "admin"), write_package(tmp_path / "package")
+    described = yaml.safe_load((package / "rdf.yaml").read_text())
+    described["covers"] = ["https://elsewhere.example/a.png", "../../secret.png", "cover.png"]
+    described["config"]["cellfleet"]["scores"] = {"plates": {"f1": 0.75}, "broken": {"f1": "high"}, "other": 3}
+    (package / "rdf.yaml").write_text(yaml.safe_dump(described))
+    (package / "cover.png").write_bytes(b"a picture")
+    answer = client.post("/api/v1/models", json={"input": f"set:{uploaded(running, client, *package.iterdir())}"})
+    told = ModelInfo.model_validate(answer.json())
+    assert (told.scores, told.tested, told.picture) == ({"plates": 0.75}, True, True)
+    picture = running.client("ann", "viewer").get("/api/v1/models/small/1.0/picture")
+    assert (picture.content, picture.headers["Content-Type"]) == (b"a picture", "image/png")
+    write_otsu(tmp_path / "store" / "models" / "plain", "plain", "1")
+    assert client.get("/api/v1/models/plain/1/picture").status_code == 404
+    assert not next(model for model in listed(client) if model.name == "plain").tested
+
+
+def test_an_administrator_says_which_model_is_offered_first(running: Running) -> None:
+    client = running.client("root", "admin")
+    assert not any(model.default for model in listed(client))
+    assert client.put("/api/v1/models/otsu/default").json()["default"]
+    assert [model.name for model in listed(running.client("ann")) if model.default] == ["otsu"]
+    assert client.put("/api/v1/models/none/default").json()["code"] == "E401"
+    assert running.client("ann").put("/api/v1/models/nuclei/default").status_code == 403

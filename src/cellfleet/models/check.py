@@ -19,6 +19,7 @@ from cellfleet.models.source import Source
 _LARGEST_TENSOR_BYTES = 16 << 20
 """Four megapixels of one channel: what a processor predicts in seconds."""
 _LARGEST_TEXT_BYTES = 1 << 20
+_LARGEST_PICTURE_BYTES = 4 << 20
 _STEPS = 2
 """Of 255, by which runtimes and processors round differently."""
 MOST_ELSEWHERE = 0.01
@@ -58,6 +59,8 @@ def check_package(source: Source) -> Checked:
         files[file.source] = _file(source, file, _LARGEST_TENSOR_BYTES)
     if (text := source.read(README, _LARGEST_TEXT_BYTES)) is not None:
         files.setdefault(README, text)
+    if package.cover and (picture := source.read(package.cover, _LARGEST_PICTURE_BYTES)) is not None:
+        files.setdefault(package.cover, picture)
     model = start_any(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
     tensors = {name: _array(files[file.source], file.source, source) for name, file in package.test_tensors.items()}
     if isinstance(model, LoadedClassifier):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 from cellfleet.errors import ModelError
 from cellfleet.models.load import split_name
@@ -20,6 +21,8 @@ LARGEST_WEIGHTS_BYTES = 2 << 30
 """No ONNX file can be larger."""
 _LONGEST_TEXT = 2000
 """Letters that users are told of what a package says in free words."""
+_LONGEST_NAME = 100
+_MOST_SCORES = 10
 _READ_AT_ONCE = 8
 _KEPT_PACKAGES = 256
 
@@ -71,6 +74,9 @@ class Entry:
             microns_per_pixel=segments.microns_per_pixel if segments else None,
             licence=self.package.license[:_LONGEST_TEXT],
             size_bytes=self.size_bytes,
+            scores=_f1(manifest.scores),
+            tested=self.package.has_test,
+            picture=self.package.cover is not None,
         )
 
 
@@ -98,6 +104,13 @@ def newness(version: str) -> tuple[object, ...]:
     """Return a key that sorts versions by their numbers; ``1.0-rc1`` is older than ``1.0``, as in SemVer."""
     final, _, candidate = version.partition("-")
     return _natural(final), not candidate, _natural(candidate)
+
+
+def _f1(scores: Mapping[str, object]) -> dict[str, float]:
+    """Return F1 by data set, where it is stated as `cellfleet evaluate` states it."""
+    stated = {name: told.get("f1") for name, told in scores.items() if isinstance(told, dict)}
+    numbers = ((name, f1) for name, f1 in stated.items() if isinstance(f1, int | float) and 0 <= f1 <= 1)
+    return {name[:_LONGEST_NAME]: float(f1) for name, f1 in islice(numbers, _MOST_SCORES)}
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:

@@ -16,6 +16,8 @@ from cellfleet.spec.model import ClassifierManifest, ModelManifest
 RDF = "rdf.yaml"
 README = "README.md"
 LARGEST_RDF_BYTES = 1 << 20
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of covers that are shown."""
 
 
 def _is_beside(name: str) -> str:
@@ -68,6 +70,7 @@ class Package(_Part):
 
     description: str = ""
     license: str = ""
+    covers: Any = ()
     inputs: tuple[_Tensor, ...] = ()
     outputs: tuple[_Tensor, ...] = ()
     weights: _Weights = _Weights()
@@ -95,6 +98,19 @@ class Package(_Part):
     def test_tensors(self) -> dict[str, File]:
         """Tensor → the file that holds an example of it."""
         return {tensor.id: tensor.test_tensor for tensor in (*self.inputs, *self.outputs) if tensor.test_tensor}
+
+    @property
+    def cover(self) -> str | None:
+        """A picture beside the description that shows what it finds; None: there is none, or it is elsewhere."""
+        covers = self.covers if isinstance(self.covers, list) else []
+        beside = (one for one in covers if isinstance(one, str) and PurePosixPath(one).name == one and "\\" not in one)
+        return next((one for one in beside if one.lower().endswith(PICTURES) and one.isprintable()), None)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether it brings an example of what it predicts, which is tried before it is taken in."""
+        there = self.test_tensors.keys()
+        return {"pixels", "contrast", "heads"} <= there or {"image", "scores"} <= there
 
     @cached_property
     def sha256(self) -> str:

@@ -32,6 +32,8 @@ from cellfleet.stores.place import Place
 FOLDER = "models"
 """Of the store; each folder in it is a package."""
 PINS = f"{FOLDER}/.pins"
+DEFAULT = f"{FOLDER}/.default"
+"""Holds the name of the model that pages offer first."""
 MOST_FILES = 10_000
 """Under ``models/``: with more, something else is kept there."""
 LISTING_SECONDS = 3.0
@@ -68,7 +70,21 @@ class Repository:
             if self._pin(entry) in {None, entry.package.sha256}:
                 usable.setdefault((entry.name, entry.version), entry)
         newest_first = sorted(usable.values(), key=lambda entry: newness(entry.version), reverse=True)
-        return [entry.info for entry in sorted(newest_first, key=lambda entry: entry.name)]
+        default = (self.store.read(DEFAULT) or b"").decode("utf-8", "replace")
+        return [
+            entry.info.model_copy(update={"default": entry.name == default})
+            for entry in sorted(newest_first, key=lambda entry: entry.name)
+        ]
+
+    def set_default(self, name: str) -> None:
+        """Have pages offer this model first. Raises `ModelError` E401, there is none."""
+        self.store.write(DEFAULT, self.resolve(name).name.encode())
+
+    def picture(self, model: PinnedModel) -> tuple[str, bytes] | None:
+        """Return name and content of the picture that a model brings; None: it brings none. Raises as `package`."""
+        entry = self._entry(model)
+        content = entry.package.cover and entry.place.read(f"{entry.folder}/{entry.package.cover}")
+        return (str(entry.package.cover), content) if content else None
 
     def resolve(self, model: str) -> PinnedModel:
         """Return what ``name`` (its newest version) or ``name:version`` means. Raises `ModelError` E401, E405."""

@@ -369,6 +369,13 @@ class ModelInfo(_Answer):
     microns_per_pixel: float | None
     licence: str
     size_bytes: NonNegativeInt
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Data set → F1, as the package states it."""
+    tested: bool = False
+    """Whether it brings an example of what it predicts: one that is added over HTTP was tried on it."""
+    picture: bool = False
+    default: bool = False
+    """Whether pages offer it first."""
 
 
 class ModelList(_Answer):
@@ -378,7 +385,7 @@ class ModelList(_Answer):
 
 
 class NewModel(_Request):
-    """A model package to take into the service: a bioimage.io folder, or a zip of one, that was uploaded."""
+    """A model package to take into the service: a bioimage.io folder, or a zip of one."""
 
     input: str = Field(max_length=2000)
-    """``set:ID`` or ``set:ID/package.zip``."""
+    """``set:ID`` or ``set:ID/package.zip``, that was uploaded; or an address that the service may read."""

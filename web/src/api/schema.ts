@@ -979,7 +979,7 @@ export interface paths {
         put?: never;
         /**
          * Add Model
-         * @description Take in a model package that was uploaded to a set: a folder, or a zip of one. It is tried first.
+         * @description Take in a model package: an uploaded folder or zip, or one at an address. It is tried first.
          */
         post: operations["add_model"];
         delete?: never;
@@ -1020,6 +1020,46 @@ export interface paths {
          * @description Describe a model; without version, the newest one.
          */
         get: operations["get_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{name}/default": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Default Model
+         * @description Have pages offer this model first.
+         */
+        put: operations["set_default_model"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{name}/{version}/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Picture
+         * @description Send the picture that a model brings.
+         */
+        get: operations["get_picture"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1179,7 +1219,7 @@ export interface paths {
         put?: never;
         /**
          * Oip Infer Version
-         * @description Predict the heads of a batch of tiles; tensors may be JSON, or binary behind the JSON.
+         * @description Predict the heads of a batch of tiles, or score images; tensors may be JSON, or binary behind the JSON.
          */
         post: operations["oip_infer_version"];
         delete?: never;
@@ -1199,7 +1239,7 @@ export interface paths {
         put?: never;
         /**
          * Oip Infer
-         * @description Predict the heads of a batch of tiles; tensors may be JSON, or binary behind the JSON.
+         * @description Predict the heads of a batch of tiles, or score images; tensors may be JSON, or binary behind the JSON.
          */
         post: operations["oip_infer"];
         delete?: never;
@@ -1725,7 +1765,7 @@ export interface components {
             autoscaling: "work" | "paper";
             /**
              * Models
-             * @description A note for people: models to use here. Triton serves all that are in the bucket.
+             * @description split: models that Triton serves, like nuclei or nuclei:1.0.0; none: all in the bucket.
              * @default []
              */
             models: string[];
@@ -1736,7 +1776,7 @@ export interface components {
             budget_per_month?: number | null;
             /**
              * Retention Days
-             * @description Days for which jobs and uploads are to be kept; none: for ever. Nothing deletes them yet.
+             * @description Days after which jobs that ended, and uploads, are deleted; none: they are kept.
              */
             retention_days?: number | null;
             /**
@@ -2414,6 +2454,25 @@ export interface components {
             licence: string;
             /** Size Bytes */
             size_bytes: number;
+            /** Scores */
+            scores?: {
+                [key: string]: number;
+            };
+            /**
+             * Tested
+             * @default false
+             */
+            tested: boolean;
+            /**
+             * Picture
+             * @default false
+             */
+            picture: boolean;
+            /**
+             * Default
+             * @default false
+             */
+            default: boolean;
         };
         /**
          * ModelList
@@ -2500,7 +2559,7 @@ export interface components {
         };
         /**
          * NewModel
-         * @description A model package to take into the service: a bioimage.io folder, or a zip of one, that was uploaded.
+         * @description A model package to take into the service: a bioimage.io folder, or a zip of one.
          */
         NewModel: {
             /** Input */
@@ -2687,6 +2746,11 @@ export interface components {
             /** Workers On */
             workers_on: string;
             seconds_per_megapixel: components["schemas"]["Span"];
+            /**
+             * Seconds Per Image
+             * @default 0
+             */
+            seconds_per_image: number;
             /** Speed Source */
             speed_source: string;
             /** Stage Seconds */
@@ -3080,6 +3144,16 @@ export interface components {
             stage_seconds: {
                 [key: string]: number;
             };
+            /**
+             * Squared Megapixels
+             * @default 0
+             */
+            squared_megapixels: number;
+            /**
+             * Weighted Seconds
+             * @default 0
+             */
+            weighted_seconds: number;
             /**
              * Loads
              * @default 0
@@ -5799,6 +5873,85 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ModelInfo"];
                 };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_default_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelInfo"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_picture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request is refused, or what it names is not there. */
             "4XX": {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, status
+import mimetypes
+
+from fastapi import APIRouter, Response, status
 
 from cellfleet.errors import ModelError, ServiceError
 from cellfleet.service.context import Admin, Asking, Shared
-from cellfleet.service.inputs import SET
+from cellfleet.service.inputs import SET, check_place
 from cellfleet.service.sets import check_path, find_set, folder_of
 from cellfleet.service.state import Service
 from cellfleet.spec.http import ModelInfo, ModelList, NewModel
 from cellfleet.spec.job import PinnedModel
+from cellfleet.stores.url import is_url
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
@@ -33,14 +36,36 @@ def get_model(service: Shared, user: Asking, name: str, version: str | None = No
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 def add_model(service: Shared, admin: Admin, new: NewModel) -> ModelInfo:
-    """Take in a model package that was uploaded to a set: a folder, or a zip of one. It is tried first."""
+    """Take in a model package: an uploaded folder or zip, or one at an address. It is tried first."""
+    if is_url(new.input):
+        check_place(service.settings, new.input)
+        return service.models.add(new.input)
     identity, _, path = new.input.removeprefix(SET).partition("/")
     if not new.input.startswith(SET):
-        action = "Upload the package to a set, and name it as set:ID or set:ID/package.zip"
-        raise ServiceError("E410", "this is no set of uploads", status=400, where=new.input[:200], action=action)
+        action = "Upload the package and name it as set:ID or set:ID/package.zip, or give its https address"
+        raise ServiceError(
+            "E410", "this is no set of uploads and no address", status=400, where=new.input[:200], action=action
+        )
     folder = folder_of(find_set(service, admin, identity).id)
     name = f"{folder}/{check_path(path)}" if path else folder
     return service.models.add(f"{service.store.url}/{name}")
+
+
+@router.put("/{name}/default")
+def set_default_model(service: Shared, admin: Admin, name: str) -> ModelInfo:
+    """Have pages offer this model first."""
+    model_to_use(service, name, None)
+    service.models.set_default(name)
+    return get_model(service, admin, name)
+
+
+@router.get("/{name}/{version}/picture", response_class=Response)
+def get_picture(service: Shared, user: Asking, name: str, version: str) -> Response:
+    """Send the picture that a model brings."""
+    found = service.models.picture(model_to_use(service, name, version))
+    if found is None:
+        raise ServiceError("E943", "this model brings no picture", status=404, where=name[:200])
+    return Response(found[1], media_type=mimetypes.guess_type(found[0])[0] or "application/octet-stream")
 
 
 def model_to_use(service: Service, name: str, version: str | None) -> PinnedModel:

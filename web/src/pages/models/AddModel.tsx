@@ -1,6 +1,7 @@
-/** Sends a model package to the service, which checks it before it is kept. */
-import { Alert, Card, FileButton, Button, Stack, Text, Title } from "@mantine/core";
+/** Gives the service a model package, as a file or by its address; it is checked before it is kept. */
+import { Alert, Card, FileButton, Button, Stack, Text, TextInput, Title } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { Upload } from "tus-js-client";
 
 import { answer, api } from "../../api/client";
@@ -10,7 +11,11 @@ import { words } from "./words";
 
 export function AddModel() {
   const client = useQueryClient();
-  const add = useMutation({ mutationFn: addPackage, onSuccess: () => client.invalidateQueries({ queryKey: ["models"] }) });
+  const [address, setAddress] = useState("");
+  const add = useMutation({
+    mutationFn: (given: File | string) => (typeof given === "string" ? addFrom(given) : addPackage(given)),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["models"] }),
+  });
   return (
     <Card withBorder padding="lg">
       <Stack gap="sm">
@@ -21,7 +26,11 @@ export function AddModel() {
           {words.addLead}
         </Text>
         {add.error && <Refused error={add.error} />}
-        {add.data && <Alert color="green">{words.added(`${add.data.name} ${add.data.version}`)}</Alert>}
+        {add.data && (
+          <Alert color="green" title={words.added(`${add.data.name} ${add.data.version}`)}>
+            {add.data.tested ? words.addedTested : words.addedUntested}
+          </Alert>
+        )}
         <FileButton accept=".zip" onChange={(file) => file && add.mutate(file)}>
           {(properties) => (
             <Button {...properties} variant="default" loading={add.isPending}>
@@ -29,6 +38,25 @@ export function AddModel() {
             </Button>
           )}
         </FileButton>
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (address.trim()) add.mutate(address.trim());
+          }}
+        >
+          <Stack gap="xs">
+            <TextInput
+              label={words.address}
+              placeholder={words.addressHint}
+              maxLength={2000}
+              value={address}
+              onChange={(event) => setAddress(event.currentTarget.value)}
+            />
+            <Button type="submit" variant="default" disabled={!address.trim()} loading={add.isPending}>
+              {words.fetch}
+            </Button>
+          </Stack>
+        </form>
         <Text size="sm" role="status">
           {add.isPending ? words.adding : ""}
         </Text>
@@ -36,6 +64,8 @@ export function AddModel() {
     </Card>
   );
 }
+
+const addFrom = (address: string) => answer(api.POST("/api/v1/models", { body: { input: address } }));
 
 /** The upload is a set of its own, which is not needed any more once the model is kept or refused. */
 async function addPackage(file: File) {

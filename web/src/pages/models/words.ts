@@ -1,3 +1,6 @@
+/** All texts of the page of models. */
+import { counted } from "../../format";
+
 export const words = {
   title: "Models",
   lead: "What can be found. A new package serves the next job at once; running jobs keep the model that they began with.",
@@ -8,11 +11,28 @@ export const words = {
   scale: "Pixel size",
   anyScale: "any (sizes are estimated)",
   sees: "Sees",
+  answers: "Answers",
+  classes: "a class per image, over HTTP",
+  test: "Test",
+  tested: "passes the example that it brings",
+  untested: "brings no example",
+  scores: "F1",
+  unscored: "not stated",
+  score: (f1: number, data: string) => `${f1.toFixed(2)} · ${data}`,
+  moreScores: (n: number) => counted(n, "more data set"),
+  picture: (name: string) => `What ${name} finds`,
   bundled: "part of cellfleet",
+  isDefault: "default",
+  makeDefault: "Make it the default",
   use: "Segment with it",
   add: "Add a model",
   addLead: "A bioimage.io package with ONNX weights, as a zip. It is checked, its test tensors are run, and then it is kept.",
   choose: "Choose a zip",
+  address: "Or its address",
+  addressHint: "https://…/package.zip",
+  fetch: "Add from the address",
   adding: "The package is being checked…",
   added: (name: string) => `${name} can be used now.`,
+  addedTested: "It predicts what the example that it brings says.",
+  addedUntested: "It brings no example, so that only its weights were tried.",
 } as const;

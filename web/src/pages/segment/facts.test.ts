@@ -71,13 +71,16 @@ test("the readings that the service offers become a choice in plain words", () =
 });
 
 const model = (name: string, more: Partial<Model> = {}): Model => ({
-  name, version: "1.0", sha256: "", bundled: true, task: "segmentation", description: "", roles: ["nuclear"], microns_per_pixel: null, licence: "", size_bytes: 1, ...more,
+  name, version: "1.0", sha256: "", bundled: true, task: "segmentation", description: "", roles: ["nuclear"], microns_per_pixel: null, licence: "", size_bytes: 1,
+  scores: {}, tested: false, picture: false, default: false, ...more,
 });
 
 test("models that the image has channels for come first, each in its newest version", () => {
   const all = [model("nuclei", { version: "2.0" }), model("nuclei"), model("otsu", { size_bytes: 0 }), model("tissue", { roles: ["nuclear", "membrane"] })];
   expect(sortedByFit(all, 1).map(({ name, version }) => `${name} ${version}`)).toEqual(["nuclei 2.0", "otsu 1.0", "tissue 1.0"]);
   expect(sortedByFit(all, 2)[0]?.name).toBe("tissue");
+  const chosen = [...all.slice(0, 2), model("otsu", { size_bytes: 0, default: true }), model("stain", { task: "classification", roles: [] })];
+  expect(sortedByFit(chosen, 1).map(({ name }) => name)).toEqual(["otsu", "nuclei"]);
 });
 
 test("channels are told by their names, and by number where names do not tell", () => {
