@@ -50,7 +50,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "nameOverride": "cells",
         "platform": "eks",
         "log": "text",
-        "billing": {"region": "eu-west-1", "budgetPerMonth": 0},
+        "billing": {"region": "eu-west-1", "pricesConfigMap": "prices", "budgetPerMonth": 0},
         "image": {"tag": "1.2.3", "pullSecrets": ["registry"]},
         "serviceAccount": {
             "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/cellfleet"},
