@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make images`: builds the two images of deploy/images from the last commit, with docker or, where none runs, buildah.
+# `make images`: builds the two images of deploy/images from the last commit, with buildah or, where there is none, docker.
 #   REPOSITORY   what they are called; the tags are the package's version, and that with -gpu
 #   TARGETS      which: "cpu gpu"
 #   SNAPSHOT     "yes": the system's packages as they were at the commit, so that the build can be repeated
@@ -16,12 +16,12 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 git archive HEAD | tar -x -C "$context"
 
-if docker info >/dev/null 2>&1; then
-    build=(docker buildx build --output type=docker,rewrite-timestamp=true)
-elif command -v buildah >/dev/null; then
+if command -v buildah >/dev/null; then
     build=(buildah build --timestamp "$moment")
+elif docker info >/dev/null 2>&1; then
+    build=(docker build)
 else
-    echo "images.sh: neither a running docker nor buildah is here. On Debian or Ubuntu: apt-get install buildah" >&2
+    echo "images.sh: neither buildah nor a running docker is here. On Debian or Ubuntu: apt-get install buildah" >&2
     exit 1
 fi
 if [ "${SNAPSHOT:-}" = yes ]; then build+=(--build-arg "SNAPSHOT=$(date -u -d "@$moment" +%Y%m%dT%H%M%SZ)"); fi
