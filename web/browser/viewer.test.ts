@@ -10,7 +10,7 @@ import { compareWords } from "../src/pages/results/words";
 import { fromHash } from "../src/pages/results/url";
 import { imagesFolder } from "./support/images";
 import { ended, images, newJob } from "./support/jobs";
-import { difference, Labels, look, type Box } from "./support/pictures";
+import { difference, Labels, look, type Box, type Picture } from "./support/pictures";
 import { open, withBrowser } from "./support/test";
 import { until } from "./support/until";
 
@@ -132,12 +132,19 @@ test("a click keeps the row, and a link to the view shows it to somebody else", 
   await until("the other sees the same", async () => (await other.page.getByTestId("pinned-card").innerText()) === text);
 });
 
+let otherRun: Promise<string> | undefined;
+
+/** A job over the same image by another model; made once. */
+async function otherJob(): Promise<string> {
+  otherRun ??= imagesFolder(data, "nuclei", {}).then((folder) => newJob(url, folder, { name: "Otsu", segment: { model: "otsu" } }));
+  await ended(url, await otherRun);
+  return otherRun;
+}
+
 test("two runs side by side have the counts of their tables", async () => {
-  const folder = await imagesFolder(data, "nuclei", {});
-  const otherJob = await newJob(url, folder, { name: "Otsu", segment: { model: "otsu" } });
-  await ended(url, otherJob);
-  const [other] = await images(url, otherJob);
-  const { page } = await openImage(`#compare=${otherJob}`);
+  const chosen = await otherJob();
+  const [other] = await images(url, chosen);
+  const { page } = await openImage(`#compare=${chosen}`);
   const panel = page.getByRole("tabpanel");
   const counts = await until("objects are matched", async () => {
     const told = (await panel.innerText()).replaceAll("\u2009", "");
@@ -148,4 +155,52 @@ test("two runs side by side have the counts of their tables", async () => {
   });
   expect(counts.same + counts.lost).toBe(table.length);
   expect(counts.same + counts.added).toBe(other?.record?.objects);
+});
+
+/** The picture when it has settled. */
+async function settled(page: Page, clip: Box): Promise<Picture> {
+  let before = await look(page, clip);
+  return until("the picture stands still", async () => {
+    const now = await look(page, clip);
+    const still = changed(before, now).length === 0;
+    before = now;
+    return still ? now : undefined;
+  });
+}
+
+/** Pixels that differ, by their places from the left, 0…1. */
+const changed = (one: Picture, other: Picture) =>
+  [...Array(one.width * one.height).keys()].filter((at) => difference(one, other, at) > 40).map((at) => (at % one.width) / one.width);
+
+test("swiping shows one run on each side of the border, and blinking one after the other", async () => {
+  const { page, box } = await openImage(`#fill=0&compare=${await otherJob()}&mode=swipe`);
+  const clip = { x: Math.ceil(box.x), y: Math.ceil(box.y + box.height / 4), width: Math.floor(box.width), height: Math.floor(box.height / 4) };
+  const border = page.getByRole("slider", { name: compareWords.border });
+  await border.focus();
+  const at = async (key: string) => {
+    await page.keyboard.press(key);
+    return settled(page, clip);
+  };
+  const there = await at("Home");
+  const here = await until("the two runs differ on the screen", async () => {
+    const found = await at("End");
+    return changed(found, there).length > 500 ? found : undefined;
+  });
+  await page.keyboard.press("Home");
+  for (let step = 0; step < 4; step++) await page.keyboard.press("PageUp");
+  const both = await at("PageUp");
+  expect(await border.getAttribute("aria-valuenow")).toBe("50");
+  // The border itself is drawn, too.
+  expect(changed(both, here).filter((place) => place < 0.45)).toEqual([]);
+  expect(changed(both, there).filter((place) => place > 0.55)).toEqual([]);
+
+  await page.getByText(compareWords.modes.blink, { exact: true }).click();
+  await border.waitFor({ state: "detached" });
+  // Nothing moves by itself for who wants it so.
+  expect(await page.getByLabel(compareWords.blinking).isChecked()).toBe(false);
+  await page.getByRole("application").focus();
+  const turns = [await settled(page, clip), await at("b"), await at("b")] as const;
+  const inMiddle = (one: Picture, other: Picture) => changed(one, other).filter((place) => place > 0.1 && place < 0.45).length;
+  expect([inMiddle(turns[0], here), inMiddle(turns[1], there), inMiddle(turns[2], here)]).toEqual([0, 0, 0]);
+  expect(inMiddle(turns[0], turns[1])).toBeGreaterThan(100);
 });
