@@ -13,9 +13,6 @@ from cellfleet.cli.session import EXIT_DONE, EXIT_SOME_FAILED
 from cellfleet.errors import UsageError
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from cellfleet.bench.serve import Measured
 
 TALK = "talk"
@@ -67,8 +64,7 @@ def serve(  # noqa: PLR0913 (options of a command)
         names, _numbers("--replicas", replicas), _numbers("--concurrency", concurrency), device, len(url or ())
     )
     measured = list(_told(over_grid(cells, opener.endpoint, opener.reference, images=images, side=side)))
-    per_machine = replicas_per_machine if replicas_per_machine is not None else int(bool(url))
-    content = serve_table(measured, usd, per_machine)
+    content = serve_table(measured, usd, int(bool(url)) if replicas_per_machine is None else replicas_per_machine)
     sys.stdout.write(aligned(content, said))
     write_bench(out, "serve", [content], {"machine_type": machine}, [("serve", draw_serve, content)], figures)
     sys.stderr.write(f"Written to {out}\n")
