@@ -67,7 +67,8 @@ COMMANDS: dict[str, Help] = {
   cellfleet jobs
   cellfleet jobs watch 3k7 --on lab
   cellfleet jobs fetch 3k7 -o results --on https://cells.lab.example
-  cellfleet jobs costs --month 2026-11 -o november.parquet""",
+  cellfleet jobs costs --month 2026-11 -o november.parquet
+  cellfleet jobs cancel fleet-3f9a --store gs://lab/.cellfleet-fleet/cellfleet""",
     ),
     "serve": Help(
         "Run the service: jobs over HTTP for many users and machines.\n\n"
@@ -108,7 +109,7 @@ COMMANDS: dict[str, Help] = {
         "would change and cost; up makes it so through gcloud, helm and kubectl, asks once, and may be repeated at any "
         "point; status tells how it is; down deletes all but the bucket and looks for what could still cost money.",
         """Examples:
-  cellfleet cluster init --where gke --gpu t4 --max-gpus 4 --budget 50 --yes
+  cellfleet cluster init --where gke --gpu t4 --max-gpus 4 --budget 300 --yes
   cellfleet cluster up --dry-run
   cellfleet cluster up
   cellfleet cluster render -o rendered
