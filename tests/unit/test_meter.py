@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +136,86 @@ def test_a_store_that_takes_nothing_fails_the_task_but_hides_no_other_error(tmp_
         pass
     with pytest.raises(ZeroDivisionError), meter.task("a"):
         raise ZeroDivisionError
+
+
+def test_what_was_written_later_is_never_replaced_by_what_was_read_before(tmp_path: Path) -> None:
+    world, begun, go_on = World(), threading.Event(), threading.Event()
+
+    class Slow(FolderPlace):
+        def write(self, name: str, content: bytes) -> None:
+            if not begun.is_set():
+                begun.set()
+                assert go_on.wait(30)
+            super().write(name, content)
+
+    store = Slow(tmp_path)
+    meter = world.meter(store)
+    first, second = meter.task("a"), meter.task("a")
+    first.__enter__()
+    second.__enter__()
+    world.seconds = 10
+    threads = [threading.Thread(target=task.__exit__, args=(None, None, None)) for task in (first, second)]
+    threads[0].start()
+    assert begun.wait(30)
+    world.seconds = 50
+    threads[1].start()
+    threads[1].join(0.2)  # it may write first, or wait
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert one(store, "a").seconds == 50
+
+
+def test_of_many_threads_that_show_life_one_writes(tmp_path: Path) -> None:
+    world, writes = World(), list[str]()
+    together = threading.Barrier(8)
+
+    class Counting(FolderPlace):
+        def write(self, name: str, content: bytes) -> None:
+            writes.append(name)
+            time.sleep(0.05)
+
+    meter = world.meter(Counting(tmp_path))
+    task = meter.task("a")
+    task.__enter__()
+    world.seconds = 40
+
+    def alive() -> None:
+        together.wait()
+        meter.alive("a")
+
+    threads = [threading.Thread(target=alive) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(writes) == 1
+    task.__exit__(None, None, None)
+
+
+def test_a_store_that_is_full_for_a_while_disturbs_no_task(tmp_path: Path) -> None:
+    world, full = World(), threading.Event()
+
+    class Full(FolderPlace):
+        def write(self, name: str, content: bytes) -> None:
+            if full.is_set():
+                raise OutputError("E301", "the disk is full", where=name, action="Free some space")
+            super().write(name, content)
+
+    def patiently(write: Callable[[], None]) -> None:
+        with pytest.raises(OutputError, match="E301"):
+            write()
+        full.clear()
+        write()
+
+    store = Full(tmp_path)
+    meter = world.meter(store)
+    full.set()
+    with meter.task("a", patiently):
+        world.seconds = 60
+        meter.alive("a")
+        world.seconds = 61
+    assert one(store, "a").seconds == 61
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

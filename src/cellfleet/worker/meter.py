@@ -65,8 +65,12 @@ class Meter:
         self._seen = (clock(), traffic())
 
     @contextlib.contextmanager
-    def task(self, job: str) -> Iterator[None]:
+    def task(self, job: str, patiently: Callable[[Callable[[], None]], None] = lambda write: write()) -> Iterator[None]:
         """Count what passes inside for a job; at the end it stands in the store, also where the block fails.
+
+        Args:
+            job: Whose task it is.
+            patiently: Calls its argument until the store takes what it writes, or gives up; for a block that ends well.
 
         Raises:
             OutputError: The store does not take it. The block's own error goes before.
@@ -75,12 +79,18 @@ class Meter:
             self._share_out()
             self._running[job] += 1
         try:
-            yield
-        except BaseException:
-            with contextlib.suppress(Exception):
-                self._end(job)
-            raise
-        self._end(job)
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._write(job)
+                raise
+            patiently(lambda: self._write(job))
+        finally:
+            with self._lock:
+                self._share_out()
+                self._running[job] -= 1
+                self._running += Counter()  # drops those at zero
 
     def stages(self, job: str, seconds: Mapping[str, float]) -> None:
         """Add what threads spent in the stages of an image, seconds."""
@@ -98,15 +108,6 @@ class Meter:
             self._write(job)
         except OutputError as error:
             _log.warning("what the job took is not written: %s", error, extra={"job": job})
-
-    def _end(self, job: str) -> None:
-        try:
-            self._write(job)
-        finally:
-            with self._lock:
-                self._share_out()
-                self._running[job] -= 1
-                self._running += Counter()  # drops those at zero
 
     def _write(self, job: str) -> None:
         with self._lock:

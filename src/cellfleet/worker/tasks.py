@@ -87,7 +87,7 @@ class Runner:
 
         with (
             self.bench.use(spec.model, alive) as (model, pools),
-            self.meter.task(task.job),
+            self.meter.task(task.job, partial(_patiently, alive=alive)),
             self.speeds.working(model) if self.speeds else contextlib.nullcontext(),
         ):
             out = results_of(spec, self.store)
