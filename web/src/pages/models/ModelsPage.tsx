@@ -67,7 +67,7 @@ function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
         <Facts model={model} />
         <Group mt="auto" grow>
           {segments && (
-            <Button component={Link} to={`/?model=${encodeURIComponent(`${model.name}:${model.version}`)}`} variant="light">
+            <Button component={Link} to={`/?model=${encodeURIComponent(`${model.name}:${model.version}`)}`} variant="light" px="xs">
               {words.use}
             </Button>
           )}
@@ -135,7 +135,7 @@ function MakeDefault({ model }: { model: Model }) {
     onSuccess: () => client.invalidateQueries({ queryKey: modelList.queryKey }),
   });
   return (
-    <Button variant="default" loading={make.isPending} onClick={() => make.mutate()} title={make.error?.message}>
+    <Button variant="default" px="xs" loading={make.isPending} onClick={() => make.mutate()} title={make.error?.message}>
       {words.makeDefault}
     </Button>
   );

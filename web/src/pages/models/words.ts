@@ -23,7 +23,7 @@ export const words = {
   picture: (name: string) => `What ${name} finds`,
   bundled: "part of cellfleet",
   isDefault: "default",
-  makeDefault: "Make it the default",
+  makeDefault: "Make default",
   use: "Segment with it",
   add: "Add a model",
   addLead: "A bioimage.io package with ONNX weights, as a zip. It is checked, its test tensors are run, and then it is kept.",

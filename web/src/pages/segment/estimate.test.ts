@@ -21,3 +21,7 @@ test("the fastest number of workers is told only where several help", () => {
   expect(fastestOf({ ...plan, fastest: 4 } as never)?.workers).toBe(4);
   expect(fastestOf({ ...plan, fastest: 1 } as never)).toBeUndefined();
 });
+
+test("a moment is not told as no time", () => {
+  expect([timeOf(span(0.1, 0.4)), timeOf(span(0.2, 3)), timeOf(span(1, 1.2))]).toEqual(["under 1 s", "1 s – 3 s", "1 s"]);
+});

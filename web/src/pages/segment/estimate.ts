@@ -27,9 +27,10 @@ export const planFor = (facts: Facts, spec?: Spec) =>
     staleTime: 60_000,
   });
 
-/** "2 min – 3 min", or one of them where they read the same. */
+/** "2 min – 3 min", or one of them where they read the same; what is nearly nothing is not told as nothing. */
 export function timeOf({ low, high }: Span): string {
-  return between(duration(low), duration(high));
+  if (high < 1) return "under 1 s";
+  return between(duration(Math.max(1, low)), duration(high));
 }
 
 export function costOf({ low, high }: Span): string {
