@@ -90,8 +90,8 @@ def draw_times(content: Table) -> Figure:
         axes.hist(seconds, bins=_BINS, color=colour)
         middle = float(np.median(seconds))
         axes.axvline(middle, color=SOFT, linewidth=1)
-        axes.set_title(f"{stage}: median {middle:.3g} s")
-        axes.set_xlabel("seconds per image")
+        axes.set_title(stage)
+        axes.set_xlabel(f"seconds per image, median {middle:.2g}")
         axes.set_xlim(left=0)
     figure.axes[0].set_ylabel("images")
     return figure
