@@ -177,10 +177,12 @@ def test_what_has_no_price_is_named() -> None:
     )
 
 
-def test_a_budget_below_the_idle_cost_is_pointed_out() -> None:
+def test_a_budget_is_said_to_be_for_jobs_and_what_is_idle_comes_on_top() -> None:
     poor = SPEC.model_copy(update={"budget_per_month": 20.0})
-    assert "no work could be done" in costs_in_words(poor, cluster_costs(poor))
-    assert "hours with every machine" in costs_in_words(SPEC, cluster_costs(SPEC))
+    costs = cluster_costs(poor)
+    said = costs_in_words(poor, costs)
+    assert "$20 a month is for jobs" in said and f"makes ${20 + costs.idle * 730:.0f}," in said
+    assert f"{20 / (costs.full - costs.idle):.0f} hours with every machine" in said
 
 
 def test_consequences_tell_of_another_cluster_and_of_other_machines() -> None:

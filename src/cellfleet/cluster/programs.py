@@ -42,9 +42,9 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What it said last, for people: its error lines, or else its output; nothing secret."""
+        """What it said last, for people, without a full stop: its error lines, or else its output; nothing secret."""
         lines = [line.rstrip() for line in (self.err.strip() or self.out.strip()).splitlines() if line.strip()]
-        return without_secrets("\n".join(lines[-8:]))
+        return without_secrets("\n".join(lines[-8:])).rstrip(".")
 
 
 Run = Callable[[Command], Answer]

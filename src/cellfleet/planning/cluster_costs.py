@@ -106,15 +106,12 @@ def costs_in_words(spec: ClusterSpec, costs: ClusterCosts) -> str:
     if costs.unknown:
         text += f" Not counted, because there is no price for it here: {', '.join(costs.unknown)}."
     extra = costs.full - costs.idle
-    if spec.budget_per_month is not None:
-        left = spec.budget_per_month - costs.idle * HOURS_PER_MONTH
-        if left <= 0:
-            text += f" The budget of ${spec.budget_per_month:g} a month is less than that: no work could be done."
-        elif extra > 0:
-            text += (
-                f" Of ${spec.budget_per_month:g} a month ${left:.0f} remain for work: {left / extra:.0f} hours with "
-                "every machine."
-            )
+    budget = spec.budget_per_month
+    if budget is not None and extra > 0:
+        text += (
+            f" The budget of ${budget:g} a month is for jobs: {budget / extra:.0f} hours with every machine. With what "
+            f"it costs idle that makes ${budget + costs.idle * HOURS_PER_MONTH:.0f}; machines that wait are not in it."
+        )
     return text
 
 
