@@ -17,6 +17,8 @@ import { open, withBrowser } from "./support/test";
 withBrowser();
 let service: Service;
 const HOURLY = 0.19;
+/** Half a minute passes until the service looks, and four pages are judged by axe. */
+const LONG_MS = 240_000;
 
 beforeAll(async () => {
   service = await Service.start(["--workers", "0", "--budget", "10"]);
@@ -80,4 +82,4 @@ test("when the budget is spent jobs pause, every page says why and what to do, a
   await page.getByRole("heading", { level: 2 }).waitFor();
   await page.getByRole("columnheader", { name: "Cost this month" }).waitFor();
   await page.getByRole("row", { name: /local.*\$12\.00/ }).waitFor();
-});
+}, LONG_MS);
