@@ -63,6 +63,10 @@ def one_object(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
     return Done(tally=Tally(images=1, objects=1))
 
 
+def broken(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
+    return Failed(code="E102", reason="no image", final=True)
+
+
 def test_several_workers_do_every_task_and_one_summary(store: Place) -> None:
     submit(store, 40)
     done, summaries, lock = Counter[int](), list[str](), threading.Lock()
@@ -238,8 +242,7 @@ def test_a_store_that_fails_now_and_then_loses_and_repeats_nothing(store: Place,
             done[task.number] += 1
         return one_object(task, attempt, alive)
 
-    shaky = Shaky(store, lambda *_: rng.random() < 0.3, happens=happens)
-    until = time.monotonic() + 60
+    shaky, until = Shaky(store, lambda *_: rng.random() < 0.3, happens=happens), time.monotonic() + 60
     while True:
         try:
             mine = ledger(cast(Place, shaky))
@@ -305,9 +308,7 @@ def test_what_is_tried_again_while_a_summary_is_written_is_done_before_the_job_e
     seen, retried = ledger(store), list[int]()
 
     def run(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
-        if task.number == 1 and not retried:
-            return Failed(code="E102", reason="no image", final=True)
-        return one_object(task, attempt, alive)
+        return (broken if task.number == 1 and not retried else one_object)(task, attempt, alive)
 
     def summarise(mine: StoreLedger, job: str) -> None:
         if not retried:
@@ -329,16 +330,10 @@ def test_what_is_tried_again_while_a_summary_is_written_is_done_before_the_job_e
 
 
 def test_a_retry_that_was_cut_off_is_finished_by_the_next(store: Place) -> None:
-    for cut in range(12):
+    for cut in range(8):
         job = f"cut-{cut}"
         submit(store, 2, job=job)
-        failing = ledger(store)
-        work(
-            failing,
-            lambda *_: Failed(code="E102", reason="no", final=True),
-            stop=threading.Event(),
-            patience=Patience(idle=0.3),
-        )
+        work(ledger(store), broken, stop=threading.Event(), patience=Patience(idle=0.3))
         steps = iter(range(cut))
 
         class Cut(Shaky):
