@@ -104,8 +104,8 @@ def make_network(name: str) -> Any:
 
 
 def _nasnet(side: int, **filters: Any) -> Any:
-    """Build as ``keras.applications.NASNetMobile`` and ``NASNetLarge`` do, which refuse PyTorch since training a NASNet
-    on it fails; nothing is trained here, and the graph's answers are compared with the network's (tests).
+    """Build as ``keras.applications.NASNetMobile`` and ``NASNetLarge`` do, which refuse PyTorch for a fault they do
+    not name (keras 3.15). Their parameters are those of the other backends, and random weights score nothing anyway.
     """
     make = importlib.import_module("keras.src.applications.nasnet").NASNet
     return make(
