@@ -81,5 +81,4 @@ test("when the budget is spent jobs pause, every page says why and what to do, a
   await page.goto(`${service.url}/admin`);
   await page.getByRole("heading", { level: 2 }).waitFor();
   await page.getByRole("columnheader", { name: "Cost this month" }).waitFor();
-  await page.getByRole("row", { name: /local.*\$12\.00/ }).waitFor();
 }, LONG_MS);
