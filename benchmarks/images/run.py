@@ -139,7 +139,9 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
 
 def megabytes(path: Path) -> float:
     """Return what is below a folder."""
-    return round(int(run("du", "--summarize", "--block-size=1", "--one-file-system", path).split()[0]) / 1e6)
+    return round(
+        int(run("du", "--summarize", "--apparent-size", "--block-size=1", "--one-file-system", path).split()[0]) / 1e6
+    )
 
 
 def weights(root: Path) -> list[tuple[str, float]]:
