@@ -9,5 +9,6 @@ from pathlib import Path
 def cache_folder() -> Path:
     """Return the folder: ``CELLFLEET_CACHE``, else ``cellfleet`` in the user's cache. It need not exist."""
     given = os.environ.get("CELLFLEET_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "cellfleet"
+    if given:  # whoever runs in a container may have no home
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellfleet"
