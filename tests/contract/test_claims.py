@@ -17,7 +17,7 @@ from tests.servers import S3
 from cellfleet.errors import JobError, OutputError
 from cellfleet.jobs.beats import living
 from cellfleet.jobs.claims import StoreLedger
-from cellfleet.jobs.ends import Ends, submitted
+from cellfleet.jobs.ends import Ends, agreed_lease, submitted
 from cellfleet.jobs.manifest import hold, write_manifest
 from cellfleet.jobs.work import Patience, work
 from cellfleet.spec.job import Done, Failed, ImageRef, JobSpec, Outcome, PinnedModel, Tally, Task
@@ -38,7 +38,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield open_place(f"{request.getfixturevalue('bucket')}/fleet")
 
 
-def submit(store: Place, tasks: int, *, job: str = JOB, max_attempts: int = 3) -> None:
+def submit(store: Place, tasks: int, *, job: str = JOB, max_attempts: int = 3, lease: float = LEASE) -> None:
+    agreed_lease(store, lease)
     model = PinnedModel(name="otsu", version="1", sha256="0" * 64)
     spec = JobSpec(id=job, model=model, segment=SegmentSpec(), results=f"results/{job}", max_attempts=max_attempts)
     image = ImageRef(path="a.tif", name="a", stem="a")
@@ -68,7 +69,7 @@ def broken(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
 
 
 def test_several_workers_do_every_task_and_one_summary(store: Place) -> None:
-    submit(store, 40)
+    submit(store, 40, lease=60)  # a machine that stands still for a moment kills nobody
     done, summaries, lock = Counter[int](), list[str](), threading.Lock()
 
     def run(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
@@ -108,11 +109,10 @@ def test_a_worker_that_only_seemed_dead_does_not_count_twice(store: Place) -> No
 
 
 def test_a_living_worker_keeps_its_task(store: Place) -> None:
-    submit(store, 1)
-    mine, other = ledger(store), ledger(store)
+    submit(store, 1, lease=2.5)
+    mine, other, until = ledger(store), ledger(store), time.monotonic() + 5
     lease = mine.claim("mine")
     assert lease is not None
-    until = time.monotonic() + 4 * LEASE
     while time.monotonic() < until:
         assert mine.renew(lease) == "held"
         assert other.claim("other") is None
