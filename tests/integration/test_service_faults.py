@@ -238,4 +238,4 @@ def check_nothing_is_left(fleet: Fleet, *jobs: str) -> None:
         kept = {ABOUT(), "cellfleet:swept", JOBS(), *(STREAM(priority=priority) for priority in PRIORITIES)}
         assert set(keys(ledger)) <= kept
     rest = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
-    assert {path.parts[0] for path in rest} <= {"access", "models"}, rest
+    assert {path.parts[0] for path in rest} <= {"access", "bills", "models", "speeds"}, rest
