@@ -16,7 +16,9 @@ from cellfleet.jobs.cashier import Cashier
 from cellfleet.jobs.desk import Desk
 from cellfleet.jobs.places import below, results_of
 from cellfleet.jobs.summary import summarise
+from cellfleet.jobs.usage import BILLS, USAGE
 from cellfleet.results.record import load_record
+from cellfleet.run.speed_log import SPEEDS
 from cellfleet.spec.job import FINAL_JOB_STATES, JobSpec, Task
 
 _EVERY_SECONDS = 0.5
@@ -90,8 +92,7 @@ class Keeper:
                 self._recover.set()
                 raise
             _log.error("%s", error)
-        for folder in manifest.FOLDERS:
-            below(self.desk.store, folder).sweep()
+        self._sweep(*manifest.FOLDERS, USAGE, BILLS, SPEEDS)
         self._go_on_with_requests(at_once=True)
 
     def _go_on_with_requests(self, *, at_once: bool = False) -> None:
@@ -112,7 +113,13 @@ class Keeper:
                 raise  # later
             except CellfleetError as error:
                 _log.error("no summary of job %s: %s", job, error, extra={"job": job})
+            self._sweep(f"{USAGE}/{job}", SPEEDS)
             self.desk.ledger.summarised(job)
+
+    def _sweep(self, *folders: str) -> None:
+        """Remove what processes that were killed left half-written."""
+        for folder in folders:
+            below(self.desk.store, folder).sweep()
 
     def _remove_expired(self) -> None:
         for job in list(manifest.list_expires(self.desk.store)):
