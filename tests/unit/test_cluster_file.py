@@ -181,7 +181,7 @@ def test_a_budget_is_said_to_be_for_jobs_and_what_is_idle_comes_on_top() -> None
     poor = SPEC.model_copy(update={"budget_per_month": 20.0})
     costs = cluster_costs(poor)
     said = costs_in_words(poor, costs)
-    assert "$20 a month is for jobs" in said and f"makes ${20 + costs.idle * 730:.0f}," in said
+    assert "$20 a month is for jobs" in said and f"makes ${20 + costs.idle * 730:.0f};" in said
     assert f"{20 / (costs.full - costs.idle):.0f} hours with every machine" in said
 
 
