@@ -45,6 +45,7 @@ from cellfleet.jobs.ends import (
     end_name,
     leaf,
     parsed,
+    write_claim,
 )
 from cellfleet.jobs.keys import PRIORITIES
 from cellfleet.jobs.ledger import Lease
@@ -280,7 +281,7 @@ class StoreLedger(Ends):
         return (job.name, number, latest) not in self._held if holder == worker else self._beats.is_silent(holder)
 
     def _take(self, job: OpenJob, number: int, n: int, worker: str) -> bool:
-        return self.store.create(claim_name(job.name, number, n), as_json(Claimed(worker=worker)))
+        return write_claim(self.store, job.name, number, n, worker)
 
     def _lease(self, job: OpenJob, number: int, n: int, worker: str, *, attempt: int) -> Lease:
         job.latest[number] = max(n, job.latest.get(number, 0))

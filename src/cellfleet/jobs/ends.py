@@ -238,6 +238,16 @@ def leaf(name: str) -> str:
     return name.rpartition("/")[2]
 
 
+def write_claim(store: Place, job: str, number: int, n: int, worker: str) -> bool:
+    """Claim a task; of several that try, one is told True."""
+    try:
+        return store.create(claim_name(job, number, n), as_json(Claimed(worker=worker)))
+    except OutputError:
+        if store.exists(beside(job, "ended")):  # this very moment, and its claims were removed
+            return False
+        raise
+
+
 def claim_name(job: str, number: int, n: int) -> str:
     """Return where the `n`-th claim of a task stands."""
     return f"{CLAIMS}/{job}/{number}.{n}"
