@@ -16,6 +16,7 @@ Format = Literal[
     "cellpose",
     "mcmicro",
 ]
+CompartmentChoice = Literal["both", "whole-cell", "nuclear"]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
 Network = Literal["unet", "feature-net"]

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from cellfleet.spec.postprocess import DeepWatershed
 
+Compartment = Literal["nuclear", "whole-cell"]
+"""What an object is."""
+
 
 class Tile(BaseModel):
     """Sizes of the model's input, px at model scale."""
@@ -37,7 +40,8 @@ class ModelManifest(BaseModel):
     """Who turns pixels into heads: an ONNX graph, or the classical threshold that needs no weights."""
     roles: tuple[str, ...] = ("nuclear",)
     """One input channel per role, in the order of the graph's channels."""
-    compartment: Literal["nuclear", "whole-cell"] = "nuclear"
+    compartment: Compartment = "nuclear"
+    """What `postprocess` makes; whole cells where `nuclei` is given."""
     microns_per_pixel: PositiveFloat | None = None
     """Pixel size of the training images; None where they carried none."""
     diameter_px: PositiveFloat | None = None
@@ -48,6 +52,8 @@ class ModelManifest(BaseModel):
     """Names of the graph's output maps, in order."""
     tile: Tile = Tile()
     postprocess: DeepWatershed = DeepWatershed()
+    nuclei: DeepWatershed | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Makes the nuclei of the cells, where one pass gives heads of both compartments."""
     training: dict[str, Any] = {}
     """Where the data came from, the command, the seed, steps and seconds."""
     scores: dict[str, Any] = {}
@@ -58,8 +64,29 @@ class ModelManifest(BaseModel):
         """Places of the heads that the pipeline reads, ascending; the others are for who looks at the model."""
         return tuple(sorted(self.heads.index(head) for head in self._read()))
 
+    @property
+    def compartments(self) -> tuple[Compartment, ...]:
+        """What the model finds in one pass."""
+        return (self.compartment,) if self.nuclei is None else ("whole-cell", "nuclear")
+
+    def alone(self, compartment: Compartment) -> ModelManifest:
+        """Return the manifest of one of `compartments`, as if the model found nothing else.
+
+        For post-processing and scores. Scale, and the heads that it is judged by, stay those of the whole model.
+
+        Raises:
+            ValueError: The model does not find it.
+        """
+        if compartment not in self.compartments:
+            raise ValueError(f"{self.name} finds no {compartment} objects")
+        if self.nuclei is None:
+            return self
+        made_by = self.nuclei if compartment == "nuclear" else self.postprocess
+        return self.model_copy(update={"compartment": compartment, "postprocess": made_by, "nuclei": None})
+
     def _read(self) -> set[str]:
-        read = {self.postprocess.maxima_head, self.postprocess.interior_head}
+        made_by = [self.postprocess, *([self.nuclei] if self.nuclei else [])]
+        read = {head for post in made_by for head in (post.maxima_head, post.interior_head)}
         # An unknown scale is judged by it.
         return read | {"outer_distance"} if self.diameter_range_px else read
 
@@ -67,6 +94,12 @@ class ModelManifest(BaseModel):
     def _has_the_heads_that_are_read(self) -> Self:
         if missing := self._read() - set(self.heads):
             raise ValueError(f"heads lack {', '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_nuclei_of_cells(self) -> Self:
+        if self.nuclei is not None and self.compartment != "whole-cell":
+            raise ValueError('with "nuclei", "postprocess" makes the cells: compartment must be "whole-cell"')
         return self
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from cellfleet.errors import UsageError
-from cellfleet.spec.choices import Device, Format, Progress
+from cellfleet.spec.choices import CompartmentChoice, Device, Format, Progress
 
 
 class ChannelChoice(BaseModel):
@@ -60,6 +60,8 @@ class SegmentSpec(BaseModel):
     """Typical object diameter in the image, px; overrides pixel size and estimate."""
     axes: str | None = None
     """Overrides the axes of the file, one letter per dimension out of T C Z Y X S."""
+    compartment: CompartmentChoice | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a model that finds cells and their nuclei: what of it is wanted; None: all that the model finds."""
 
     @field_validator("axes")
     @classmethod

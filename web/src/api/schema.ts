@@ -3006,6 +3006,8 @@ export interface components {
             diameter_px?: number | null;
             /** Axes */
             axes?: string | null;
+            /** Compartment */
+            compartment?: ("both" | "whole-cell" | "nuclear") | null;
         };
         /**
          * SentPart
