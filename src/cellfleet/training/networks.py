@@ -1,6 +1,6 @@
-"""The networks: normalised pixels in, one map per entry of `HEADS` out (logits for the three classes).
+"""The networks: normalised pixels in, the maps of `HEADS` out for each compartment (logits for the three classes).
 
-Shapes are (N, R, Y, X) → (N, 5, Y, X). Knows no data, loss or file.
+Shapes are (N, R, Y, X) → (N, maps, Y, X). Knows no data, loss or file.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from cellfleet.spec.model import Tile
 from cellfleet.training.spec import HEADS, FeatureNet, UNet
 
 
-def build_network(spec: UNet | FeatureNet, roles: int = 1) -> nn.Module:
-    """Return the network of `spec` with fresh weights, for `roles` input channels."""
+def build_network(spec: UNet | FeatureNet, roles: int = 1, maps: int = len(HEADS)) -> nn.Module:
+    """Return the network of `spec` with fresh weights: `roles` input channels, `maps` output maps."""
     if isinstance(spec, FeatureNet):
-        return FeatureNet2D(spec.receptive_field, roles)
-    return ResidualUNet(spec.widths, roles)
+        return FeatureNet2D(spec.receptive_field, roles, maps)
+    return ResidualUNet(spec.widths, roles, maps)
 
 
 def tile_of(spec: UNet | FeatureNet) -> Tile:
@@ -37,7 +37,7 @@ def tile_of(spec: UNet | FeatureNet) -> Tile:
 class ResidualUNet(nn.Module):
     """U-Net of residual blocks; a strided stem halves the resolution, a pixel shuffle restores it."""
 
-    def __init__(self, widths: tuple[int, ...], roles: int) -> None:
+    def __init__(self, widths: tuple[int, ...], roles: int, maps: int = len(HEADS)) -> None:
         super().__init__()
         # 6 × 6 at stride 2 = pixel-unshuffle followed by a 3 × 3 convolution, as one ONNX node.
         self.stem = nn.Sequential(
@@ -49,10 +49,10 @@ class ResidualUNet(nn.Module):
         self.up = nn.ModuleList(
             _Residual(fine + coarse, fine) for fine, coarse in reversed(list(itertools.pairwise(widths)))
         )
-        self.head = nn.Conv2d(widths[0], 4 * len(HEADS), 1)
+        self.head = nn.Conv2d(widths[0], 4 * maps, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map (N, R, Y, X) to (N, 5, Y, X); Y and X are multiples of 2 ** levels."""
+        """Map (N, R, Y, X) to (N, maps, Y, X); Y and X are multiples of 2 ** levels."""
         features = self.stem(pixels)
         skips = []
         for level, block in enumerate(self.down):
@@ -83,7 +83,9 @@ class FeatureNet2D(nn.Module):
     all of it. Batch norm and ReLU follow each convolution.
     """
 
-    def __init__(self, receptive_field: int, roles: int, width: int = 64, dense: int = 200) -> None:
+    def __init__(
+        self, receptive_field: int, roles: int, maps: int = len(HEADS), *, width: int = 64, dense: int = 200
+    ) -> None:
         super().__init__()
         self.receptive_field = receptive_field
         layers: list[nn.Module] = []
@@ -97,11 +99,11 @@ class FeatureNet2D(nn.Module):
                 remaining, dilation = remaining // 2, dilation * 2
         layers += _normalised(nn.Conv2d(channels, dense, remaining, dilation=dilation))
         layers += _normalised(nn.Conv2d(dense, dense, 1))
-        layers.append(nn.Conv2d(dense, len(HEADS), 1))
+        layers.append(nn.Conv2d(dense, maps, 1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map (N, R, Y, X) to (N, 5, Y, X)."""
+        """Map (N, R, Y, X) to (N, maps, Y, X)."""
         before = self.receptive_field // 2
         padded = functional.pad(self._locally_normalised(pixels), (before,) * 4, mode="reflect")
         maps: Tensor = self.layers(padded)
