@@ -1,6 +1,6 @@
 """The optimisation: batches in, checkpoints and a log out. Knows no model package.
 
-Everything needed to go on stands in one checkpoint, written whole after each epoch: weights, their moving average,
+Everything needed to go on stands in one checkpoint, written whole at each look (`pace.py`): weights, their average,
 optimiser, step, seconds and the best score. It is read back without pickle.
 """
 
@@ -23,7 +23,8 @@ from cellfleet.errors import TrainingError
 from cellfleet.training.augment import Batches
 from cellfleet.training.dataset import Sample, with_targets
 from cellfleet.training.networks import build_network
-from cellfleet.training.spec import AdamW, TrainSpec
+from cellfleet.training.pace import EVERY_EPOCH, Looks, Pace, StoppedError
+from cellfleet.training.spec import HEADS, AdamW, TrainSpec
 
 CLASS_WEIGHTS = (1.0, 1.0, 2.5)
 """Background, interior, border. The exported graph takes them back."""
@@ -71,7 +72,14 @@ class State:
 
 
 def optimise(
-    spec: TrainSpec, samples: list[Sample], out: Path, *, device: str, validate: Validate, tell: Tell
+    spec: TrainSpec,
+    samples: list[Sample],
+    out: Path,
+    *,
+    device: str,
+    validate: Validate,
+    tell: Tell,
+    pace: Pace = EVERY_EPOCH,
 ) -> State:
     """Train until the budget of `spec` is used up, going on from a checkpoint in `out` where there is one.
 
@@ -80,13 +88,18 @@ def optimise(
         samples: Training samples.
         out: Folder of checkpoint and log, made by the caller.
         device: ``cpu`` or ``cuda``.
-        validate: Called with the averaged network after each epoch.
-        tell: Called with one log entry per epoch.
+        validate: Called with the averaged network at each look: by default after each epoch.
+        tell: Called with one log entry per look.
+        pace: How often to look, and when to stop.
+
+    Raises:
+        TrainingError: E605.
+        StoppedError: `pace` says so; a checkpoint of this step is written.
     """
     torch.manual_seed(spec.seed)
-    roles = len(samples[0].pixels)
-    network = build_network(spec.network, roles).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_network(spec.network, roles).to(device)
+    roles, maps = len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
+    network = build_network(spec.network, roles, maps).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = build_network(spec.network, roles, maps).to(device)
     average.load_state_dict(network.state_dict())
     state = State(network, average.eval(), _optimiser(spec, network))
     if (out / CHECKPOINT).exists():
@@ -95,10 +108,15 @@ def optimise(
     partial = out / f".{SPEC}.{os.getpid()}"
     partial.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     os.replace(partial, out / SPEC)
-    batches = _batches(spec, samples, state.step)
+    batches, looks = _batches(spec, samples, state.step), Looks(pace, spec.steps_per_epoch, state.seconds)
     while _progress(spec, state) < 1:
-        loss = _epoch(spec, state, batches, device)
+        loss = _steps(spec, state, batches, device, lambda: pace.stop() or looks.are_due(state.step, state.seconds))
+        if pace.stop():
+            state.save(out / CHECKPOINT)
+            raise StoppedError
+        began = time.monotonic()
         scores = validate(state.average)
+        looks.looked(state.seconds, time.monotonic() - began)
         state.best_f1 = max(state.best_f1, scores["f1"])
         state.save(out / CHECKPOINT)
         entry = {"step": state.step, "seconds": round(state.seconds, 1), "loss": round(loss, 4), **scores}
@@ -144,7 +162,14 @@ def learning_rate(spec: TrainSpec, state: State) -> float:
     return recipe.learning_rate * recipe.decay_per_epoch ** (state.step // spec.steps_per_epoch)
 
 
-def _epoch(spec: TrainSpec, state: State, batches: Iterator[tuple[Tensor, Tensor, Tensor]], device: str) -> float:
+def _steps(
+    spec: TrainSpec,
+    state: State,
+    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    device: str,
+    over: Callable[[], bool],
+) -> float:
+    """Train until `over` says so or the budget is used up; return the mean loss."""
     losses = []
     state.network.train()
     began = time.monotonic()
@@ -165,7 +190,7 @@ def _epoch(spec: TrainSpec, state: State, batches: Iterator[tuple[Tensor, Tensor
         now = time.monotonic()
         state.seconds += now - began
         began = now
-        if state.step % spec.steps_per_epoch == 0 or _progress(spec, state) >= 1:
+        if over() or _progress(spec, state) >= 1:
             break
     return float(np.mean(losses))
 
@@ -185,16 +210,19 @@ def _batches(spec: TrainSpec, samples: list[Sample], first: int) -> Iterator[tup
 
 
 def loss_of(maps: Tensor, distances: Tensor, kinds: Tensor) -> Tensor:
-    """Smooth L1 on both distances plus weighted cross-entropy on the classes.
+    """Smooth L1 on both distances plus weighted cross-entropy on the classes, summed over the K compartments.
 
     Args:
-        maps: (N, 5, Y, X) as `HEADS`; the classes are logits.
-        distances: (N, 2, Y, X), 0…1.
-        kinds: (N, Y, X) int64: background, interior, border.
+        maps: (N, 5 K, Y, X), `HEADS` of each compartment; the classes are logits.
+        distances: (N, K, 2, Y, X), 0…1.
+        kinds: (N, K, Y, X) int64: background, interior, border.
     """
     weights = torch.tensor(CLASS_WEIGHTS, device=maps.device)
-    distance = functional.smooth_l1_loss(maps[:, :2], distances, beta=0.1)
-    return _DISTANCE_WEIGHT * distance + functional.cross_entropy(maps[:, 2:], kinds, weights)
+    losses = []
+    for number, found in enumerate(maps.split(len(HEADS), 1)):
+        distance = functional.smooth_l1_loss(found[:, :2], distances[:, number], beta=0.1)
+        losses.append(_DISTANCE_WEIGHT * distance + functional.cross_entropy(found[:, 2:], kinds[:, number], weights))
+    return torch.stack(losses).sum()
 
 
 def _follow(state: State, decay: float) -> None:

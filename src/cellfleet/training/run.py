@@ -37,6 +37,7 @@ from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, smallest_input, write_rdf
 from cellfleet.training.loop import LOG, State, Tell, optimise
 from cellfleet.training.networks import tile_of
+from cellfleet.training.pace import EVERY_EPOCH, Pace
 from cellfleet.training.spec import TrainSpec
 
 _START = DeepWatershed(
@@ -72,6 +73,7 @@ def train(
     *,
     device: Device = "auto",
     tell: Tell = lambda entry: None,
+    pace: Pace = EVERY_EPOCH,
 ) -> ModelManifest:
     """Train a model and write its package; go on where an interrupted run stopped.
 
@@ -81,6 +83,7 @@ def train(
         spec: Network, recipe and budget; None: our network for 20 minutes.
         device: ``cuda`` is an error where there is none.
         tell: Called with each log entry.
+        pace: How often to validate, and when to stop.
 
     Returns:
         The manifest of the package, with its validation scores.
@@ -88,6 +91,7 @@ def train(
     Raises:
         TrainingError: E6xx, the data or an earlier run in `out` do not fit.
         DeviceError: E503, the device is not there.
+        StoppedError: `pace` says so; the same call goes on from there.
     """
     dataset, out = Path(dataset), Path(out)
     spec = spec or TrainSpec(name=out.name, minutes=20)
@@ -99,7 +103,7 @@ def train(
     def validate(network: nn.Module) -> dict[str, float]:
         return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out)))
 
-    state = optimise(spec, samples, out, device=where, validate=validate, tell=tell)
+    state = optimise(spec, samples, out, device=where, validate=validate, tell=tell, pace=pace)
     network = state.average.cpu().eval()
     manifest = _manifest(spec, samples, held_out, state, where)
     example = _example(max(held_out, key=lambda sample: int(sample.labels.max())).pixels, smallest_input(manifest.tile))
