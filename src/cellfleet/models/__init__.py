@@ -3,6 +3,22 @@
 A package is a folder with a bioimage.io ``rdf.yaml``; its ``config.cellfleet`` block is the `ModelManifest`.
 """
 
-from cellfleet.models.load import LoadedModel, bundled_names, load_model, read_manifest
+from cellfleet.models.load import (
+    AnyModel,
+    LoadedClassifier,
+    LoadedModel,
+    bundled_names,
+    load_classifier,
+    load_model,
+    read_manifest,
+)
 
-__all__ = ["LoadedModel", "bundled_names", "load_model", "read_manifest"]
+__all__ = [
+    "AnyModel",
+    "LoadedClassifier",
+    "LoadedModel",
+    "bundled_names",
+    "load_classifier",
+    "load_model",
+    "read_manifest",
+]

@@ -12,7 +12,7 @@ from cellfleet.inference.classifier import Classifier
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
-from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, File, Package, broken, read_package
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, File, Package, broken, not_a_classifier, read_package
 from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ClassifierManifest, ModelManifest
 
@@ -44,6 +44,9 @@ class LoadedClassifier:
     device: str
 
 
+AnyModel = LoadedModel | LoadedClassifier
+
+
 def bundled_names() -> list[str]:
     """Names of the models inside cellfleet."""
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{RDF}"))
@@ -68,6 +71,15 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
     """
     package, content = read_content(model)
     return start_model(package, content, str(_find(str(model))), device=device)
+
+
+def load_classifier(model: str | Path, *, device: Device = "auto") -> LoadedClassifier:
+    """Load a package that says what images show. Raises as `load_model`, without E765; E766, E774 it finds objects."""
+    package, content = read_content(model)
+    loaded = start_any(package, content, str(_find(str(model))), device=device)
+    if isinstance(loaded, LoadedModel):
+        raise not_a_classifier(loaded.manifest)
+    return loaded
 
 
 def read_content(model: str | Path) -> tuple[Package, bytes]:
@@ -119,7 +131,7 @@ def start_model(package: Package, weights: bytes, where: str, *, device: Device)
     return LoadedModel(manifest, package.sha256, predictor, predictor.device)
 
 
-def start_any(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedModel | LoadedClassifier:
+def start_any(package: Package, weights: bytes, where: str, *, device: Device) -> AnyModel:
     """Load a package, whatever it does; as `start_model`.
 
     Raises:
@@ -148,7 +160,7 @@ def _find(model: str) -> Path:
     named = split_name(model)
     if named and named[0] in bundled_names():
         folder = BUNDLED / named[0]
-        if named[1] in {None, _read(folder).manifest.version}:
+        if named[1] in {None, _read(folder).declared.version}:
             return folder
     folder = Path(model)
     if (folder / RDF).is_file():

@@ -148,7 +148,17 @@ def not_a_segmenter(manifest: ClassifierManifest) -> ModelError:
         "E765",
         "is a classifier: it says what an image shows, and finds no objects",
         where=f"{manifest.name}:{manifest.version}",
-        action="Choose a model that segments, or ask this one for scores over HTTP (docs/tutorial-classifier.md)",
+        action="Choose a model that segments, or classify the images: cellfleet classify (docs/tutorial-classifier.md)",
+    )
+
+
+def not_a_classifier(manifest: ModelManifest) -> ModelError:
+    """Return the error of a model that finds objects and is asked what images show."""
+    return ModelError(
+        "E774",
+        "finds objects, and does not say what an image shows",
+        where=f"{manifest.name}:{manifest.version}",
+        action="Choose a classifier (cellfleet models package), or find the objects: cellfleet segment",
     )
 
 

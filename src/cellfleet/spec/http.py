@@ -269,6 +269,7 @@ class JobRequest(_Request):
     """Sets of uploads (``set:ID``, ``set:ID/plate/a.tif``), addresses, where allowed paths of the server."""
     segment: SegmentSpec = SegmentSpec()
     formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
+    """Files of each image, where the model finds objects."""
     priority: Priority = "normal"
     out: str | None = Field(default=None, max_length=2000)
     """Address for the results; None: in the service's store."""

@@ -81,7 +81,8 @@ class JobSpec(_Message):
     """Sets of uploads (``set:ID``, ``set:ID/plate/a.tif``), addresses, paths of the server's machine."""
     model: PinnedModel
     segment: SegmentSpec
-    formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
+    formats: tuple[Format, ...] = ("labels-tiff", "csv")
+    """None: the model classifies."""
     results: str
     """Where results go: an address, or a folder of the store, relative to it."""
     max_attempts: PositiveInt = 5

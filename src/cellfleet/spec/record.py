@@ -64,6 +64,24 @@ class Told(_Record):
     action: str = ""
 
 
+class ClassScore(_Record):
+    """What a model that classifies gives a class."""
+
+    name: str
+    score: float
+    """As the graph gives it; only finite ones are recorded."""
+
+
+class PlaneClasses(_Record):
+    """What a plane of an image shows."""
+
+    t: int | None = None
+    """Time point, from 0; None: the image has no such axis."""
+    z: int | None = None
+    top: tuple[ClassScore, ...]
+    """The best first; as many as `SegmentSpec.top`, or all."""
+
+
 class ImageRecord(_Record):
     """All that is known about one image of a run."""
 
@@ -93,6 +111,8 @@ class ImageRecord(_Record):
     median_diameter_px: float | None = None
     diameter_histogram: dict[str, list[float]] = {}
     """``edges`` (px) and ``counts`` of object diameters, for the report."""
+    classes: tuple[PlaneClasses, ...] = ()
+    """Of a model that classifies: one for each plane, over T, then Z."""
     thumbnail: _Inside = ""
     """Path of the picture with outlines, relative to the output folder."""
     notices: tuple[Told, ...] = ()

@@ -62,6 +62,8 @@ class SegmentSpec(BaseModel):
     """Overrides the axes of the file, one letter per dimension out of T C Z Y X S."""
     compartment: CompartmentChoice | None = Field(default=None, exclude_if=lambda value: value is None)
     """Of a model that finds cells and their nuclei: what of it is wanted; None: all that the model finds."""
+    top: PositiveInt | None = Field(default=None, le=1000, exclude_if=lambda value: value is None)
+    """How many classes are told of each image, the best first, by a model that classifies; None: it finds objects."""
 
     @field_validator("axes")
     @classmethod
@@ -111,7 +113,8 @@ class RunOptions(BaseModel):
     """Processor threads; None: all that this process may use."""
     memory_bytes: PositiveInt | None = None
     """Memory for the whole process; None: a fair share of what is free."""
-    formats: tuple[Format, ...] = Field(default=("labels-tiff", "csv"), min_length=1)
+    formats: tuple[Format, ...] = ("labels-tiff", "csv")
+    """Files of each image; a model that classifies makes none."""
     overwrite: bool = False
     progress: Progress = "auto"
     shard: Shard | None = None

@@ -1639,6 +1639,16 @@ export interface components {
             channels: (number | string)[];
         };
         /**
+         * ClassScore
+         * @description What a model that classifies gives a class.
+         */
+        ClassScore: {
+            /** Name */
+            name: string;
+            /** Score */
+            score: number;
+        };
+        /**
          * ClusterMoney
          * @description What a description leads to.
          */
@@ -2129,6 +2139,11 @@ export interface components {
             diameter_histogram: {
                 [key: string]: number[];
             };
+            /**
+             * Classes
+             * @default []
+             */
+            classes: components["schemas"]["PlaneClasses"][];
             /**
              * Thumbnail
              * @default
@@ -2837,6 +2852,18 @@ export interface components {
             upload_mbps?: number | null;
         };
         /**
+         * PlaneClasses
+         * @description What a plane of an image shows.
+         */
+        PlaneClasses: {
+            /** T */
+            t?: number | null;
+            /** Z */
+            z?: number | null;
+            /** Top */
+            top: components["schemas"]["ClassScore"][];
+        };
+        /**
          * Preview
          * @description The region with its objects.
          */
@@ -3008,6 +3035,8 @@ export interface components {
             axes?: string | null;
             /** Compartment */
             compartment?: ("both" | "whole-cell" | "nuclear") | null;
+            /** Top */
+            top?: number | null;
         };
         /**
          * SentPart
