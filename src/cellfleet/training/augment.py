@@ -13,34 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from cellfleet.training.crop import Crop, blurred, smooth_field
 from cellfleet.training.dataset import Targets
 from cellfleet.training.spec import Augmentation
 from cellfleet.training.targets import classes
+from cellfleet.training.tissue import restain
 
 _Random = np.random.Generator
 _NEAR_OBJECT_SHARE = 0.85
 """Share of crops placed so that some object is in view: empty ground teaches little."""
 
 
-@dataclass
-class Crop:
-    """One training sample, changed in place by the steps below."""
-
-    pixels: NDArray[np.float32]
-    """(R, Y, X)."""
-    labels: NDArray[np.int32]
-    """(Y, X)."""
-    outer: NDArray[np.float32]
-    inner: NDArray[np.float32]
-
-
 class Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Step → (pixels (N, R, Y, X), distances (N, 2, Y, X), classes (N, Y, X) int64)."""
+    """Step → (pixels (N, R, Y, X), distances (N, K, 2, Y, X), classes (N, K, Y, X) int64)."""
 
     def __init__(self, samples: list[Targets], spec: Augmentation, *, crop_px: int, batch: int, seed: int) -> None:
         self.spec, self.crop_px, self.batch, self.seed = spec, crop_px, batch, seed
         self.sources = [Source.of(s) for s in samples]
-        weights = np.sqrt([s.labels.numel() for s in self.sources])
+        weights = np.sqrt([s.labels[:, :1].numel() for s in self.sources])
         self.chances = weights / weights.sum()
 
     def __len__(self) -> int:
@@ -57,7 +47,7 @@ class Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
             if random.random() < self.spec.touching_share:
                 paste_touching(crop, donor, random)
         pixels = np.stack([_photographed(crop, self.spec, random) for crop in crops])
-        distances = np.stack([[crop.outer, crop.inner] for crop in crops])
+        distances = np.stack([np.stack([crop.outer, crop.inner], 1) for crop in crops])
         kinds = np.stack([classes(crop.labels) for crop in crops]).astype(np.int64)
         return torch.from_numpy(pixels), torch.from_numpy(distances), torch.from_numpy(kinds)
 
@@ -69,9 +59,9 @@ class Source:
     pyramid: list[Tensor]
     """(1, R, Y, X) at 1, 1/2, 1/4."""
     labels: Tensor
-    """(1, 1, Y, X) float64: exact for any label number, as grid_sample needs floats."""
+    """(1, K, Y, X) float64: exact for any label number, as grid_sample needs floats."""
     distances: Tensor
-    """(1, 2, Y, X)."""
+    """(1, 2 K, Y, X): the outer ones, then the inner ones."""
     centres: NDArray[np.float64]
     """(objects, 2): x, y of each object's centroid."""
     diameter_px: float
@@ -84,8 +74,8 @@ class Source:
             pyramid.append(functional.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
         return cls(
             pyramid,
-            torch.from_numpy(targets.sample.labels).double()[None, None],
-            torch.from_numpy(np.stack([targets.outer, targets.inner]))[None],
+            torch.from_numpy(np.stack(targets.sample.compartments)).double()[None],
+            torch.from_numpy(np.concatenate([targets.outer, targets.inner]))[None],
             _centres(targets.sample.labels),
             targets.sample.diameter_px or 20.0,
         )
@@ -104,15 +94,16 @@ def cut(source: Source, spec: Augmentation, crop_px: int, random: _Random) -> Cr
     wanted = median * np.exp(log_sigma * random.standard_normal())
     zoom = float(np.clip(wanted / source.diameter_px, *spec.zoom))
     grid = _grid(source, zoom, crop_px, random)
+    if spec.tissue and spec.tissue.warped_px:
+        grid = grid + _displacement(source, crop_px, spec.tissue.warped_px / zoom, random)
     level = min(int(max(0.0, np.log2(1.4 / zoom))), len(source.pyramid) - 1)
     labels = functional.grid_sample(source.labels, grid, "nearest", "reflection", align_corners=False)
     grid = grid.float()
     pixels = functional.grid_sample(source.pyramid[level], grid, "bilinear", "reflection", align_corners=False)
     distances = functional.grid_sample(source.distances, grid, "bilinear", "reflection", align_corners=False)[0]
-    instance = labels[0, 0].numpy().astype(np.int32)
-    inside = instance > 0
-    outer, inner = distances.numpy() * inside
-    return Crop(pixels[0].numpy(), instance, outer, inner)
+    instances = labels[0].numpy().astype(np.int32)
+    outer, inner = distances.numpy().reshape(2, *instances.shape) * (instances > 0)
+    return Crop(pixels[0].numpy(), instances, outer, inner)
 
 
 def _grid(source: Source, zoom: float, crop_px: int, random: _Random) -> Tensor:
@@ -134,28 +125,40 @@ def _grid(source: Source, zoom: float, crop_px: int, random: _Random) -> Tensor:
     return torch.from_numpy(2 * positions / np.array([width, height]) - 1)[None]
 
 
+def _displacement(source: Source, crop_px: int, sigma_px: float, random: _Random) -> Tensor:
+    """Return a smooth random shift of each position of a grid, in its units; `sigma_px` in px of the sample."""
+    shift = smooth_field((crop_px, crop_px), 6, 2, random).permute(0, 2, 3, 1)
+    height, width = source.labels.shape[-2:]
+    return shift * torch.tensor([2 * sigma_px / width, 2 * sigma_px / height], dtype=torch.float64)
+
+
 def paste_touching(crop: Crop, donor: Crop, random: _Random, *, objects: int = 4, tries: int = 8) -> None:
     """Paste whole objects of `donor` into free places of `crop` where they touch another object."""
-    size = crop.labels.shape[0]
-    shift = float(np.median(crop.pixels[:, crop.labels == 0])) if (crop.labels == 0).any() else 0.0
-    shift -= float(np.median(donor.pixels[:, donor.labels == 0])) if (donor.labels == 0).any() else 0.0
-    candidates = np.unique(donor.labels)[1:]
+    size = crop.objects.shape[0]
+    shift = _ground(crop) - _ground(donor)
+    candidates = np.unique(donor.objects)[1:]
     if not len(candidates):
         return
     for label in random.choice(candidates, min(objects, len(candidates)), replace=False):
-        y, x = np.nonzero(donor.labels == label)
+        y, x = np.nonzero(donor.objects == label)
         if y.min() == 0 or x.min() == 0 or y.max() == size - 1 or x.max() == size - 1 or len(y) < 12:
             continue
         for _ in range(tries):
             to_y = y + int(random.integers(-y.min(), size - y.max()))
             to_x = x + int(random.integers(-x.min(), size - x.max()))
-            if crop.labels[to_y, to_x].any() or not _touches(crop.labels, to_y, to_x):
+            if crop.objects[to_y, to_x].any() or not _touches(crop.objects, to_y, to_x):
                 continue
             crop.pixels[:, to_y, to_x] = donor.pixels[:, y, x] + shift
-            crop.labels[to_y, to_x] = crop.labels.max() + 1
-            crop.outer[to_y, to_x] = donor.outer[y, x]
-            crop.inner[to_y, to_x] = donor.inner[y, x]
+            for plane, pasted in zip(crop.labels, donor.labels, strict=True):
+                plane[to_y, to_x] = np.where(pasted[y, x] > 0, plane.max() + 1, 0)
+            crop.outer[:, to_y, to_x] = donor.outer[:, y, x]
+            crop.inner[:, to_y, to_x] = donor.inner[:, y, x]
             break
+
+
+def _ground(crop: Crop) -> float:
+    outside = crop.objects == 0
+    return float(np.median(crop.pixels[:, outside])) if outside.any() else 0.0
 
 
 def _touches(labels: NDArray[np.int32], y: NDArray[np.int64], x: NDArray[np.int64], reach: int = 2) -> bool:
@@ -167,33 +170,38 @@ def _touches(labels: NDArray[np.int32], y: NDArray[np.int64], x: NDArray[np.int6
 
 
 def _photographed(crop: Crop, spec: Augmentation, random: _Random) -> NDArray[np.float32]:
-    """Return the crop's pixels as another microscope, stain, camera and exposure would show them."""
-    pixels = torch.from_numpy(crop.pixels)[None]
+    """Return the crop's pixels as another microscope, stain, camera and exposure would show them, role by role."""
     if random.random() < spec.empty_share:
-        crop.labels[:], crop.outer[:], crop.inner[:] = 0, 0, 0
-        pixels = torch.zeros_like(pixels)
+        crop.clear(np.ones(crop.objects.shape, bool))
+        crop.pixels = np.zeros_like(crop.pixels)
+    elif spec.tissue:
+        restain(crop, spec.tissue, random)
+    return np.stack([_one_role(torch.from_numpy(plane)[None, None], crop.objects, random) for plane in crop.pixels])
+
+
+def _one_role(pixels: Tensor, labels: NDArray[np.int32], random: _Random) -> NDArray[np.float32]:
     if random.random() < 0.15:
-        pixels = _uneven_stain(pixels, crop.labels, random)
+        pixels = _uneven_stain(pixels, labels, random)
     pixels = pixels.clamp_min(0) ** float(np.exp(random.normal(0, 0.2)))
     if random.random() < 0.15:
-        pixels = pixels + random.uniform(0.1, 0.5) * _blurred(pixels, random.uniform(5, 16))
+        pixels = pixels + random.uniform(0.1, 0.5) * blurred(pixels, random.uniform(5, 16))
     if random.random() < 0.25:
-        pixels = _blurred(pixels, random.uniform(0.4, 2.2))
+        pixels = blurred(pixels, random.uniform(0.4, 2.2))
     if random.random() < 0.25:
-        pixels = pixels + _slope(crop.labels.shape, random) * random.uniform(0, 0.5)
+        pixels = pixels + _slope(labels.shape, random) * random.uniform(0, 0.5)
     pixels = _noisy(pixels, random)
-    if random.random() < 0.25 and (crop.labels > 0).mean() > 0.05:
+    if random.random() < 0.25 and (labels > 0).mean() > 0.05:
         low, high = torch.quantile(pixels.flatten(), torch.tensor([0.01, 0.998]))
         pixels = (pixels - low) / (high - low).clamp_min(1e-3)
     pixels = pixels * float(np.exp(random.normal(0, 0.25))) + float(random.normal(0, 0.04))
-    return pixels.clamp(-1, 5)[0].float().numpy()
+    return pixels.clamp(-1, 5)[0, 0].float().numpy()
 
 
 def _uneven_stain(pixels: Tensor, labels: NDArray[np.int32], random: _Random) -> Tensor:
     """Make each object brighter or dimmer by its own factor, with soft transitions."""
     factors = np.exp(random.normal(0, 0.35, int(labels.max()) + 1)).astype(np.float32)
     factors[0] = 1
-    soft = _blurred(torch.from_numpy(factors[labels])[None, None], 0.8)
+    soft = blurred(torch.from_numpy(factors[labels])[None, None], 0.8)
     return pixels * soft
 
 
@@ -213,23 +221,6 @@ def _noisy(pixels: Tensor, random: _Random) -> Tensor:
     photon = np.exp(random.uniform(np.log(0.002), np.log(0.10)))
     noise = torch.from_numpy(random.standard_normal(tuple(pixels.shape), np.float32))
     if random.random() < 0.3:
-        noise = 2 * _blurred(noise, random.uniform(0.5, 1.0))
+        noise = 2 * blurred(noise, random.uniform(0.5, 1.0))
     noisy: Tensor = pixels + noise * (strength + photon * pixels.clamp_min(0).sqrt())
     return noisy
-
-
-def _blurred(pixels: Tensor, sigma_px: float) -> Tensor:
-    """Separable Gaussian, reflected edges, (1, R, Y, X)."""
-    reach = min(int(3 * sigma_px + 0.5), pixels.shape[-1] - 1)
-    if reach < 1:
-        return pixels
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_px) ** 2)
-    taps = (taps / taps.sum()).to(pixels.dtype)
-    roles = pixels.shape[1]
-    for padding, kernel in (
-        ((reach, reach, 0, 0), taps.view(1, 1, 1, -1)),
-        ((0, 0, reach, reach), taps.view(1, 1, -1, 1)),
-    ):
-        padded = functional.pad(pixels, padding, mode="reflect")
-        pixels = functional.conv2d(padded, kernel.repeat(roles, 1, 1, 1), groups=roles)
-    return pixels

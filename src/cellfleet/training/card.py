@@ -17,7 +17,7 @@ def write_card(manifest: ModelManifest, out: Path, log: Sequence[dict[str, Any]]
     Args:
         manifest: With scores and training block.
         out: Package folder.
-        log: One entry per epoch: step, loss, f1, ap, mean_ap.
+        log: One entry per epoch: step, loss, f1, ap, mean_ap (of cells where there are also nuclei).
     """
     (out / "curve.svg").write_text(curve(log), encoding="utf-8")
     training = manifest.training
@@ -27,7 +27,7 @@ def write_card(manifest: ModelManifest, out: Path, log: Sequence[dict[str, Any]]
     low, high = manifest.diameter_range_px or (0.0, 0.0)
     text = f"""# {manifest.name} {manifest.version}
 
-Finds {manifest.compartment} objects; one channel for each of: {", ".join(manifest.roles)}.
+{_finds(manifest)}; one channel for each of: {", ".join(manifest.roles)}.
 Works best at a median object diameter of {manifest.diameter_px:g} px. Images between {low:g} and {high:g} px stay at
 their own scale; others are resampled, by a diameter that the user gives or that a first pass estimates.
 
@@ -41,7 +41,7 @@ AP is TP / (TP + FP + FN); counts are pooled over all images. The post-processin
 validation images, so these scores are slightly optimistic.
 
 ## Training
-- Images: {training.get("train_images")} with {training.get("train_objects")} objects.
+- Images: {training.get("train_images")} with {_objects(training)}.
 - Held out for validation: {training.get("validation_images")} images.
 - Network: {training.get("spec", {}).get("network")}, {training.get("parameters")} parameters.
 - Run: {training.get("steps")} steps, {training.get("minutes")} minutes on {training.get("device")}.
@@ -50,6 +50,16 @@ validation images, so these scores are slightly optimistic.
 ![Validation scores over the training run](curve.svg)
 """
     (out / "README.md").write_text(text, encoding="utf-8")
+
+
+def _finds(manifest: ModelManifest) -> str:
+    return f"Finds {manifest.compartment} objects" if manifest.nuclei is None else "Finds whole cells and their nuclei"
+
+
+def _objects(training: dict[str, Any]) -> str:
+    nuclei = training.get("train_nuclei")
+    objects = training.get("train_objects")
+    return f"{objects} objects" if nuclei is None else f"{objects} cells and {nuclei} nuclei"
 
 
 def curve(log: Sequence[dict[str, Any]]) -> str:

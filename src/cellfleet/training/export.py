@@ -22,7 +22,7 @@ from cellfleet.spec.model import ModelManifest, Tile
 from cellfleet.training.loop import CLASS_WEIGHTS
 
 EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
-
+"""Of one compartment, in order; see `exported_heads`."""
 
 _CITATIONS = (
     ("Bannon et al., DeepCell Kiosk, Nature Methods 18 (2021): the method's origin", "10.1038/s41592-020-01023-0"),
@@ -30,24 +30,37 @@ _CITATIONS = (
 )
 
 
+def exported_heads(compartments: int) -> tuple[str, ...]:
+    """Return the names of all heads; those of a second compartment, the nuclei of cells, begin with ``nuclei_``."""
+    return EXPORTED_HEADS + tuple(f"nuclei_{head}" for head in EXPORTED_HEADS) * (compartments - 1)
+
+
 class Packaged(nn.Module):
     """The network between contrast and quantisation: what is exported."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, compartments: int = 1) -> None:
         super().__init__()
         self.network = network
+        self.compartments = compartments
         self.counted = torch.tensor(CLASS_WEIGHTS[1:]).view(1, 2, 1, 1)
 
     def forward(self, pixels: Tensor, contrast: Tensor) -> Tensor:
-        """Map raw (N, R, Y, X) and (N, R, 2) to uint8 (N, 4, Y, X), see `EXPORTED_HEADS`."""
+        """Map raw (N, R, Y, X) and (N, R, 2) to uint8 (N, 4 K, Y, X), see `exported_heads`."""
         low, high = contrast[..., 0, None, None], contrast[..., 1, None, None]
         maps = self.network(((pixels - low) / (high - low)).clamp(-1, 5))
+        if self.compartments == 1:
+            heads = self._probable(maps)
+        else:
+            heads = torch.cat([self._probable(five) for five in maps.chunk(self.compartments, 1)], 1)
+        return (heads.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _probable(self, maps: Tensor) -> Tensor:
+        """Turn the five maps of a compartment into its four heads, about 0…1."""
         # Softmax of the three classes, spelled out: over this axis ONNX Runtime's own takes a sixth of the whole graph.
         # The loss counts border pixels more than once; the odds take that back, so that one half means one half.
         odds = (maps[:, 3:] - maps[:, 2:3]).clamp(-40, 40).exp() / self.counted.to(maps)
         foreground = odds.sum(1, keepdim=True)
-        heads = torch.cat([maps[:, :2], torch.cat([foreground, odds[:, 1:]], 1) / (1 + foreground)], 1)
-        return (heads.clamp(0, 1) * 255).round().to(torch.uint8)
+        return torch.cat([maps[:, :2], torch.cat([foreground, odds[:, 1:]], 1) / (1 + foreground)], 1)
 
 
 def export_package(
@@ -67,7 +80,7 @@ def export_package(
         example: (R, Y, X) raw pixels for the test tensors, Y and X multiples of the tile's.
         contrast: (R, 2) of the example.
     """
-    packaged = Packaged(network).eval()
+    packaged = Packaged(network, len(manifest.heads) // len(EXPORTED_HEADS)).eval()
     tensors = (torch.from_numpy(example)[None], torch.from_numpy(contrast)[None])
     weights = out / f"{manifest.name}.onnx"
     _export_graph(packaged, tensors, weights)
@@ -108,17 +121,24 @@ def write_rdf(manifest: ModelManifest, out: Path) -> None:
     )
 
 
+def _what_it_finds(manifest: ModelManifest) -> str:
+    if manifest.nuclei is None:
+        return f"Segments {manifest.compartment} objects in microscopy images."
+    return "Segments whole cells and their nuclei in microscopy images, in one pass."
+
+
 def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
+    compartments = [manifest.compartment, *(["nuclear"] if manifest.nuclei else [])]
     return {
         "format_version": "0.5.4",
         "type": "model",
         "name": f"cellfleet {manifest.name}",
-        "description": f"Segments {manifest.compartment} objects in microscopy images.",
+        "description": _what_it_finds(manifest),
         "version": manifest.version,
         "license": "Apache-2.0",
         "authors": [{"name": "The cellfleet developers"}],
         "cite": [{"text": text, "doi": doi} for text, doi in _CITATIONS],
-        "tags": ["segmentation", manifest.compartment, "2d", "fluorescence"],
+        "tags": ["segmentation", *compartments, "2d", "fluorescence"],
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_pixels(manifest, out), _contrast(manifest, out)],

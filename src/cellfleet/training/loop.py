@@ -219,7 +219,8 @@ def loss_of(maps: Tensor, distances: Tensor, kinds: Tensor) -> Tensor:
     """
     weights = torch.tensor(CLASS_WEIGHTS, device=maps.device)
     losses = []
-    for number, found in enumerate(maps.split(len(HEADS), 1)):
+    for number in range(kinds.shape[1]):
+        found = maps[:, number * len(HEADS) : (number + 1) * len(HEADS)]
         distance = functional.smooth_l1_loss(found[:, :2], distances[:, number], beta=0.1)
         losses.append(_DISTANCE_WEIGHT * distance + functional.cross_entropy(found[:, 2:], kinds[:, number], weights))
     return torch.stack(losses).sum()

@@ -34,7 +34,14 @@ from cellfleet.tiling.box import Box
 from cellfleet.tiling.pad import padded
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
-from cellfleet.training.export import EXPORTED_HEADS, Packaged, export_package, smallest_input, write_rdf
+from cellfleet.training.export import (
+    EXPORTED_HEADS,
+    Packaged,
+    export_package,
+    exported_heads,
+    smallest_input,
+    write_rdf,
+)
 from cellfleet.training.loop import LOG, State, Tell, optimise
 from cellfleet.training.networks import tile_of
 from cellfleet.training.pace import EVERY_EPOCH, Pace
@@ -96,20 +103,20 @@ def train(
     dataset, out = Path(dataset), Path(out)
     spec = spec or TrainSpec(name=out.name, minutes=20)
     where = _device(device)
-    samples, held_out = load_dataset(dataset, spec.seed)
+    samples, held_out = load_dataset(dataset, spec.seed, spec.channels)
     out.mkdir(parents=True, exist_ok=True)
     step = tile_of(spec.network).multiple
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return scores_of(pool(_matches(_heads(network, held_out, step, where), held_out)))
+        matches = zip(*_matches(_heads(network, held_out, step, where), held_out), strict=True)
+        return _entry([scores_of(pool(of_compartment)) for of_compartment in matches])
 
     state = optimise(spec, samples, out, device=where, validate=validate, tell=tell, pace=pace)
     network = state.average.cpu().eval()
     manifest = _manifest(spec, samples, held_out, state, where)
     example = _example(max(held_out, key=lambda sample: int(sample.labels.max())).pixels, smallest_input(manifest.tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
-    chosen, scores = choose_postprocess(out, held_out)
-    scored = manifest.model_copy(update={"postprocess": chosen, "scores": {"validation": scores}})
+    scored = _finished(manifest, choose_postprocess(out, held_out))
     write_rdf(scored, out)
     write_card(scored, out, [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()])
     return scored
@@ -130,8 +137,8 @@ def _example(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str) -> Iterator[NDArray[np.uint8]]:
-    """Yield the quantised heads (4, Y, X) of each sample, in the image's own pixels."""
-    packaged = Packaged(network).eval()
+    """Yield the quantised heads (4 K, Y, X) of each sample, in the image's own pixels."""
+    packaged = Packaged(network, len(samples[0].compartments)).eval()
     for sample in samples:
         pixels = torch.from_numpy(padded(sample.pixels, multiple))[None].to(device)
         contrast = torch.tensor([[[0.0, 1.0]] * pixels.shape[1]], device=device)
@@ -140,13 +147,24 @@ def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str
         yield heads[:, : sample.labels.shape[0], : sample.labels.shape[1]]
 
 
-def _matches(heads: Iterator[NDArray[np.uint8]], samples: list[Sample]) -> list[Match]:
-    """Match every sample, at its own scale and with the starting parameters: comparable from epoch to epoch."""
+def _matches(heads: Iterator[NDArray[np.uint8]], samples: list[Sample]) -> Iterator[list[Match]]:
+    """Yield a match per compartment of every sample, at its own scale and with the starting parameters.
+
+    So scores are comparable from epoch to epoch.
+    """
     maxima, interior = EXPORTED_HEADS.index(_START.maxima_head), EXPORTED_HEADS.index(_START.interior_head)
-    return [
-        match(deep_watershed(maps[maxima], maps[interior], _START), sample.labels)
-        for maps, sample in zip(heads, samples, strict=True)
-    ]
+    for maps, sample in zip(heads, samples, strict=True):
+        found = maps.reshape(-1, len(EXPORTED_HEADS), *maps.shape[1:])
+        yield [
+            match(deep_watershed(four[maxima], four[interior], _START), truth)
+            for four, truth in zip(found, sample.compartments, strict=True)
+        ]
+
+
+def _entry(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Return scores per compartment as one line of the log: those of nuclei in cells have names of their own."""
+    first, *second = scores
+    return first | {f"nuclei_{name}": value for of_nuclei in second for name, value in of_nuclei.items()}
 
 
 def scores_of(pooled: Match) -> dict[str, float]:
@@ -158,23 +176,40 @@ def scores_of(pooled: Match) -> dict[str, float]:
     }
 
 
-def choose_postprocess(package: Path, samples: list[Sample]) -> tuple[DeepWatershed, dict[str, float]]:
+Chosen = tuple[DeepWatershed, dict[str, float]]
+"""Parameters of the watershed of one compartment, and the scores with them."""
+
+
+def choose_postprocess(package: Path, samples: list[Sample]) -> list[Chosen]:
     """Choose the parameters of the watershed on the validation images, one group after the other, twice round.
 
     The images go through the pipeline that users run, scale estimated: what is scored is what they get.
 
     Returns:
-        The parameters, and the scores with them.
+        For each compartment, in order.
     """
     model = load_model(package, device="cpu")
     predicted = [_predicted(sample, model) for sample in samples]
+    zooms = [zoom for _, zoom in predicted]
+    chosen = []
+    for number in range(len(samples[0].compartments)):
+        four = slice(number * len(EXPORTED_HEADS), (number + 1) * len(EXPORTED_HEADS))
+        truths = [sample.compartments[number] for sample in samples]
+        found = _search([fields[four] for fields, _ in predicted], zooms, truths)
+        chosen.append((_of_compartment(found[0], number), found[1]))
+    return chosen
+
+
+def _search(fields: list[NDArray[Any]], zooms: list[float], truths: list[NDArray[np.int32]]) -> Chosen:
+    """Search the parameters for one compartment: `fields` are its four heads, in the images' own pixels."""
 
     def scored(spec: DeepWatershed) -> dict[str, float]:
+        maxima, interior = EXPORTED_HEADS.index(spec.maxima_head), EXPORTED_HEADS.index(spec.interior_head)
         return scores_of(
             pool(
                 [
-                    match(_labels(fields, spec.scaled(1 / zoom), model), sample.labels)
-                    for (fields, zoom), sample in zip(predicted, samples, strict=True)
+                    match(deep_watershed(four[maxima], four[interior], spec.scaled(1 / zoom)), truth)
+                    for four, zoom, truth in zip(fields, zooms, truths, strict=True)
                 ]
             )
         )
@@ -198,9 +233,20 @@ def _predicted(sample: Sample, model: LoadedModel) -> tuple[NDArray[Any], float]
     return at_image_scale(heads, Box.whole(scaled), scaled, shape, Box.whole(shape)), zoom
 
 
-def _labels(fields: NDArray[Any], spec: DeepWatershed, model: LoadedModel) -> NDArray[np.uint32]:
-    maxima, interior = (fields[model.manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
-    return deep_watershed(maxima, interior, spec)
+def _of_compartment(spec: DeepWatershed, number: int) -> DeepWatershed:
+    """Return the parameters with the names that the heads of a compartment have in the package."""
+    maxima, interior = EXPORTED_HEADS.index(spec.maxima_head), EXPORTED_HEADS.index(spec.interior_head)
+    names = exported_heads(number + 1)[-len(EXPORTED_HEADS) :]
+    return spec.model_copy(update={"maxima_head": names[maxima], "interior_head": names[interior]})
+
+
+def _finished(manifest: ModelManifest, chosen: list[Chosen]) -> ModelManifest:
+    """Return the manifest with what was chosen for each compartment, and its scores."""
+    (cells, scores), *nuclei = chosen
+    change: dict[str, Any] = {"postprocess": cells, "scores": {"validation": scores}}
+    for spec, of_nuclei in nuclei:
+        change |= {"nuclei": spec, "scores": {"validation, whole cells": scores, "validation, nuclei": of_nuclei}}
+    return manifest.model_copy(update=change)
 
 
 def _size(sample: Sample) -> tuple[int, int]:
@@ -215,19 +261,26 @@ def _manifest(
     device: str,
 ) -> ModelManifest:
     median, log_sigma = spec.augmentation.diameter_px
+    compartments = len(samples[0].compartments)
+    two = {"nuclei": _of_compartment(_START, 1)} if compartments > 1 else {}
     return ModelManifest(
         name=spec.name,
         version="1.0.0",
+        roles=spec.roles,
+        compartment="whole-cell" if samples[0].whole_cells else "nuclear",
+        microns_per_pixel=spec.microns_per_pixel,
         diameter_px=median,
         # The sizes that training saw most, so that little is gained by resampling (docs/decisions/0003-scale.md).
         diameter_range_px=(round(median * np.exp(-1.1 * log_sigma), 1), round(median * np.exp(1.1 * log_sigma), 1)),
-        heads=EXPORTED_HEADS,
+        heads=exported_heads(compartments),
         tile=tile_of(spec.network),
         postprocess=_START,
+        **two,
         training={
             "spec": spec.model_dump(mode="json"),
             "train_images": len(samples),
             "train_objects": int(sum(len(np.unique(s.labels)) - 1 for s in samples)),
+            **_nuclei_seen(samples),
             "validation_images": len(held_out),
             "steps": state.step,
             "minutes": round(state.seconds / 60, 1),
@@ -238,3 +291,8 @@ def _manifest(
             "torch": torch.__version__,
         },
     )
+
+
+def _nuclei_seen(samples: list[Sample]) -> dict[str, int]:
+    nuclei = [len(np.unique(s.nuclei)) - 1 for s in samples if s.nuclei is not None]
+    return {"train_nuclei": sum(nuclei)} if nuclei else {}
