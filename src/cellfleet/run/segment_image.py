@@ -23,8 +23,9 @@ from cellfleet.models import LoadedModel
 from cellfleet.pipeline.block import BlockResult, blank_block, regions, segment_block
 from cellfleet.pipeline.clock import Clock
 from cellfleet.pipeline.heads import PlaneHeads
-from cellfleet.pipeline.plane import Plane, lowest_finite
-from cellfleet.pipeline.sample import WHOLE_PIXELS, sample_boxes
+from cellfleet.pipeline.opened import open_plane
+from cellfleet.pipeline.plane import Plane
+from cellfleet.pipeline.sample import WHOLE_PIXELS
 from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.results.labelled import ArrayLabels, ArrayRows, LabelImage, Rows
 from cellfleet.run.parts import MemoryParts, Parts
@@ -221,20 +222,9 @@ class _Work:
             if index not in self._planes:
                 if len(self._planes) > self.how.pools.threads:
                     self._planes.pop(next(iter(self._planes)))
-                self._planes[index] = self._opened(*self.image.planes()[index])
+                t, z = self.image.planes()[index]
+                self._planes[index] = open_plane(self.image, t, z, tuple(self.roles.values()))
             return self._planes[index]
-
-    def _opened(self, t: int, z: int) -> Plane:
-        def read(box: Box, channels: Sequence[int]) -> NDArray[Any]:
-            return self.image.read(t, z, channels=channels, y=box.y, x=box.x)
-
-        every = range(self.image.channels)
-        lowest: dict[int, float] = {}
-        if self.image.dtype.kind == "f":
-            windows = [lowest_finite(read(box, every)) for box in sample_boxes(self.layout.plane_shape)]
-            found = np.min(windows, axis=0)
-            lowest = {channel: float(value) if np.isfinite(value) else 0 for channel, value in enumerate(found)}
-        return Plane(self.layout.plane_shape, len(every), read, tuple(self.roles.values()), lowest)
 
     def is_blank(self, index: int) -> bool:
         """Say whether every channel of a plane that is used has one value only; of large planes nobody looks."""
