@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import ModelError
+from cellfleet.inference.batching import Batcher
 from cellfleet.inference.graph import Graph, Tensor
 from cellfleet.spec.choices import Device
+
+_LARGEST_BATCH = 32
+"""Images that a GPU is given at a time: of some 0.2 megapixels each, as networks take them."""
 
 
 class Classifier:
@@ -46,20 +53,38 @@ class Classifier:
         self.input = Tensor(self._graph.inputs[0].name, "FP32", wanted[0])
         self.output = Tensor(self._graph.outputs[0].name, "FP32", wanted[1])
 
+        # It may not hold this object: when that goes, the graph has to leave the memory of the device at once.
+        self._run = functools.partial(_run, self._graph, self.input.name, self.output.name)
+        self._batcher = None
+        if self.device == "cuda" and self._batch is None:
+            self._batcher = Batcher(self._run, _LARGEST_BATCH)
+            weakref.finalize(self, self._batcher.close).atexit = False
+
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return float32 (N, classes) of images (N, …) as the graph takes them. Raises `ModelError` E409.
 
-        One after the other, or by as many as the graph wants at a time: on a processor a batch gains nothing, and
-        memory stays that of one.
+        On a GPU the images of all threads that ask go in batches. On a processor a batch gains nothing: they go one
+        after the other, or by as many as the graph wants, memory stays that of one, and scores depend on no neighbour.
         """
-        step = self._batch or 1
-        answers = []
-        for first in range(0, len(images), step):
-            given = images[first : first + step]
-            lacking = step - len(given)
-            whole = np.concatenate([given, np.repeat(given[-1:], lacking, axis=0)]) if lacking else given
-            answers.append(self._graph.run({self.input.name: whole})[self.output.name][: len(given)])
+        if self._batcher is not None:
+            asked = [self._batcher.ask(image) for image in images]
+            answers = [future.result()[np.newaxis] for future in asked]
+        else:
+            answers = [self._scored(images[first : first + self._step]) for first in range(0, len(images), self._step)]
         return np.concatenate(answers) if answers else np.zeros((0, self.output.shape[1]), np.float32)
+
+    @property
+    def _step(self) -> int:
+        return self._batch or 1
+
+    def _scored(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        lacking = self._step - len(given)
+        whole = np.concatenate([given, np.repeat(given[-1:], lacking, axis=0)]) if lacking else given
+        return self._run(whole)[: len(given)]
+
+
+def _run(graph: Graph, name: str, output: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return graph.run({name: images})[output]
 
 
 def _is_only(tensors: tuple[Tensor, ...], wanted: tuple[int, ...]) -> bool:
