@@ -15,6 +15,6 @@ except ImportError as error:
     ) from error
 
 from cellfleet.training.run import train
-from cellfleet.training.spec import TrainSpec, train_spec
+from cellfleet.training.spec import TrainSpec, train_spec, with_channels
 
-__all__ = ["TrainSpec", "train", "train_spec"]
+__all__ = ["TrainSpec", "train", "train_spec", "with_channels"]
