@@ -17,9 +17,15 @@ from cellfleet.spec.choices import Device, Network, Recipe
 class RecipeOptions:
     """What is trained, and for how long."""
 
-    network: Annotated[Network, Parameter(help="unet: ours. feature-net: the paper's, slow on a CPU.")] = "unet"
+    network: Annotated[
+        Network,
+        Parameter(help="unet and panoptic: ours. feature-net: the paper's, slow on a CPU. feature-net-3d: for stacks."),
+    ] = "unet"
     receptive_field: Annotated[
-        int | None, Parameter(help="Of the feature-net, px. [default: 41]", show_default=False)
+        int | None, Parameter(help="Of the feature-nets, px. [default: 41]", show_default=False)
+    ] = None
+    frames: Annotated[
+        int | None, Parameter(help="Planes that feature-net-3d looks at. [default: 5]", show_default=False)
     ] = None
     recipe: Annotated[Recipe, Parameter(help="fast: AdamW with a cosine. paper: SGD, rate × 0.95 per epoch.")] = "fast"
     minutes: Annotated[float | None, Parameter(help="Budget, minutes without validation. [default: 20]")] = None

@@ -19,5 +19,5 @@ Format = Literal[
 CompartmentChoice = Literal["both", "whole-cell", "nuclear"]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
-Network = Literal["unet", "feature-net"]
+Network = Literal["unet", "feature-net", "feature-net-3d", "panoptic"]
 Recipe = Literal["fast", "paper"]
