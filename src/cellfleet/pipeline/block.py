@@ -5,7 +5,8 @@ where that is not all the block writes, or an object of the block leaves the hal
 (docs/reference/watershed.md). So neighbours agree without talking, and nothing is cut.
 
 An object belongs to the block in whose write region its seed lies, and its name until the last pass is the place of
-its seed in the plane. Knows no files and no threads.
+its seed in the plane. A model of two compartments gives cells and nuclei from the same heads; which nucleus is whose is
+found out when all blocks are done, from the pixels that each block counts. Knows no files and no threads.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import DeviceError
 from cellfleet.pipeline.heads import PlaneHeads, source_box
 from cellfleet.pipeline.measure import Table, first_pixels, measure, relabelled
+from cellfleet.pipeline.nuclei import Overlaps, overlaps
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import UNKNOWN, BlockLabels, context_px, deep_watershed_block
 from cellfleet.pipeline.preprocess import resampled_region
@@ -31,8 +33,8 @@ _HALO_PX = 96
 
 
 @dataclass(frozen=True, eq=False)
-class BlockResult:
-    """What is kept of a block. Positions in the plane are linear: y · width + x."""
+class BlockObjects:
+    """What is kept of the objects of one compartment in a block. Positions in the plane are linear: y · width + x."""
 
     box: Box
     labels: NDArray[np.uint32]
@@ -45,12 +47,6 @@ class BlockResult:
     """First pixels of the block's own objects in raster order, ascending."""
     table: Table
     """A row per own object, in that order; its column ``label`` counts from 1."""
-    redone: int = 0
-    """How often the halo had to grow."""
-    unusable: int = 0
-    """Pixels of `box`, over all channels, that are not finite."""
-    blank: bool = False
-    """Whether all that was looked at has one value."""
 
     @property
     def surplus(self) -> int:
@@ -66,6 +62,22 @@ class BlockResult:
         return self.table
 
 
+@dataclass(frozen=True, eq=False)
+class BlockResult(BlockObjects):
+    """What is kept of a block."""
+
+    nuclei: BlockObjects | None = None
+    """Of the objects, where these are cells and the model finds nuclei, too."""
+    overlaps: Overlaps | None = None
+    """Pixels of `box` that nuclei and cells have in common, by their labels in this block; with `nuclei` only."""
+    redone: int = 0
+    """How often the halo had to grow."""
+    unusable: int = 0
+    """Pixels of `box`, over all channels, that are not finite."""
+    blank: bool = False
+    """Whether all that was looked at has one value."""
+
+
 def regions(heads: PlaneHeads, box: Box, largest_pixels: float = np.inf) -> Iterator[Box]:
     """Yield what is read for a block: with its first halo, then with one twice as wide, and so on without end.
 
@@ -78,7 +90,7 @@ def regions(heads: PlaneHeads, box: Box, largest_pixels: float = np.inf) -> Iter
         DeviceError: E512, the next region would be larger than that.
     """
     shape, zoom = heads.plane.shape, heads.survey.scale.zoom
-    halo, context = int(np.ceil(_HALO_PX / zoom)), context_px(_spec(heads))
+    halo, context = int(np.ceil(_HALO_PX / zoom)), max(map(context_px, _makers(heads)))
     while True:
         region = box.grown(halo + context, shape)
         if region != box and region.shape[0] * region.shape[1] > largest_pixels:
@@ -106,63 +118,79 @@ def segment_block(
     Returns:
         None where pixels outside the region could change what the block writes: never of the whole plane.
     """
-    fields = _fields(heads, region)
-    if not fields[1].any():
-        # The empty glass of a slide: nothing is above any threshold, and nothing needs to be flooded or measured.
-        return replace(blank_block(heads.plane, box, channel_names, microns_per_pixel), blank=False)
-    found = _settled(heads, fields, box, region)
+    found = _settled(heads, box, region)
     if found is None:
         return None
-    width, clock = heads.plane.shape[1], heads.clock
+    plane, clock, both = heads.plane, heads.clock, heads.manifest.nuclei is not None
+    if not any(len(labels.seeds) for labels in found):
+        # The empty glass of a slide: there is nothing to measure.
+        return replace(blank_block(plane, box, channel_names, microns_per_pixel, nuclei=both), blank=False)
     with clock.stage("postprocess"):
-        rows, columns = np.divmod(found.seeds.astype(np.int64), region.shape[1])
-        places = (rows + region.y0) * width + columns + region.x0
-        own = _inside(rows + region.y0, columns + region.x0, box)
-        labels, met = _compact(found.labels[box.within(region)], len(places))
-        own_labels, bounds = _only(found.labels, own, region, box)
-        first = _first_places(own_labels, int(own.sum()), bounds, width)
-        order = np.argsort(first)
+        cut = [_cut(labels, plane.shape[1], box, region) for labels in found]
+        counted = overlaps(cut[1].labels, cut[0].labels) if both else None
     with clock.stage("read"):
-        pixels = heads.plane.channel_pixels(bounds)
-        unusable = heads.plane.unusable(box)
+        pixels = plane.channel_pixels(region)
+        unusable = plane.unusable(box)
+    origin = (region.y0, region.x0)
     with clock.stage("measure"):
-        table = measure(own_labels, pixels, channel_names, microns_per_pixel, origin=(bounds.y0, bounds.x0))
-        table = {name: values if name == "label" else values[order] for name, values in table.items()}
-    return BlockResult(box, labels, places[met - 1], places[own][order], first[order], table, unusable=unusable)
+        tables = [measure(objects.own, pixels, channel_names, microns_per_pixel, origin) for objects in cut]
+    cells = cut[0].kept(box, tables[0])
+    nuclei = BlockObjects(*cut[1].kept(box, tables[1])) if both else None
+    return BlockResult(*cells, nuclei=nuclei, overlaps=counted, unusable=unusable)
 
 
-def blank_block(plane: Plane, box: Box, channel_names: tuple[str, ...], microns_per_pixel: float | None) -> BlockResult:
-    """Return the result of a block in which there is nothing to see."""
+def blank_block(
+    plane: Plane, box: Box, channel_names: tuple[str, ...], microns_per_pixel: float | None, *, nuclei: bool = False
+) -> BlockResult:
+    """Return the result of a block in which there is nothing to see; `nuclei`: of two compartments."""
     nothing = np.zeros(0, np.int64)
     labels = np.zeros(box.shape, np.uint32)
     corner = Box(box.y0, box.x0, box.y0 + 1, box.x0 + 1)
     # Measured all the same, on one pixel: its columns are those of every other block.
     table = measure(labels[:1, :1], plane.channel_pixels(corner), channel_names, microns_per_pixel)
-    return BlockResult(box, labels, nothing, nothing, nothing, table, unusable=plane.unusable(box), blank=True)
+    kept = (box, labels, nothing, nothing, nothing, table)
+    its, counted = (BlockObjects(*kept), np.empty((0, 3), np.int64)) if nuclei else (None, None)
+    return BlockResult(*kept, nuclei=its, overlaps=counted, unusable=plane.unusable(box), blank=True)
 
 
-def _settled(heads: PlaneHeads, fields: tuple[NDArray[Any], NDArray[Any]], box: Box, region: Box) -> BlockLabels | None:
-    """Return the labels of a region; None where not all that the block writes is certain, or its objects complete."""
-    spec = _spec(heads)
-    with heads.clock.stage("postprocess"):
-        found = deep_watershed_block(*fields, spec, _margins(region, heads.plane.shape, context_px(spec)))
-        return found if _is_settled(found, box, region) else None
+def _settled(heads: PlaneHeads, box: Box, region: Box) -> list[BlockLabels] | None:
+    """Return the labels of a region, of each compartment.
 
-
-def _spec(heads: PlaneHeads) -> DeepWatershed:
-    """Return the model's post-processing at the image's own scale."""
-    spec, zoom = heads.manifest.postprocess, heads.survey.scale.zoom
-    return spec if zoom == 1 else spec.scaled(1 / zoom)
-
-
-def _fields(heads: PlaneHeads, region: Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return maxima and interior of a region at image scale."""
+    None where not all that the block writes is certain, or its objects complete.
+    """
     have = source_box(region, heads.shape, heads.plane.shape)
-    found = heads.read(have)
-    with heads.clock.stage("postprocess"):
-        fields = at_image_scale(found, have, heads.shape, heads.plane.shape, region)
-    maxima, interior = heads.places
-    return fields[maxima], fields[interior]
+    maps = heads.read(have)
+    found = []
+    for maker in _makers(heads):
+        with heads.clock.stage("postprocess"):
+            maxima, interior = _fields(heads, maps, have, region, maker)
+            if interior.any():
+                margins = _margins(region, heads.plane.shape, context_px(maker))
+                labels = deep_watershed_block(maxima, interior, maker, margins)
+                if not _is_settled(labels, box, region):
+                    return None
+            else:
+                # Nothing is above any threshold, and nothing needs to be flooded.
+                labels = BlockLabels(np.zeros(region.shape, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.bool_))
+            found.append(labels)
+    return found
+
+
+def _makers(heads: PlaneHeads) -> list[DeepWatershed]:
+    """Return the model's post-processing at the image's own scale, of each compartment."""
+    makers, zoom = heads.manifest.makers, heads.survey.scale.zoom
+    return [maker if zoom == 1 else maker.scaled(1 / zoom) for maker in makers]
+
+
+def _fields(
+    heads: PlaneHeads, maps: NDArray[np.uint8], have: Box, region: Box, maker: DeepWatershed
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return maxima and interior of a region at image scale; `maps` are the heads of `have`, at model scale."""
+    places = [heads.place(maker.maxima_head), heads.place(maker.interior_head)]
+    used = sorted(set(places))
+    chosen = maps if len(used) == len(maps) else maps[used]
+    fields = at_image_scale(chosen, have, heads.shape, heads.plane.shape, region)
+    return fields[used.index(places[0])], fields[used.index(places[1])]
 
 
 def at_image_scale(
@@ -209,6 +237,36 @@ def _inside(y: NDArray[np.int64], x: NDArray[np.int64], box: Box) -> NDArray[np.
     return (y >= box.y0) & (y < box.y1) & (x >= box.x0) & (x < box.x1)
 
 
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The objects of one compartment in a block before they are measured."""
+
+    labels: NDArray[np.uint32]
+    """As `BlockObjects.labels`."""
+    met: NDArray[np.int64]
+    own: NDArray[np.uint32]
+    """The block's own objects alone in all of the region, numbered in the order of their seeds there."""
+    seeds: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    def kept(self, box: Box, table: Table) -> tuple[Box, NDArray[np.uint32], Any, Any, Any, Table]:
+        """Return what a `BlockObjects` is made of: everything in the order of the first pixels."""
+        order = np.argsort(self.first)
+        rows = {name: values if name == "label" else values[order] for name, values in table.items()}
+        return box, self.labels, self.met, self.seeds[order], self.first[order], rows
+
+
+def _cut(found: BlockLabels, width: int, box: Box, region: Box) -> _Cut:
+    """Cut what a block keeps out of what was found in its region; `width` is that of the plane."""
+    rows, columns = np.divmod(found.seeds.astype(np.int64), region.shape[1])
+    places = (rows + region.y0) * width + columns + region.x0
+    own = _inside(rows + region.y0, columns + region.x0, box)
+    labels, met = _compact(found.labels[box.within(region)], len(places))
+    own_labels = found.labels if own.all() and region == box else _only(found.labels, own)
+    first = _first_places(own_labels, int(own.sum()), region, width)
+    return _Cut(labels, places[met - 1], own_labels, places[own], first)
+
+
 def _compact(labels: NDArray[np.uint32], count: int) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
     """Renumber without gaps; return the labels, and the old number of each new one."""
     met = np.flatnonzero(first_pixels(labels, count) >= 0) + 1
@@ -219,19 +277,17 @@ def _compact(labels: NDArray[np.uint32], count: int) -> tuple[NDArray[np.uint32]
     return relabelled(labels, numbers), met
 
 
-def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_], region: Box, box: Box) -> tuple[NDArray[np.uint32], Box]:
-    """Return a label image of the block's own objects alone, numbered from 1, and where it stands in the plane."""
-    if own.all() and region == box:
-        return labels, region
+def _only(labels: NDArray[np.uint32], own: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return a label image of the block's own objects alone, numbered from 1."""
     numbers = np.zeros(len(own) + 1, np.uint32)
     numbers[1:][own] = np.arange(1, int(own.sum()) + 1)
     # What is unknown lies outside the block's own objects, and becomes 0 as they do.
-    return relabelled(labels, numbers), region
+    return relabelled(labels, numbers)
 
 
-def _first_places(labels: NDArray[np.uint32], count: int, bounds: Box, width: int) -> NDArray[np.int64]:
-    rows, columns = np.divmod(first_pixels(labels, count).astype(np.int64), bounds.shape[1])
-    places: NDArray[np.int64] = (rows + bounds.y0) * width + columns + bounds.x0
+def _first_places(labels: NDArray[np.uint32], count: int, region: Box, width: int) -> NDArray[np.int64]:
+    rows, columns = np.divmod(first_pixels(labels, count).astype(np.int64), region.shape[1])
+    places: NDArray[np.int64] = (rows + region.y0) * width + columns + region.x0
     return places
 
 

@@ -113,18 +113,16 @@ class PlaneHeads:
 
     @property
     def wanted(self) -> list[int]:
-        """Indices of the graph's heads that are kept: one where both are the same."""
-        post = self.manifest.postprocess
-        return sorted({self.manifest.heads.index(head) for head in (post.maxima_head, post.interior_head)})
+        """Indices of the graph's heads that are kept, each once."""
+        heads = (head for maker in self.manifest.makers for head in (maker.maxima_head, maker.interior_head))
+        return sorted({self.manifest.heads.index(head) for head in heads})
 
-    @property
-    def places(self) -> tuple[int, int]:
-        """Where the head with the peaks and the one that is flooded stand in what `read` returns."""
-        heads, post = self.manifest.heads, self.manifest.postprocess
-        return self.wanted.index(heads.index(post.maxima_head)), self.wanted.index(heads.index(post.interior_head))
+    def place(self, head: str) -> int:
+        """Return where a head stands in what `read` returns."""
+        return self.wanted.index(self.manifest.heads.index(head))
 
     def read(self, box: Box) -> Heads:
-        """Return the heads of a region, uint8 (1 or 2, height, width); waits for its tiles."""
+        """Return the wanted heads of a region, uint8 (K, height, width); waits for its tiles."""
         rows, columns = (spans(length, self.manifest.tile) for length in self.shape)
         meeting = [
             (y, x, self._ask(y, x)) for y in _meeting(rows, box.y0, box.y1) for x in _meeting(columns, box.x0, box.x1)

@@ -69,6 +69,11 @@ class ModelManifest(BaseModel):
         """What the model finds in one pass."""
         return (self.compartment,) if self.nuclei is None else ("whole-cell", "nuclear")
 
+    @property
+    def makers(self) -> tuple[DeepWatershed, ...]:
+        """What makes the objects of each of `compartments`, in that order."""
+        return (self.postprocess,) if self.nuclei is None else (self.postprocess, self.nuclei)
+
     def alone(self, compartment: Compartment) -> ModelManifest:
         """Return the manifest of one of `compartments`, as if the model found nothing else.
 
@@ -81,12 +86,11 @@ class ModelManifest(BaseModel):
             raise ValueError(f"{self.name} finds no {compartment} objects")
         if self.nuclei is None:
             return self
-        made_by = self.nuclei if compartment == "nuclear" else self.postprocess
-        return self.model_copy(update={"compartment": compartment, "postprocess": made_by, "nuclei": None})
+        maker = self.nuclei if compartment == "nuclear" else self.postprocess
+        return self.model_copy(update={"compartment": compartment, "postprocess": maker, "nuclei": None})
 
     def _read(self) -> set[str]:
-        made_by = [self.postprocess, *([self.nuclei] if self.nuclei else [])]
-        read = {head for post in made_by for head in (post.maxima_head, post.interior_head)}
+        read = {head for maker in self.makers for head in (maker.maxima_head, maker.interior_head)}
         # An unknown scale is judged by it.
         return read | {"outer_distance"} if self.diameter_range_px else read
 
