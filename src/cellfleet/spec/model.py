@@ -1,6 +1,7 @@
 """The manifest of a model: the ``config.cellfleet`` block of its bioimage.io package.
 
-A model finds objects (`ModelManifest`), or says what a whole image shows (`ClassifierManifest`).
+A model finds objects (`ModelManifest`), says what a whole image shows (`ClassifierManifest`), predicts an image from an
+image (`TranslatorManifest`), or is a chain of other models (`WorkflowManifest`).
 """
 
 from __future__ import annotations
@@ -140,3 +141,56 @@ class ClassifierManifest(BaseModel):
         if not self.mean or len(self.mean) != len(self.deviation):
             raise ValueError("mean and deviation need one number per channel of the graph")
         return self
+
+
+class TranslatorManifest(BaseModel):
+    """What must be known about a network that predicts images from images, such as a stain from unstained planes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    task: Literal["translation"]
+    name: str
+    version: str
+    role: str = "brightfield"
+    """What the planes show: chooses the channel of a stack that has several."""
+    axis: Literal["Z", "C"] = "Z"
+    """Of the image, along which the planes lie. It is used up: what is predicted has no planes."""
+    planes: PositiveInt
+    """That the graph takes, in the order of the axis."""
+    fewest_planes: PositiveInt | None = None
+    """Stacks of at least so many planes are spread over `planes`, evenly; None: others than those are refused."""
+    outputs: tuple[str, ...] = Field(min_length=1)
+    """Names of the channels that are predicted, in the order of the graph's."""
+    microns_per_pixel: PositiveFloat | None = None
+    """As of `ModelManifest`; so is the diameter."""
+    diameter_px: PositiveFloat | None = None
+    tile: Tile = Tile()
+    training: dict[str, Any] = {}
+    """As of `ModelManifest`; so are the scores."""
+    scores: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _spreads_over_no_fewer(self) -> Self:
+        if self.fewest_planes is not None and self.fewest_planes > self.planes:
+            raise ValueError("fewest_planes must not be more than planes")
+        return self
+
+
+class WorkflowManifest(BaseModel):
+    """Models one after the other: all but the last predict images, in which the last one finds objects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    task: Literal["workflow"]
+    name: str
+    version: str
+    steps: tuple[str, ...] = Field(min_length=1)
+    """``name`` or ``name:version`` of each model, in order. The last one may be a workflow itself."""
+    training: dict[str, Any] = {}
+    """As of `ModelManifest`; so are the scores."""
+    scores: dict[str, Any] = {}
+
+
+Manifest = ModelManifest | ClassifierManifest | TranslatorManifest | WorkflowManifest
