@@ -17,7 +17,7 @@ from tests.worked import add_job, add_set, work_off
 from cellfleet.errors import LedgerError
 from cellfleet.jobs.users import no_such_job
 from cellfleet.service import watch as watch_module
-from cellfleet.service.watch import Seen, Watch
+from cellfleet.service.watch import Seen, Watch, seen_of
 from cellfleet.spec.http import Job, JobProgress
 from cellfleet.spec.job import JobState, PinnedModel
 from cellfleet.spec.segment import SegmentSpec
@@ -181,7 +181,7 @@ def told_by(look: Callable[[str], Job]) -> list[int]:
     """Watch a job to its end; return how many images were done each time."""
 
     async def run() -> list[Seen]:
-        return [seen async for seen in Watch(look, lambda: False).states("job")]
+        return [seen async for seen in Watch(lambda job: seen_of(look(job)), lambda: False).states("job")]
 
     told = asyncio.run(asyncio.wait_for(run(), 30))
     return [Job.model_validate_json(seen.text).progress.images_done for seen in told]
@@ -231,7 +231,7 @@ def test_a_slow_watcher_gets_the_latest_state_and_holds_nobody_up() -> None:
         return a_job(done) if done < 30 else a_job(done, "done", summarised=True)
 
     async def run() -> tuple[list[str], list[str]]:
-        watch = Watch(look, lambda: False)
+        watch = Watch(lambda job: seen_of(look(job)), lambda: False)
         async with aclosing(watch.states("job")) as slow:
             first = await anext(slow)
             quick = [seen.text async for seen in watch.states("job")]

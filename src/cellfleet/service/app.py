@@ -39,10 +39,12 @@ from cellfleet.service.routes import (
     samples,
     sets,
     speeds,
+    training,
     uploads,
 )
 from cellfleet.service.state import Service
-from cellfleet.service.watch import Watch
+from cellfleet.service.trainings import looks_at_runs
+from cellfleet.service.watch import Watch, seen_of
 from cellfleet.spec.http import Problem
 
 _ROUTERS = (
@@ -67,6 +69,7 @@ _ROUTERS = (
     files.router,
     links.router,
     models.router,
+    training.router,
     infer.router,
     pixels.router,
     page.router,
@@ -93,7 +96,8 @@ def make_app(service: Service, limits: Limits | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.readiness = health.Readiness(service)
-    app.state.watch = Watch(service.desk.job, service.stopping.is_set)
+    app.state.watch = Watch(lambda job: seen_of(service.desk.job(job)), service.stopping.is_set)
+    app.state.watched_training = Watch(looks_at_runs(service), service.stopping.is_set)
     app.state.turns = infer.Turns()
     app.state.looks, app.state.previews = inspect.turns(), preview.turns()
     app.state.places = places.turns()

@@ -27,6 +27,7 @@ from cellfleet.errors import (
     ModelError,
     OutputError,
     ServiceError,
+    TrainingError,
     UsageError,
 )
 from cellfleet.observe import metrics
@@ -37,6 +38,9 @@ RETRY_SECONDS = 5
 _STATUS_OF_CODE: Mapping[str, int] = MappingProxyType(
     {
         "E301": 507,  # the disk is full
+        "E630": 404,  # no such training run
+        "E633": 409,  # its state forbids it
+        "E634": 500,  # a file of it is damaged
         "E810": 404,  # no such job
         "E813": 500,  # its manifest is damaged
         "E816": 429,  # as many jobs as the quota allows
@@ -48,6 +52,7 @@ _STATUS_OF_CLASS: tuple[tuple[type[CellfleetError], int], ...] = (
     (InputError, 422),
     (ImageError, 422),
     (ModelError, 422),
+    (TrainingError, 422),
     (JobError, 409),
     (LedgerError, 503),
     (OutputError, 503),

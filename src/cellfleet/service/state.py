@@ -43,6 +43,8 @@ class Settings:
     """How long jobs and uploads are kept after their end; None: for ever."""
     prices: str | None = None
     """Price table: a name, or the path of a file; None: the newest of the package."""
+    trains: bool = False
+    """Whether a trainer is kept beside the service, so that training runs can be taken."""
 
 
 @dataclass(frozen=True)

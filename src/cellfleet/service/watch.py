@@ -1,4 +1,4 @@
-"""How jobs go on, for all who watch them: asks the desk once per job, however many watch. Knows no HTTP.
+"""How jobs and training runs go on, for all who watch them: asks once for each, however many watch. Knows no HTTP.
 
 Runs in one event loop. A watcher takes the latest state when it has time, so a slow one misses states and holds nothing
 up.
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from fastapi.concurrency import run_in_threadpool
 
-from cellfleet.errors import JobError, LedgerError, OutputError
+from cellfleet.errors import JobError, LedgerError, OutputError, TrainingError
 from cellfleet.spec.http import Job
 from cellfleet.spec.job import FINAL_JOB_STATES
 
@@ -36,6 +36,8 @@ class Seen(NamedTuple):
     """The job as JSON."""
     last: bool
     """Whether no other state will follow unless somebody asks for it."""
+    lines: tuple[str, ...] = ()
+    """What only grows: the points of a training run, each as JSON."""
 
 
 @dataclass
@@ -56,13 +58,13 @@ class _Feed:
 
 
 class Watch:
-    """All jobs that are watched."""
+    """All jobs, or all training runs, that are watched."""
 
-    def __init__(self, look: Callable[[str], Job], stopping: Callable[[], bool]) -> None:
+    def __init__(self, look: Callable[[str], Seen], stopping: Callable[[], bool]) -> None:
         """Watch nothing yet.
 
         Args:
-            look: Job id → the job as it is; blocks, and raises `JobError` when there is none.
+            look: Id → the job as it is; blocks, and raises `JobError` or `TrainingError` when there is none.
             stopping: Says whether the process is about to end; then all watching ends.
         """
         self._look = look
@@ -111,7 +113,7 @@ class Watch:
                 if seen is not None and seen.last:
                     return
                 await asyncio.sleep(seconds)
-        except JobError as error:
+        except (JobError, TrainingError) as error:
             _log.info("a job that is watched has gone: %s", error)
         finally:
             # Also after a bug: nobody may wait for ever. Who comes now gets a feed of their own.
@@ -122,7 +124,7 @@ class Watch:
     async def _seen(self, job: str) -> Seen | None:
         """Look at a job; None: it cannot be told now."""
         try:
-            return _seen(await run_in_threadpool(self._look, job))
+            return await run_in_threadpool(self._look, job)
         except (LedgerError, OutputError) as error:
             _log.warning("a job that is watched cannot be looked at now: %s", error)
             return None
@@ -132,7 +134,8 @@ class Watch:
             del self._feeds[job]
 
 
-def _seen(job: Job) -> Seen:
+def seen_of(job: Job) -> Seen:
+    """Return what a watcher of a job is told."""
     # The estimate changes with every look, also where nothing happens.
     still = job.model_copy(update={"progress": job.progress.model_copy(update={"seconds_left": None})})
     identity = hashlib.sha256(still.model_dump_json().encode()).hexdigest()[:16]
