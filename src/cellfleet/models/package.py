@@ -5,19 +5,28 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cellfleet.errors import ModelError
-from cellfleet.spec.model import ClassifierManifest, ModelManifest
+from cellfleet.spec.model import (
+    ClassifierManifest,
+    Manifest,
+    ModelManifest,
+    TranslatorManifest,
+    WorkflowManifest,
+)
 
 RDF = "rdf.yaml"
 README = "README.md"
 LARGEST_RDF_BYTES = 1 << 20
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of covers that are shown."""
+Task = Literal["segmentation", "classification", "translation", "workflow"]
+TESTS = ({"pixels", "contrast", "heads"}, {"image", "scores"}, {"pixels", "contrast", "image"})
+"""Tensors that are an example of what a model predicts; of models that segment, classify, translate."""
 
 
 def _is_beside(name: str) -> str:
@@ -53,15 +62,19 @@ class _Weights(_Part):
     onnx: File | None = None
 
 
-def _task(manifest: object) -> Literal["segmentation", "classification"]:
+def task_of(manifest: object) -> Task:
+    """Return what a model does, from its manifest or the content of one: those that segment need not say so."""
     task = manifest.get("task") if isinstance(manifest, dict) else getattr(manifest, "task", None)
-    return "classification" if task == "classification" else "segmentation"
+    return task if task in get_args(Task) else "segmentation"
 
 
 class _Config(_Part):
     cellfleet: Annotated[
-        Annotated[ModelManifest, Tag("segmentation")] | Annotated[ClassifierManifest, Tag("classification")],
-        Discriminator(_task),
+        Annotated[ModelManifest, Tag("segmentation")]
+        | Annotated[ClassifierManifest, Tag("classification")]
+        | Annotated[TranslatorManifest, Tag("translation")]
+        | Annotated[WorkflowManifest, Tag("workflow")],
+        Discriminator(task_of),
     ]
 
 
@@ -77,22 +90,21 @@ class Package(_Part):
     config: _Config
 
     @property
-    def declared(self) -> ModelManifest | ClassifierManifest:
+    def declared(self) -> Manifest:
         """What it is, whatever it does."""
         return self.config.cellfleet
 
     @property
     def manifest(self) -> ModelManifest:
-        """What the pipeline must know. Raises `ModelError` E765 where it is a classifier."""
-        if isinstance(self.declared, ClassifierManifest):
+        """What the pipeline must know. Raises `ModelError` E765, E416 where it finds no objects by itself."""
+        if not isinstance(self.declared, ModelManifest):
             raise not_a_segmenter(self.declared)
         return self.declared
 
     @property
     def graph(self) -> File | None:
         """The ONNX file; None where the model needs no weights."""
-        weightless = isinstance(self.declared, ModelManifest) and self.declared.predictor == "otsu"
-        return None if weightless else self.weights.onnx
+        return None if _is_weightless(self.declared) else self.weights.onnx
 
     @property
     def test_tensors(self) -> dict[str, File]:
@@ -110,7 +122,7 @@ class Package(_Part):
     def has_test(self) -> bool:
         """Whether it brings an example of what it predicts, which is tried before it is taken in."""
         there = self.test_tensors.keys()
-        return {"pixels", "contrast", "heads"} <= there or {"image", "scores"} <= there
+        return any(tensors <= there for tensors in TESTS)
 
     @cached_property
     def sha256(self) -> str:
@@ -136,14 +148,26 @@ def read_package(content: bytes, where: str) -> Package:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         # ValueError: bytes that are no UTF-8, and dates that do not exist.
         raise broken(where, str(error)) from error
-    needs_graph = isinstance(package.declared, ClassifierManifest) or package.declared.predictor == "onnx"
-    if needs_graph and package.graph is None:
+    if not _is_weightless(package.declared) and package.graph is None:
         raise broken(where, "weights.onnx is missing")
     return package
 
 
-def not_a_segmenter(manifest: ClassifierManifest) -> ModelError:
-    """Return the error of a classifier that is asked for objects."""
+def _is_weightless(manifest: Manifest) -> bool:
+    weightless = isinstance(manifest, ModelManifest) and manifest.predictor == "otsu"
+    return weightless or isinstance(manifest, WorkflowManifest)
+
+
+def not_a_segmenter(manifest: ClassifierManifest | TranslatorManifest | WorkflowManifest) -> ModelError:
+    """Return the error of a model that is asked for objects, and cannot find any by itself."""
+    if not isinstance(manifest, ClassifierManifest):
+        return ModelError(
+            "E416",
+            f"is a {manifest.task} model: alone, and tile by tile, it finds no objects",
+            where=f"{manifest.name}:{manifest.version}",
+            action="Segment images with a workflow that has it as a step, or with a workflow itself "
+            "(docs/how-to/workflows.md)",
+        )
     return ModelError(
         "E765",
         "is a classifier: it says what an image shows, and finds no objects",
