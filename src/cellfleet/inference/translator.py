@@ -1,7 +1,7 @@
 """Planes → predicted channels, by an ONNX graph, in this process. Knows no image file and no tile.
 
-The graph takes raw ``pixels`` (N, P, Y, X) float32 and ``contrast`` (N, P, 2) float32, applies the contrast, and returns
-``image`` (N, K, Y, X) uint16. One session serves any number of threads.
+The graph takes raw ``pixels`` (N, P, Y, X) float32 and ``contrast`` (N, P, 2) float32, applies the contrast, and
+returns ``image`` (N, K, Y, X) uint16. One session serves any number of threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cellfleet.tiling.pad import padded
 class Translator:
     """A loaded graph on one device. Safe to call from several threads at once."""
 
-    def __init__(  # noqa: PLR0913 (keyword-only beyond the first two)
+    def __init__(
         self, weights: bytes, where: str, *, planes: int, outputs: int, multiple: int, device: Device = "auto"
     ) -> None:
         """Load the graph.
@@ -47,8 +47,8 @@ class Translator:
             said = ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in found.items())
             raise ModelError(
                 "E412",
-                f"the graph has the tensors {said}; a translation model of {planes} planes and {outputs} outputs maps "
-                f"pixels FP32 [N, {planes}, Y, X] and contrast FP32 [N, {planes}, 2] to image UINT16 [N, {outputs}, Y, X]",
+                f"the graph has the tensors {said}; as its description says, it maps pixels FP32 [N, {planes}, Y, X] "
+                f"and contrast FP32 [N, {planes}, 2] to image UINT16 [N, {outputs}, Y, X]",
                 where=where,
                 action="Correct planes and outputs in rdf.yaml, or export the graph with these tensors",
             )
