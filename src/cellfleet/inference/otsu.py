@@ -96,20 +96,21 @@ def gaussian(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return values
 
 
-def squared_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def squared_distance(mask: NDArray[np.bool_], longest_px: int = LONGEST_DISTANCE_PX) -> NDArray[np.float32]:
     """Squared Euclidean distance of every pixel to the nearest False pixel, px².
 
-    Distances are cut at `LONGEST_DISTANCE_PX`. Outside the array nothing is known, so its edge is no border.
+    Outside the array nothing is known, so its edge is no border.
     Exact: first along the columns, then the minimum over dx of column² + dx², which can stop at the largest
     distance that is left.
 
     Args:
         mask: bool (Y, X).
+        longest_px: Distances are cut here.
 
     Returns:
         float32 (Y, X); 0 outside the mask.
     """
-    along = _column_distance(mask)
+    along = _column_distance(mask, longest_px)
     squared = along * along
     best = squared.copy()
     width = mask.shape[1]
@@ -121,9 +122,9 @@ def squared_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return best
 
 
-def _column_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _column_distance(mask: NDArray[np.bool_], longest_px: int) -> NDArray[np.float32]:
     rows = np.arange(mask.shape[0], dtype=np.float32)[:, None]
-    far: Any = np.float32(-2 * LONGEST_DISTANCE_PX - mask.shape[0])
+    far: Any = np.float32(-2 * longest_px - mask.shape[0])
     above = np.maximum.accumulate(np.where(mask, far, rows), axis=0)
     below = np.minimum.accumulate(np.where(mask, -far + mask.shape[0], rows)[::-1], axis=0)[::-1]
-    return np.minimum(np.minimum(rows - above, below - rows), np.float32(LONGEST_DISTANCE_PX))
+    return np.minimum(np.minimum(rows - above, below - rows), np.float32(longest_px))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from cellfleet.spec.adaptor import Adaptor
 from cellfleet.spec.postprocess import DeepWatershed
 
 Compartment = Literal["nuclear", "whole-cell"]
@@ -27,6 +28,8 @@ class Tile(BaseModel):
     """Context that each tile needs on each side."""
     largest: PositiveInt = 1024
     """Largest tile without halo: bounds memory."""
+    bytes_per_pixel: PositiveInt | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Working memory of the network per pixel of a tile with its halo; None: that of a network like our U-Net."""
 
 
 class ModelManifest(BaseModel):
@@ -37,10 +40,12 @@ class ModelManifest(BaseModel):
     format_version: Literal[1] = 1
     name: str
     version: str
-    predictor: Literal["onnx", "otsu"] = "onnx"
-    """Who turns pixels into heads: an ONNX graph, or the classical threshold that needs no weights."""
+    predictor: Literal["onnx", "otsu", "adapted"] = "onnx"
+    """Who turns pixels into heads: an ONNX graph, the classical threshold that needs no weights, or an adapted graph."""
     roles: tuple[str, ...] = ("nuclear",)
-    """One input channel per role, in the order of the graph's channels."""
+    """What the input channels of the graph show, in their order."""
+    frames: PositiveInt = Field(default=1, exclude_if=lambda value: value == 1)
+    """Consecutive planes along Z or T that are given for each role, side by side; the middle one is labelled."""
     compartment: Compartment = "nuclear"
     """What `postprocess` makes; whole cells where `nuclei` is given."""
     microns_per_pixel: PositiveFloat | None = None
@@ -55,6 +60,8 @@ class ModelManifest(BaseModel):
     postprocess: DeepWatershed = DeepWatershed()
     nuclei: DeepWatershed | None = Field(default=None, exclude_if=lambda value: value is None)
     """Makes the nuclei of the cells, where one pass gives heads of both compartments."""
+    adaptor: Adaptor | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How a graph of others is asked."""
     training: dict[str, Any] = {}
     """Where the data came from, the command, the seed, steps and seconds."""
     scores: dict[str, Any] = {}
@@ -64,6 +71,11 @@ class ModelManifest(BaseModel):
     def heads_read(self) -> tuple[int, ...]:
         """Places of the heads that the pipeline reads, ascending; the others are for who looks at the model."""
         return tuple(sorted(self.heads.index(head) for head in self._read()))
+
+    @property
+    def channels(self) -> int:
+        """Input channels of the graph."""
+        return len(self.roles) * self.frames
 
     @property
     def compartments(self) -> tuple[Compartment, ...]:
@@ -99,6 +111,19 @@ class ModelManifest(BaseModel):
     def _has_the_heads_that_are_read(self) -> Self:
         if missing := self._read() - set(self.heads):
             raise ValueError(f"heads lack {', '.join(sorted(missing))}")
+        return self
+
+    @field_validator("frames")
+    @classmethod
+    def _has_a_middle(cls, frames: int) -> int:
+        if frames % 2 == 0:
+            raise ValueError("must be odd, so that one plane is the middle")
+        return frames
+
+    @model_validator(mode="after")
+    def _has_an_adaptor_if_adapted(self) -> Self:
+        if (self.predictor == "adapted") != (self.adaptor is not None):
+            raise ValueError('"adaptor" belongs to the predictor "adapted", and to no other')
         return self
 
     @model_validator(mode="after")
