@@ -59,7 +59,7 @@ class TrainingEnd(_Report):
 
     state: Literal["done", "failed"]
     at_ms: NonNegativeInt
-    scores: dict[str, float] = {}
+    scores: dict[str, dict[str, float]] = {}
     validation: str = ""
     """Hash of the validation images' names and labels: tells whether the data set is still the same."""
     problem: Told | None = None

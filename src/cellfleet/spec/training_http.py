@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 from cellfleet.spec.choices import Network, Recipe
 from cellfleet.spec.job import JobId, PinnedModel, UserName
@@ -23,6 +32,15 @@ TrainingId = JobId
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 ModelVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
 
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+_Odd = Annotated[PositiveInt, AfterValidator(_odd)]
+"""So that one of them is the middle."""
 USUAL_MINUTES = 20.0
 _MOST_MINUTES = 14 * 24 * 60.0
 
@@ -42,9 +60,15 @@ class TrainingRequest(_Request):
     """Of the model."""
     dataset: str = Field(min_length=1, max_length=2000)
     """``set:ID``, a folder or zip in it (``set:ID/corrected.zip``), an address, where allowed a path of the server."""
+    channels: tuple[str, ...] = Field(default=(), max_length=20)
+    """Of images with several channels, what each shows: ``nuclear=1``, ``membrane=2+3``; empty: they have only one."""
+    microns_per_pixel: float | None = Field(default=None, gt=0)
+    """Of all images; None: the model judges by the objects' size."""
     network: Network = "unet"
-    receptive_field: PositiveInt | None = None
-    """Of the feature-net, px; None: as it comes."""
+    receptive_field: _Odd | None = None
+    """Of the feature-nets, px; None: as it comes."""
+    frames: _Odd | None = None
+    """Planes that feature-net-3d looks at; None: as it comes."""
     recipe: Recipe = "fast"
     minutes: float | None = Field(default=None, gt=0, le=_MOST_MINUTES)
     """Budget of the optimisation, validation not counted; None and no `steps`: 20."""
@@ -64,9 +88,11 @@ class TrainingRequest(_Request):
         return self
 
     @model_validator(mode="after")
-    def _has_a_field_to_choose(self) -> Self:
-        if self.receptive_field is not None and self.network != "feature-net":
+    def _has_what_is_chosen(self) -> Self:
+        if self.receptive_field is not None and not self.network.startswith("feature-net"):
             raise ValueError(f"receptive_field is given, but network {self.network!r} has none to choose")
+        if self.frames is not None and self.network != "feature-net-3d":
+            raise ValueError(f"frames is given, but network {self.network!r} has none to choose")
         return self
 
     @property
@@ -85,7 +111,7 @@ class TrainingPoint(_Answer):
     """Mean since the point before; None: it is no number any more."""
     scores: dict[str, float | None]
     """Of the validation images, with parameters that stay the same throughout: ``f1`` and ``ap`` at IoU 0.5,
-    ``mean_ap`` over 0.5…0.9; perhaps others."""
+    ``mean_ap`` over 0.5…0.9; of cells with nuclei also ``nuclei_f1`` and so on."""
 
 
 class TrainingData(_Answer):
@@ -119,8 +145,9 @@ class TrainingRun(_Answer):
     data: TrainingData | None
     attempts: NonNegativeInt
     """How often a trainer has taken it: more than once, if one was stopped or died."""
-    scores: dict[str, float]
-    """Of the finished package on the validation images, by the pipeline that users run; empty before."""
+    scores: dict[str, dict[str, float]]
+    """Of the finished package by the pipeline that users run: ``validation`` → ``f1``, ``ap``, ``mean_ap``; one each
+    for cells and nuclei. Empty before."""
     problem: Told | None
     """Why it failed."""
     published: tuple[str, ...]

@@ -19,6 +19,7 @@ from cellfleet.service.watch import Watch
 from cellfleet.service.zip import Member, zip_pieces
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel, UserName
+from cellfleet.spec.segment import ChannelChoice
 from cellfleet.spec.training_http import (
     Comparison,
     PublishRequest,
@@ -39,6 +40,8 @@ _ZIP: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "The zip.",
 def create_training(body: TrainingRequest, service: Shared, user: Changing) -> TrainingRun:
     """Take a training run in: from here on it is not lost. A trainer begins with it when it has time."""
     check_inputs(service, user, [body.dataset])
+    for channel in body.channels:
+        ChannelChoice.parse(channel)
     trainings.require_trainer(service)
     trainings.check_layout(service, body.dataset)
     if body.compare_with is not None:
