@@ -100,10 +100,24 @@ def train(
         DeviceError: E503, the device is not there.
         StoppedError: `pace` says so; the same call goes on from there.
     """
-    dataset, out = Path(dataset), Path(out)
-    spec = spec or TrainSpec(name=out.name, minutes=20)
-    where = _device(device)
-    samples, held_out = load_dataset(dataset, spec.seed, spec.channels)
+    spec = spec or TrainSpec(name=Path(out).name, minutes=20)
+    require_device(device)
+    samples, held_out = load_dataset(Path(dataset), spec.seed, spec.channels)
+    return train_on(samples, held_out, Path(out), spec, device=device, tell=tell, pace=pace)
+
+
+def train_on(
+    samples: list[Sample],
+    held_out: list[Sample],
+    out: Path,
+    spec: TrainSpec,
+    *,
+    device: Device,
+    tell: Tell,
+    pace: Pace,
+) -> ModelManifest:
+    """Train on samples, and score on those that are `held_out`. The rest, and what is raised, as `train`."""
+    where = require_device(device)
     out.mkdir(parents=True, exist_ok=True)
     step = tile_of(spec.network).multiple
 
@@ -122,7 +136,8 @@ def train(
     return scored
 
 
-def _device(asked: Device) -> str:
+def require_device(asked: Device) -> str:
+    """Return what PyTorch calls the device. Raises `DeviceError` E503 where it is not there."""
     if asked == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             "E503", "cuda was asked for, but PyTorch finds no such device", where="--device", action="Use --device cpu"
