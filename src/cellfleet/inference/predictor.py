@@ -16,7 +16,8 @@ class Predictor(Protocol):
         """Predict the heads of one tile, or of an image that is small enough to be one.
 
         Args:
-            pixels: float32 (R, Y, X), raw finite pixel values at model scale, one channel per role.
+            pixels: float32 (R, Y, X), raw finite pixel values at model scale, one channel per role; of a model of
+                several frames, as many side by side for each role.
             contrast: float32 (R, 2), the raw values (low, high) that become 0 and 1.
 
         Returns:

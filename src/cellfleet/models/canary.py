@@ -66,12 +66,12 @@ def make_canary(name: str, package: Package, tensors: Mapping[str, bytes], kind:
         fits = np.can_cast(narrowest(given).dtype, kind)
         heads = read["heads"][:, list(manifest.heads_read)] if fits else None
     else:
-        roles, side = (
-            len(manifest.roles),
+        channels, side = (
+            manifest.channels,
             manifest.tile.multiple * (2 * manifest.tile.halo // manifest.tile.multiple + 1),
         )
-        given = np.zeros((1, roles, side, side), np.float32)
-        contrast, heads = np.tile(np.array([0, 1], np.float32), (1, roles, 1)), None
+        given = np.zeros((1, channels, side, side), np.float32)
+        contrast, heads = np.tile(np.array([0, 1], np.float32), (1, channels, 1)), None
     if kind != "float32":
         given = np.clip(given, 0, np.iinfo(kind).max)
     return Canary(name, np.ascontiguousarray(given.astype(kind)), contrast, heads)

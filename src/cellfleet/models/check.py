@@ -97,9 +97,9 @@ def _array(content: bytes, name: str, source: Source) -> NDArray[Any]:
 
 def _require_prediction(model: LoadedModel, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
     pixels, contrast, heads = tensors["pixels"], tensors["contrast"], tensors["heads"]
-    roles, maps = len(model.manifest.roles), len(model.manifest.heads)
+    channels, maps = model.manifest.channels, len(model.manifest.heads)
     expected = (len(pixels), maps, *pixels.shape[2:])
-    if pixels.ndim != 4 or pixels.shape[1] != roles or contrast.shape != (len(pixels), roles, 2):
+    if pixels.ndim != 4 or pixels.shape[1] != channels or contrast.shape != (len(pixels), channels, 2):
         raise broken(where, f"its test tensors have the shapes {pixels.shape} and {contrast.shape}")
     if heads.shape != expected or heads.dtype != np.uint8 or 0 in expected:
         raise broken(where, f"the test tensor of heads is {heads.dtype} {heads.shape}, not uint8 {expected}")

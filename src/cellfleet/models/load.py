@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cellfleet.errors import DeviceError, ModelError
+from cellfleet.inference.adapted import AdaptedPredictor
 from cellfleet.inference.classifier import Classifier
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
-from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, File, Package, broken, not_a_classifier, read_package
+from cellfleet.inference.translator import Translator
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Example, Package, broken, not_a_classifier, read_package
+from cellfleet.models.versions import newness
+from cellfleet.models.workflow import steps_of, workflow_sha256
 from cellfleet.spec.choices import Device
-from cellfleet.spec.model import ClassifierManifest, ModelManifest
+from cellfleet.spec.job import PinnedModel
+from cellfleet.spec.model import ClassifierManifest, Manifest, ModelManifest, TranslatorManifest, WorkflowManifest
 
 BUNDLED = Path(__file__).parent / "bundled"
 """Holds one package per folder, which has the model's name."""
@@ -22,15 +29,31 @@ _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::([A-Za-z0-9][A-Za-z0-9
 
 
 @dataclass(frozen=True)
+class LoadedTranslator:
+    """A model that is ready to predict images from images."""
+
+    manifest: TranslatorManifest
+    sha256: str
+    """As of `LoadedModel`."""
+    translator: Translator
+    device: str
+
+
+@dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to predict."""
+    """A model, or a workflow, that is ready to predict."""
 
     manifest: ModelManifest
+    """Of a workflow: that of its last step, with the name and version of the workflow."""
     sha256: str
     """Hash of the weights and of everything in the manifest that changes a result."""
     predictor: Predictor
     device: str
     """``cpu`` or ``cuda``: what the runtime really uses; ``server``: a model server predicts."""
+    before: tuple[LoadedTranslator, ...] = ()
+    """What predicts the image in which objects are found, in order; empty: they are found in the image itself."""
+    steps: tuple[PinnedModel, ...] = ()
+    """All models of a workflow, in order; empty where this is none."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +89,16 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
         device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
 
     Raises:
-        ModelError: E401 unknown name, E402 broken package, E403 weights differ from their hash, E404 not loadable.
+        ModelError: E401 unknown name, E402 broken package, E403 weights differ from their hash, E404 not loadable;
+            E412–E416 a workflow, or its steps, cannot be used.
         DeviceError: E501 the device is not there.
     """
-    package, content = read_content(model)
-    return start_model(package, content, str(_find(str(model))), device=device)
+    folder = _find(str(model))
+    package, content = _content(folder)
+    if not isinstance(package.declared, WorkflowManifest):
+        return start_model(package, content, str(folder), device=device)
+    steps = steps_of(package, lambda name: _find_step(name, folder.parent), _read)
+    return start_workflow(package, [(*_content(step), str(step)) for step in steps], device=device)
 
 
 def load_classifier(model: str | Path, *, device: Device = "auto") -> LoadedClassifier:
@@ -84,7 +112,10 @@ def load_classifier(model: str | Path, *, device: Device = "auto") -> LoadedClas
 
 def read_content(model: str | Path) -> tuple[Package, bytes]:
     """Return what a package describes, and its weights, checked; empty where it has none. Raises as `load_model`."""
-    folder = _find(str(model))
+    return _content(_find(str(model)))
+
+
+def _content(folder: Path) -> tuple[Package, bytes]:
     package = _read(folder)
     if package.graph is None:
         return package, b""
@@ -97,8 +128,13 @@ def read_content(model: str | Path) -> tuple[Package, bytes]:
 
 
 def read_manifest(model: str | Path) -> ModelManifest:
-    """Read what a model declares, without loading it."""
+    """Read what a model that finds objects by itself declares, without loading it. Raises also E416, E765."""
     return _read(_find(str(model))).manifest
+
+
+def read_declared(model: str | Path) -> Manifest:
+    """Read what a model declares, whatever it does, without loading it."""
+    return _read(_find(str(model))).declared
 
 
 def start_model(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedModel:
@@ -121,8 +157,11 @@ def start_model(package: Package, weights: bytes, where: str, *, device: Device)
                 "E502", f"{manifest.name} runs on the CPU only", where="--device", action="Use --device auto or cpu"
             )
         return LoadedModel(manifest, package.sha256, OtsuPredictor(), "cpu")
+    if manifest.adaptor is not None:
+        adapted = AdaptedPredictor.load(weights, f"{where}/{graph.source}", manifest.adaptor, device=device)
+        return LoadedModel(manifest, package.sha256, adapted, adapted.device)
     predictor = OnnxPredictor(weights, f"{where}/{graph.source}", manifest.tile.multiple, device=device)
-    declared = (len(manifest.roles), len(manifest.heads))
+    declared = (manifest.channels, len(manifest.heads))
     if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
         found = " roles and ".join(map(str, predictor.channels))
         raise broken(
@@ -135,19 +174,62 @@ def start_any(package: Package, weights: bytes, where: str, *, device: Device) -
     """Load a package, whatever it does; as `start_model`.
 
     Raises:
-        ModelError: Also E766, the graph is not the classifier that its description says.
+        ModelError: Also E766, the graph is not the classifier that its description says; E416, it is a step of
+            workflows, or a workflow (see `start_translator`, `start_workflow`).
     """
     manifest, graph = package.declared, package.graph
-    if isinstance(manifest, ModelManifest) or graph is None:
+    if not isinstance(manifest, ClassifierManifest) or graph is None:
         return start_model(package, weights, where, device=device)
     place = f"{where}/{graph.source}"
     classifier = Classifier(weights, place, manifest.shape, len(manifest.classes), device=device)
     return LoadedClassifier(manifest, package.sha256, classifier, classifier.device)
 
 
-def require_content(file: File, content: bytes, where: str) -> None:
+def start_translator(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedTranslator:
+    """Load a package that predicts images; as `start_model`.
+
+    Raises:
+        ModelError: E412, the graph is not the one that its description says.
+    """
+    manifest, graph = package.declared, package.graph
+    assert isinstance(manifest, TranslatorManifest) and graph is not None, "the caller looked"
+    translator = Translator(
+        weights,
+        f"{where}/{graph.source}",
+        planes=manifest.planes,
+        outputs=len(manifest.outputs),
+        multiple=manifest.tile.multiple,
+        device=device,
+    )
+    return LoadedTranslator(manifest, package.sha256, translator, translator.device)
+
+
+def start_workflow(workflow: Package, steps: Sequence[tuple[Package, bytes, str]], *, device: Device) -> LoadedModel:
+    """Load a workflow whose steps were found (`steps_of`), read and checked: each with its weights and its folder."""
+    *before, last = steps
+    translators = [start_translator(*step, device=device) for step in before]
+    return chained(workflow, translators, start_model(*last, device=device))
+
+
+def chained(workflow: Package, before: Sequence[LoadedTranslator], last: LoadedModel) -> LoadedModel:
+    """Return a workflow of loaded models."""
+    name, version = workflow.declared.name, workflow.declared.version
+    steps = tuple(
+        PinnedModel(name=step.manifest.name, version=step.manifest.version, sha256=step.sha256)
+        for step in (*before, last)
+    )
+    return replace(
+        last,
+        manifest=last.manifest.model_copy(update={"name": name, "version": version}),
+        sha256=workflow_sha256(workflow, [step.sha256 for step in steps]),
+        before=tuple(before),
+        steps=steps,
+    )
+
+
+def require_content(file: Example, content: bytes, where: str) -> None:
     """Raise `ModelError` E403 unless this is the content that the description of the package in `where` promises."""
-    if hashlib.sha256(content).hexdigest() != file.sha256:
+    if file.sha256 is not None and hashlib.sha256(content).hexdigest() != file.sha256:
         raise ModelError(
             "E403",
             f"the file is not the one that {RDF} describes (SHA-256 differs)",
@@ -171,6 +253,20 @@ def _find(model: str) -> Path:
         where=model,
         action=f"Choose {', '.join(bundled_names())}, or give the path of a model package",
     )
+
+
+def _find_step(name: str, beside: Path) -> Path:
+    """Return the folder of a step: of the bundled models and those beside the workflow the newest that fits."""
+    wanted = split_name(name)
+    found: list[tuple[str, Path]] = []
+    for rdf in sorted({*BUNDLED.glob(f"*/{RDF}"), *beside.glob(f"*/{RDF}")}):
+        with contextlib.suppress(ModelError):  # what is broken beside it is none of its steps
+            declared = _read(rdf.parent).declared
+            if wanted in {(declared.name, None), (declared.name, declared.version)}:
+                found.append((declared.version, rdf.parent))
+    if not found:
+        raise ModelError("E401", "is no bundled model, and none beside the workflow", where=name)
+    return max(found, key=lambda one: newness(one[0]))[1]
 
 
 def _read(folder: Path) -> Package:

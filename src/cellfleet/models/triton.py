@@ -57,20 +57,20 @@ def served_models(package: Package, weights: bytes, backend: Backend = "onnxrunt
     """Yield a package as it is served, for each type of pixels.
 
     Args:
-        package: Of a graph; a model without one needs no server.
+        package: With a graph of our own; other models need no server.
         weights: Content of its graph.
         backend: What runs it.
 
     Raises:
-        ModelError: E528, the package has no graph.
+        ModelError: E528, the package has no such graph.
         DeviceError: E520, libraries that this needs are not installed.
     """
-    if package.graph is None:
+    if not package.is_servable:
         raise ModelError(
             "E528",
-            "has no graph for a model server",
-            where=package.manifest.name,
-            action="Choose a model with ONNX weights; this one is computed by every worker itself",
+            "has no graph that a model server can be given",
+            where=package.declared.name,
+            action="Choose a model with ONNX weights of cellfleet's own; this one every worker computes itself",
         )
     for pixels in PIXEL_TYPES:
         yield served_model(package, weights, pixels, backend)
@@ -136,15 +136,15 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 def _config(package: Package, pixels: PixelType, backend: Backend) -> Any:
     manifest, pb2 = package.manifest, library("tritonclient.grpc.model_config_pb2")
-    roles, heads = len(manifest.roles), len(manifest.heads_read)
+    channels, heads = manifest.channels, len(manifest.heads_read)
     types = {"uint8": pb2.TYPE_UINT8, "uint16": pb2.TYPE_UINT16, "float32": pb2.TYPE_FP32}
     config = pb2.ModelConfig(
         name=served_name(manifest.name, manifest.version, package.sha256, pixels),
         backend=backend,
         max_batch_size=LARGEST_BATCH,
         input=[
-            pb2.ModelInput(name="pixels", data_type=types[pixels], dims=[roles, -1, -1]),
-            pb2.ModelInput(name="contrast", data_type=pb2.TYPE_FP32, dims=[roles, 2]),
+            pb2.ModelInput(name="pixels", data_type=types[pixels], dims=[channels, -1, -1]),
+            pb2.ModelInput(name="contrast", data_type=pb2.TYPE_FP32, dims=[channels, 2]),
         ],
         output=[pb2.ModelOutput(name="heads", data_type=pb2.TYPE_UINT8, dims=[heads, -1, -1])],
         # One per GPU, or one on the processor where there is none.

@@ -84,7 +84,7 @@ class WarmModels:
     def _on_server(self, model: PinnedModel) -> LoadedModel | None:
         """Return a model of the server, which may not be there yet; None: there is no server for it."""
         package = self.repository.package(model) if self.server else None
-        if self.server is None or package is None or package.graph is None:
+        if self.server is None or package is None or not package.is_servable:
             return None
         manifest = package.declared
         if isinstance(manifest, ClassifierManifest):  # whose tensors the sidecar does not know
@@ -96,7 +96,7 @@ class WarmModels:
 
 def warm_up(model: LoadedModel) -> None:
     """Predict one empty tile: a runtime sets up its kernels and memory at the first call."""
-    tile, roles = model.manifest.tile, len(model.manifest.roles)
+    tile, channels = model.manifest.tile, model.manifest.channels
     side = tile.multiple * (2 * tile.halo // tile.multiple + 1)
-    contrast = np.tile(np.array([0, 1], np.float32), (roles, 1))
-    model.predictor.predict(np.zeros((roles, side, side), np.float32), contrast)
+    contrast = np.tile(np.array([0, 1], np.float32), (channels, 1))
+    model.predictor.predict(np.zeros((channels, side, side), np.float32), contrast)

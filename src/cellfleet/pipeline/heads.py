@@ -153,21 +153,21 @@ class PlaneHeads:
         want = Box(y.read_start, x.read_start, y.read_stop, x.read_stop)
         with self.clock.stage("read"):
             have, pixels = self._pixels(want)
-        low = self.survey.contrast[:, 0]
-        if all(bool(plane.max() <= dark) for plane, dark in zip(pixels, low, strict=True)):
+        contrast = np.repeat(self.survey.contrast, self.manifest.frames, axis=0)
+        if all(bool(plane.max() <= dark) for plane, dark in zip(pixels, contrast[:, 0], strict=True)):
             # Nothing but background: the empty part of a slide, which is most of many slides.
             return np.zeros((len(self.wanted), y.write_stop - y.write_start, x.write_stop - x.write_start), np.uint8)
         with self.clock.stage("preprocess"):
             if self.shape != self.plane.shape:
                 pixels = resampled_region(pixels, have, self.plane.shape, self.shape, want)
         with self.clock.stage("predict"):
-            heads = self.survey.predictor.predict(pixels, self.survey.contrast)
+            heads = self.survey.predictor.predict(pixels, contrast)
             return np.ascontiguousarray(heads[self.wanted, y.inside, x.inside])
 
     def _pixels(self, want: Box) -> tuple[Box, NDArray[np.float32]]:
         """Return the pixels at image scale that a region at model scale depends on, and where they stand."""
         have = source_box(want, self.plane.shape, self.shape)
-        return have, self.plane.role_pixels(have)
+        return have, self.plane.model_pixels(have)
 
 
 def source_box(want: Box, source: tuple[int, int], target: tuple[int, int]) -> Box:

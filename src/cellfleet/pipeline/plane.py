@@ -30,6 +30,8 @@ class Plane:
     """Per role of the model the channels that are summed."""
     lowest: Mapping[int, float] = field(default_factory=dict)
     """Channel → its lowest finite value, of channels that may hold values that are not finite."""
+    window: tuple[Plane, ...] = field(default=(), repr=False)
+    """The planes that a model of several frames is given to label this one, itself in the middle. Empty: itself."""
 
     @classmethod
     def of_array(cls, pixels: NDArray[Any], roles: Sequence[tuple[int, ...]] | None = None) -> Plane:
@@ -56,6 +58,13 @@ class Plane:
             for channel in channels[1:]:
                 plane += pixels[used.index(channel)]
         return planes
+
+    def model_pixels(self, box: Box) -> NDArray[np.float32]:
+        """Return float32 (R · F, height, width): of each role the F planes of the window, side by side."""
+        if not self.window:
+            return self.role_pixels(box)
+        frames = np.stack([plane.role_pixels(box) for plane in self.window], axis=1)
+        return frames.reshape(-1, *box.shape)
 
     def channel_pixels(self, box: Box) -> NDArray[Any]:
         """Return all channels (C, height, width) in the image's own type."""

@@ -69,10 +69,10 @@ class Sample:
         return Box(y0, x0, y1, x1)
 
     def pixels(self, plane: Plane, box: Box) -> NDArray[np.float32]:
-        """Return the pixels of a region, from memory where the whole plane was read."""
-        if len(self.boxes) == 1:
+        """Return the pixels of a region as the model takes them, from memory where all of them were read."""
+        if len(self.boxes) == 1 and not plane.window:
             return self.windows[0][:, box.y, box.x]
-        return plane.role_pixels(box)
+        return plane.model_pixels(box)
 
 
 def _centred(middle: int, side: int, length: int) -> tuple[int, int]:

@@ -143,6 +143,7 @@ def estimate_diameter(
         predictor: Segments the copies.
     """
     likeliest: tuple[float, float] | None = None
+    low_high = np.repeat(low_high, manifest.frames, axis=0)
     for zoom in _LADDER:
         copy = _copy(plane, sample, zoom)
         if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:

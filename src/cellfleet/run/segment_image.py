@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from cellfleet.errors import Notice
 from cellfleet.images.channels import choice_notices, choose_channels
+from cellfleet.images.frames import frame_notices, frames_around
 from cellfleet.images.image import Image
 from cellfleet.models import LoadedModel
 from cellfleet.pipeline.block import BlockResult, blank_block, regions, segment_block
@@ -217,10 +218,17 @@ class _Work:
         self.survey = replace(self.survey, contrast=np.array(contrast, np.float32), scale=scale)
 
     def plane(self, index: int) -> Plane:
-        """Return a plane of the image."""
+        """Return a plane of the image, with those that the model is given for it."""
+        frames = self.model.manifest.frames
+        if frames == 1:
+            return self._alone(index)
+        window = tuple(map(self._alone, frames_around(self.image, index, frames)))
+        return replace(self._alone(index), window=window)
+
+    def _alone(self, index: int) -> Plane:
         with self._lock:
             if index not in self._planes:
-                if len(self._planes) > self.how.pools.threads:
+                if len(self._planes) > self.how.pools.threads * self.model.manifest.frames:
                     self._planes.pop(next(iter(self._planes)))
                 t, z = self.image.planes()[index]
                 self._planes[index] = open_plane(self.image, t, z, tuple(self.roles.values()))
@@ -320,7 +328,8 @@ class _Work:
     def notices(self) -> tuple[Notice, ...]:
         """Return what is to be said of the image before any block is done."""
         chosen = choice_notices(self.image, self.spec.channels, self.roles)
-        return (*self.image.notices, *chosen, *self.survey.notices)
+        frames = frame_notices(self.image, self.model.manifest.frames)
+        return (*self.image.notices, *chosen, *frames, *self.survey.notices)
 
     def _told_of_unusable(self, count: int) -> tuple[Notice, ...]:
         if not count:

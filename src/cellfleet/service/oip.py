@@ -108,9 +108,9 @@ class Inference:
 
 def tensors(manifest: ModelManifest) -> tuple[list[Tensor], list[Tensor]]:
     """Return inputs and outputs of a model."""
-    roles, heads = len(manifest.roles), len(manifest.heads)
-    pixels = Tensor(name="pixels", datatype="FP32", shape=(-1, roles, -1, -1))
-    contrast = Tensor(name="contrast", datatype="FP32", shape=(-1, roles, 2))
+    channels, heads = manifest.channels, len(manifest.heads)
+    pixels = Tensor(name="pixels", datatype="FP32", shape=(-1, channels, -1, -1))
+    contrast = Tensor(name="contrast", datatype="FP32", shape=(-1, channels, 2))
     return [pixels, contrast], [Tensor(name=OUTPUT, datatype="UINT8", shape=(-1, heads, -1, -1))]
 
 
