@@ -13,9 +13,9 @@ from tests.packages import change, expected, write_otsu, write_package
 
 from cellfleet.errors import ModelError
 from cellfleet.models import load_model, repository
-from cellfleet.models.listing import newness
 from cellfleet.models.load import BUNDLED
 from cellfleet.models.repository import Repository
+from cellfleet.models.versions import newness
 from cellfleet.spec.job import PinnedModel
 from cellfleet.stores.folder import FolderPlace
 

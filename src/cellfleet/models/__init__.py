@@ -7,9 +7,11 @@ from cellfleet.models.load import (
     AnyModel,
     LoadedClassifier,
     LoadedModel,
+    LoadedTranslator,
     bundled_names,
     load_classifier,
     load_model,
+    read_declared,
     read_manifest,
 )
 
@@ -17,8 +19,10 @@ __all__ = [
     "AnyModel",
     "LoadedClassifier",
     "LoadedModel",
+    "LoadedTranslator",
     "bundled_names",
     "load_classifier",
     "load_model",
+    "read_declared",
     "read_manifest",
 ]

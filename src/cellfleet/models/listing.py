@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,22 +99,11 @@ def read_named_package(content: bytes, where: str) -> Package:
     return package
 
 
-def newness(version: str) -> tuple[object, ...]:
-    """Return a key that sorts versions by their numbers; ``1.0-rc1`` is older than ``1.0``, as in SemVer."""
-    final, _, candidate = version.partition("-")
-    return _natural(final), not candidate, _natural(candidate)
-
-
 def _f1(scores: Mapping[str, object]) -> dict[str, float]:
     """Return F1 by data set, where it is stated as `cellfleet evaluate` states it."""
     stated = {name: told.get("f1") for name, told in scores.items() if isinstance(told, dict)}
     numbers = ((name, f1) for name, f1 in stated.items() if isinstance(f1, int | float) and 0 <= f1 <= 1)
     return {name[:_LONGEST_NAME]: float(f1) for name, f1 in islice(numbers, _MOST_SCORES)}
-
-
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def _entry(place: Place, folder: str, bundled: bool) -> Entry | None:

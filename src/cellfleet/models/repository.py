@@ -18,10 +18,11 @@ from pathlib import Path
 
 from cellfleet.errors import ModelError
 from cellfleet.models.check import check_package
-from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages, newness
+from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages
 from cellfleet.models.load import BUNDLED, LoadedClassifier, LoadedModel, require_content, split_name, start_any
 from cellfleet.models.package import RDF, Package, broken, not_a_segmenter, read_package
 from cellfleet.models.source import open_source
+from cellfleet.models.versions import newness
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
