@@ -89,7 +89,7 @@ class AdaptedPredictor:
             part = values[:, shift : shift + height, shift : shift + width]
             for meaning, channel in zip(output.channels, part, strict=True):
                 if meaning != "unused":
-                    channel = self._within(channel, meaning)
+                    channel = self._within(channel / output.longest if meaning == "distance" else channel, meaning)
                     maps[meaning] = np.maximum(maps[meaning], channel) if meaning in maps else channel
         return heads_of(maps, self.adaptor.recipe, self.adaptor.shape_px)
 

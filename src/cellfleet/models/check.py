@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import ModelError
+from cellfleet.inference.adapted import AdaptedPredictor, as_planes
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
 from cellfleet.models.load import LoadedClassifier, LoadedModel, require_content, start_any
-from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, File, Package, broken
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, Example, Package, broken
 from cellfleet.models.source import Source
 
 _LARGEST_TENSOR_BYTES = 16 << 20
@@ -66,6 +67,8 @@ def check_package(source: Source) -> Checked:
     if isinstance(model, LoadedClassifier):
         if {"image", "scores"} <= tensors.keys():
             _require_scores(model, tensors["image"], tensors["scores"], source.where)
+    elif isinstance(model.predictor, AdaptedPredictor) and package.has_test:
+        _require_outputs(model.predictor, tensors, source.where)
     elif {"pixels", "contrast", "heads"} <= tensors.keys():
         _require_prediction(model, tensors, source.where)
     return Checked(package, content, files)
@@ -76,7 +79,7 @@ def share_elsewhere(heads: NDArray[np.uint8], said: NDArray[np.uint8]) -> float:
     return float((np.abs(heads.astype(np.int16) - said) > _STEPS).mean())
 
 
-def _file(source: Source, file: File, most: int) -> bytes:
+def _file(source: Source, file: Example, most: int) -> bytes:
     content = source.read(file.source, most)
     if content is None:
         raise broken(source.where, f"{file.source} is missing")
@@ -120,6 +123,22 @@ def _require_scores(model: LoadedClassifier, images: NDArray[Any], scores: NDArr
     near = np.isclose(model.classifier.scores(images.astype(np.float32)), scores, rtol=1e-3, atol=1e-5)
     if near.mean() < 1 - MOST_ELSEWHERE:
         raise _another_prediction(1 - float(near.mean()), where)
+
+
+def _require_outputs(predictor: AdaptedPredictor, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    """Have a package of others predict its own test tensors, as its own software would."""
+    adaptor = predictor.adaptor
+    given, *said = (tensors[name] for name in sorted(tensors, key=lambda name: (name.startswith("outputs"), name)))
+    axes = [adaptor.input.axes, *(output.axes for output in adaptor.outputs)]
+    if [tensor.ndim for tensor in (given, *said)] != [len(one) for one in axes] or 0 in given.shape:
+        raise broken(where, f"its test tensors have the shapes {', '.join(str(one.shape) for one in (given, *said))}")
+    for output, found, expected in zip(adaptor.outputs, predictor.outputs(given), said, strict=True):
+        planes = as_planes(expected, output.axes)
+        if planes.shape != found.shape:
+            raise broken(where, f"the graph returns {found.shape}, its test tensor has {planes.shape} (channels, y, x)")
+        near = np.isclose(found, planes, rtol=1e-3, atol=1e-3).mean()
+        if near < 1 - MOST_ELSEWHERE:
+            raise _another_prediction(1 - float(near), where)
 
 
 def _another_prediction(share: float, where: str) -> ModelError:

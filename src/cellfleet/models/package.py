@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cellfleet.errors import ModelError
+from cellfleet.models.bioimage.manifest import is_foreign, with_manifest
 from cellfleet.spec.model import (
     ClassifierManifest,
     Manifest,
@@ -46,16 +47,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class File(_Part):
-    """A file of the package, and what it must contain."""
+class Example(_Part):
+    """A file of the package, and what it must contain if that is said."""
 
     source: FileName
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class File(Example):
+    """A file of the package, and what it must contain."""
+
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class _Tensor(_Part):
     id: str = ""
-    test_tensor: File | None = None
+    test_tensor: Example | None = None
 
 
 class _Weights(_Part):
@@ -107,9 +114,19 @@ class Package(_Part):
         return None if _is_weightless(self.declared) else self.weights.onnx
 
     @property
-    def test_tensors(self) -> dict[str, File]:
+    def test_tensors(self) -> dict[str, Example]:
         """Tensor → the file that holds an example of it."""
         return {tensor.id: tensor.test_tensor for tensor in (*self.inputs, *self.outputs) if tensor.test_tensor}
+
+    @property
+    def is_servable(self) -> bool:
+        """Whether a model server can have its graph: one that takes ``pixels`` and ``contrast``, returns ``heads``."""
+        return isinstance(self.declared, ModelManifest) and self.declared.predictor == "onnx"
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it is a package of others, whose manifest follows from its own words."""
+        return isinstance(self.declared, ModelManifest) and self.declared.adaptor is not None
 
     @property
     def cover(self) -> str | None:
@@ -122,6 +139,8 @@ class Package(_Part):
     def has_test(self) -> bool:
         """Whether it brings an example of what it predicts, which is tried before it is taken in."""
         there = self.test_tensors.keys()
+        if self.is_adapted:
+            return len(there) == len(self.inputs) + len(self.outputs)
         return any(tensors <= there for tensors in TESTS)
 
     @cached_property
@@ -135,12 +154,16 @@ class Package(_Part):
 
 
 def read_package(content: bytes, where: str) -> Package:
-    """Read the content of an ``rdf.yaml``; `where` is its place, for messages. Raises `ModelError` E402."""
+    """Read the content of an ``rdf.yaml``; `where` is its place, for messages.
+
+    Raises:
+        ModelError: E402; E430–E434, it is a package of others that cannot be run.
+    """
     try:
         if len(content) > LARGEST_RDF_BYTES:
             raise too_large(where)
         described: Any = yaml.safe_load(content.decode("utf-8"))
-        package = Package.model_validate(described)
+        package = Package.model_validate(with_manifest(described, where) if is_foreign(described) else described)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "its content"

@@ -153,8 +153,8 @@ class Sidecar:
         else:
             known = [one for one in self.repository.list() if one.task == "segmentation"]
             pinned = [PinnedModel(name=one.name, version=one.version, sha256=one.sha256) for one in known]
-        with_graph = [model for model in pinned if self.repository.package(model).graph is not None]
-        return [_Kept(model, kind) for model in with_graph for kind in PIXEL_TYPES]
+        servable = [model for model in pinned if self.repository.package(model).is_servable]
+        return [_Kept(model, kind) for model in servable for kind in PIXEL_TYPES]
 
     # --- one model -----------------------------------------------------------------------------------------------
 

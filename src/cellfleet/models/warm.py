@@ -18,7 +18,6 @@ from cellfleet.models.repository import Repository
 from cellfleet.observe import metrics
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
-from cellfleet.spec.model import ClassifierManifest
 
 
 @dataclass(eq=False)
@@ -86,9 +85,7 @@ class WarmModels:
         package = self.repository.package(model) if self.server else None
         if self.server is None or package is None or not package.is_servable:
             return None
-        manifest = package.declared
-        if isinstance(manifest, ClassifierManifest):  # whose tensors the sidecar does not know
-            return None
+        manifest = package.manifest
         served = ServedModel(model.name, model.version, model.sha256)
         predictor = RemotePredictor(self.server, served, len(manifest.heads), manifest.tile.multiple)
         return LoadedModel(manifest, model.sha256, predictor, "server")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 Dtype = Literal["float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "bool"]
 Meaning = Literal["foreground", "interior", "background", "boundary", "distance", "unused"]
@@ -134,6 +134,8 @@ class GraphOutput(_Part):
     """Pixels at each side of the input that it leaves out."""
     steps: tuple[Step, ...] = ()
     channels: tuple[Meaning, ...]
+    longest: PositiveFloat = 1.0
+    """Distance that becomes 1."""
 
 
 class Adaptor(_Part):

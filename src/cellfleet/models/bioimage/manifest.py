@@ -32,7 +32,9 @@ from cellfleet.spec.model import Compartment
 
 _HALO_PX: Final = 32
 """Where the description names none."""
-_LARGEST_PX: Final = 1024
+_LARGEST_PX: Final = 512
+_BYTES_PER_PIXEL: Final = 2048
+"""Memory that a network of others is reckoned with: a U-Net of 64 channels at full size, float32."""
 _COARSEST: Final = 256
 """Steps of the input's size that tiles are aligned to; with larger ones that would cost more than it is worth."""
 _NARROWER: Final = 0.12
@@ -77,10 +79,12 @@ def with_manifest(described: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise no_onnx(where, ", ".join(sorted(map(str, weights)))[:200] if isinstance(weights, dict) else "")
     inputs, outputs = read_tensors(described, "inputs", where), read_tensors(described, "outputs", where)
     config = described.get("config")
+    onnx = weights["onnx"]
     return {
         **described,
-        "inputs": [_tested(described, "test_inputs", inputs, number, where) for number in range(len(inputs))],
-        "outputs": [_tested(described, "test_outputs", outputs, number, where) for number in range(len(outputs))],
+        "weights": {"onnx": _beside(onnx) if isinstance(onnx, dict) else onnx},
+        "inputs": [_tested(described, "test_inputs", inputs, number) for number in range(len(inputs))],
+        "outputs": [_tested(described, "test_outputs", outputs, number) for number in range(len(outputs))],
         "config": {
             **(config if isinstance(config, dict) else {}),
             "cellfleet": _manifest(described, inputs, outputs, where),
@@ -93,16 +97,20 @@ def _block(described: Mapping[str, Any]) -> object:
     return config.get("cellfleet") if isinstance(config, dict) else None
 
 
-def _tested(
-    described: Mapping[str, Any], listed: str, tensors: Sequence[Tensor], number: int, where: str
-) -> dict[str, Any]:
+def _tested(described: Mapping[str, Any], listed: str, tensors: Sequence[Tensor], number: int) -> dict[str, Any]:
     """Return name and test tensor of an input or output; 0.4 lists the files apart from the tensors, without hashes."""
     given = described["inputs" if listed == "test_inputs" else "outputs"][number]
     test = given.get("test_tensor")
     files = described.get(listed)
     if test is None and isinstance(files, list) and len(files) == len(tensors):
         test = files[number] if isinstance(files[number], dict) else {"source": str(files[number])[:300]}
-    return {"id": f"{tensors[number].field} {tensors[number].name}".strip(), "test_tensor": test}
+    # Tensors of one name would hide each other: in 0.4 an input may be called as an output is.
+    return {"id": tensors[number].field, "test_tensor": _beside(test) if isinstance(test, dict) else None}
+
+
+def _beside(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file with its name as `Package` wants it."""
+    return {**file, "source": str(file.get("source") or "").removeprefix("./")}
 
 
 def _manifest(
@@ -159,8 +167,9 @@ def _adaptor(described: Mapping[str, Any], given: Tensor, outputs: Sequence[Tens
             GraphOutput(
                 axes=output.letters,
                 border=_border(output, where),
-                steps=(*own, *_normalised(output, meaning, where)),
+                steps=own,
                 channels=meaning,
+                longest=_longest(output, meaning, where),
             )
             for output, own, meaning in zip(outputs, after, meant, strict=True)
         ),
@@ -216,15 +225,13 @@ def _border(output: Tensor, where: str) -> int:
     return int(min(lacking)) // 2
 
 
-def _normalised(output: Tensor, meaning: tuple[Meaning, ...], where: str) -> tuple[Step, ...]:
-    """Return the step that brings distances into 0…1, as far as their range is said."""
-    low, high = output.range
-    if "distance" not in meaning or (low, high) == (0, 1):
-        return ()
-    if low != 0 or high is None or high <= 0 or set(meaning) - {"distance", "unused"}:
+def _longest(output: Tensor, meaning: tuple[Meaning, ...], where: str) -> float:
+    """Return the end of the range of a distance."""
+    low, high = output.range if "distance" in meaning else (0, 1)
+    if low != 0 or high is None or high <= 0:
         field = f"{output.field}.data.range"
         raise no_tensor(where, field, "the range of the distance is not said, or does not begin at 0")
-    return (Affine(gain=(1 / high,)),)
+    return float(high)
 
 
 # --- what the pipeline must know ----------------------------------------------------------------------------------
@@ -244,7 +251,8 @@ def _tile(adaptor: Adaptor, outputs: Sequence[Tensor], where: str) -> dict[str, 
     if largest < 1:
         raise no_tensor(where, "inputs.0.axes", f"its size of {min(fixed)} px leaves nothing within the halo")
     together = math.lcm(*(side.step or 1 for side in sides))
-    return {"multiple": together if not fixed and together <= _COARSEST else 1, "halo": halo, "largest": largest}
+    multiple = together if not fixed and together <= _COARSEST else 1
+    return {"multiple": multiple, "halo": halo, "largest": largest, "bytes_per_pixel": _BYTES_PER_PIXEL}
 
 
 def _postprocess(adaptor: Adaptor) -> dict[str, object]:
@@ -282,11 +290,11 @@ def _name(described: Mapping[str, Any]) -> str:
 def _roles(given: Tensor, described: Mapping[str, Any]) -> tuple[str, ...]:
     axis, count = given.axis("c"), _channels(given)
     names = tuple(name.strip().casefold()[:60] for name in axis.names) if axis else ()
+    if count == 1 and _NUCLEAR.search(" ".join((words_of(described), *names))):
+        return ("nuclear",)
     if len(names) == count and len(set(names)) == count and not any(_NAMELESS.fullmatch(name) for name in names):
         return names
-    if count == 1:
-        return ("nuclear" if _NUCLEAR.search(words_of(described)) else "image",)
-    return tuple(f"channel-{number}" for number in range(1, count + 1))
+    return ("image",) if count == 1 else tuple(f"channel-{number}" for number in range(1, count + 1))
 
 
 def _microns(given: Tensor) -> float | None:
