@@ -8,6 +8,7 @@ from __future__ import annotations
 COLUMNS: dict[str, str] = {
     "image": "path of the image relative to the input, with /",
     "label": "number of the object: its pixel value in the label image",
+    "cell": "number of the cell that the nucleus belongs to, 0 where it meets none",
     "t": "time point, counted from 0",
     "z": "plane, counted from 0",
     "x_px": "centroid, px from the centre of the first pixel to the right",
@@ -33,8 +34,10 @@ COLUMNS: dict[str, str] = {
     "circularity": "4π · area ÷ perimeter²: about 1 for a disc, less when ragged or long; missing for one pixel",
     "solidity": "area ÷ area of the convex hull: 1 without dents",
     "extent": "area ÷ area of the bounding box",
+    "nuclei": "number of nuclei that belong to the cell",
 }
-"""Columns of every table, in their order; t and z, and those in µm, only where the image has them."""
+"""Columns in their order; t and z, and those in µm, only where the image has them; cell only in the table of nuclei,
+and nuclei only in that of cells whose nuclei were found, too."""
 
 CHANNEL_COLUMNS: dict[str, str] = {
     "mean": "mean of the pixel values of channel <channel> in the object",
@@ -46,8 +49,21 @@ CHANNEL_COLUMNS: dict[str, str] = {
 """Prefix of the columns ``<prefix>_<channel>``, one set per channel of the image."""
 
 
+NUCLEUS = "nucleus_"
+"""Prefix of the columns of a cell that tell of its nucleus: that with the cell's number."""
+_NOT_OF_THE_NUCLEUS = frozenset({"image", "label", "cell", "t", "z", "nuclei"})
+
+
+def nucleus_column(column: str) -> str:
+    """Return what a nucleus' own `column` is called in the table of the cells; empty for those that are not there."""
+    wanted = column in COLUMNS.keys() - _NOT_OF_THE_NUCLEUS or column.startswith("mean_")
+    return f"{NUCLEUS}{column}" if wanted else ""
+
+
 def describe(column: str) -> str:
     """Return one clause that says what `column` holds, with its unit; empty for an unknown column."""
+    if column.startswith(NUCLEUS):
+        return f"of the nucleus: {describe(column.removeprefix(NUCLEUS))}"
     if column in COLUMNS:
         return COLUMNS[column]
     statistic, _, channel = column.partition("_")

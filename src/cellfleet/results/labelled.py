@@ -7,12 +7,13 @@ same integer names the same object in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.spec.model import Compartment
 from cellfleet.tiling.box import Box
 
 Columns = Mapping[str, NDArray[Any]]
@@ -20,7 +21,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 class LabelImage(Protocol):
-    """Labels of all planes of one image: 0 = background, 1 … `count` one object each."""
+    """Labels of all planes of one image: 0 = background, else one object each."""
 
     @property
     def axes(self) -> str:
@@ -34,7 +35,7 @@ class LabelImage(Protocol):
 
     @property
     def count(self) -> int:
-        """Number of objects, which is the largest label."""
+        """Largest label: number of objects, unless these are nuclei, which cells may lack."""
         ...
 
     @property
@@ -106,6 +107,14 @@ class ArrayRows:
 
 
 @dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of one compartment."""
+
+    labels: LabelImage
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """One segmented image: all that a writer of results may know."""
 
@@ -117,13 +126,23 @@ class Labelled:
     """Of the run (`SegmentSpec.digest`): equal keys and names mean the same objects."""
     model: str = ""
     """``name:version``."""
-    compartment: Literal["nuclear", "whole-cell"] = "nuclear"
+    compartment: Compartment = "nuclear"
     """What an object is."""
     microns_per_pixel: float | None = None
     source: str = ""
     """Path or address of the image, absolute, as the user gave it."""
     link: str | None = None
     """Path from the labels to the image where both are OME-Zarr; None: not told."""
+    nuclei: Objects | None = None
+    """Where the objects are cells and their nuclei were found, too. A nucleus has the number of its cell; further ones
+    of a cell, and those without one, have numbers behind the last cell. Its table has the column ``cell``, and that of
+    the cells the columns ``nucleus_…``."""
+
+    def of_nuclei(self) -> Labelled:
+        """Return the nuclei as a result of their own."""
+        assert self.nuclei, "the caller looked"
+        its = self.nuclei
+        return replace(self, labels=its.labels, rows=its.rows, compartment="nuclear", nuclei=None)
 
 
 def plane_count(labels: LabelImage) -> int:

@@ -20,7 +20,8 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from cellfleet.errors import OutputError
-from cellfleet.pipeline.block import BlockResult
+from cellfleet.pipeline.block import BlockObjects, BlockResult
+from cellfleet.pipeline.nuclei import Overlaps
 from cellfleet.stores.place import Place
 from cellfleet.tiling.box import Box
 
@@ -28,12 +29,13 @@ BAND = 256
 """Rows of a block that are compressed together."""
 _LEVEL = 1
 _LABELS, _TABLE = ".labels.npz", ".table.npz"
+_NUCLEI = "nuclei_"
 _AGREED = "survey.json"
 _SEAL_BYTES = 16
 
 
-class Part(Protocol):
-    """One block that is done, as `BlockResult`, which is one."""
+class PartObjects(Protocol):
+    """The objects of one compartment in a block that is done, as `BlockObjects`, which is one."""
 
     @property
     def met(self) -> NDArray[np.int64]:
@@ -51,6 +53,33 @@ class Part(Protocol):
         ...
 
     @property
+    def surplus(self) -> int:
+        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
+        ...
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        """Return rows of the labels, counted from the block's first."""
+        ...
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """Return the table."""
+        ...
+
+
+class Part(PartObjects, Protocol):
+    """One block that is done, as `BlockResult`, which is one."""
+
+    @property
+    def nuclei(self) -> PartObjects | None:
+        """Of the objects, where these are cells and the model finds nuclei, too."""
+        ...
+
+    @property
+    def overlaps(self) -> Overlaps | None:
+        """Pixels that nuclei and cells of the block have in common, by their labels in it."""
+        ...
+
+    @property
     def unusable(self) -> int:
         """Pixels that are not finite."""
         ...
@@ -63,19 +92,6 @@ class Part(Protocol):
     @property
     def blank(self) -> bool:
         """Whether there was nothing to see."""
-        ...
-
-    @property
-    def surplus(self) -> int:
-        """Labelled pixels of the block less the area of its own objects: over a plane they cancel out."""
-        ...
-
-    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
-        """Return rows of the labels, counted from the block's first."""
-        ...
-
-    def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the table."""
         ...
 
 
@@ -162,7 +178,7 @@ class PlaceParts:
     def save(self, plane: int, block: BlockResult) -> None:
         """Write the table, then the labels: their file says that the block is done."""
         name = _name(plane, block.box)
-        self._write(f"{name}{_TABLE}", _packed_table(block))
+        self._write(f"{name}{_TABLE}", _packed_tables(block))
         self._write(f"{name}{_LABELS}", _packed_labels(block))
         self._done.add(f"{name}{_LABELS}")
 
@@ -189,12 +205,14 @@ class PlaceParts:
 
 
 @dataclass(frozen=True, eq=False)
-class _Stored:
-    """A block in files: its arrays are unpacked when they are asked for."""
+class _StoredObjects:
+    """The objects of one compartment in files: arrays are unpacked when they are asked for."""
 
     file: NpzFile
     table: Callable[[], NpzFile]
     shape: tuple[int, int]
+    prefix: str = ""
+    """Of the arrays' names."""
 
     @property
     def met(self) -> NDArray[np.int64]:
@@ -209,6 +227,43 @@ class _Stored:
         return self._array("first")
 
     @property
+    def surplus(self) -> int:
+        return int(self._array("counts")[-1])
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
+        first, last = y0 // BAND, (y1 - 1) // BAND
+        bands = [self._band(number) for number in range(first, last + 1)]
+        rows = bands[0] if len(bands) == 1 else np.concatenate(bands)
+        return rows[y0 - first * BAND : y1 - first * BAND]
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        # Names of columns hold names of channels, and those may hold anything: they are not names of members.
+        table = self.table()
+        names = bytes(table[f"{self.prefix}names"]).decode("utf-8", "surrogatepass").split("\0")
+        return {name: table[f"{self.prefix}column{number}"] for number, name in enumerate(names)}
+
+    def _band(self, number: int) -> NDArray[np.uint32]:
+        raw = imagecodecs.zstd_decode(self._array(f"band{number}").tobytes())
+        return np.frombuffer(raw, np.uint32).reshape(-1, self.shape[1])
+
+    def _array(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = self.file[f"{self.prefix}{name}"]
+        return array
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored(_StoredObjects):
+    """A block in files."""
+
+    @property
+    def nuclei(self) -> _StoredObjects | None:
+        return None if self.overlaps is None else _StoredObjects(self.file, self.table, self.shape, _NUCLEI)
+
+    @property
+    def overlaps(self) -> Overlaps | None:
+        return self._array("overlaps") if "overlaps" in self.file else None
+
+    @property
     def unusable(self) -> int:
         return int(self._array("counts")[0])
 
@@ -220,47 +275,36 @@ class _Stored:
     def blank(self) -> bool:
         return bool(self._array("counts")[2])
 
-    @property
-    def surplus(self) -> int:
-        return int(self._array("counts")[3])
-
-    def rows(self, y0: int, y1: int) -> NDArray[np.uint32]:
-        first, last = y0 // BAND, (y1 - 1) // BAND
-        bands = [self._band(number) for number in range(first, last + 1)]
-        rows = bands[0] if len(bands) == 1 else np.concatenate(bands)
-        return rows[y0 - first * BAND : y1 - first * BAND]
-
-    def columns(self) -> Mapping[str, NDArray[Any]]:
-        # Names of columns hold names of channels, and those may hold anything: they are not names of members.
-        table = self.table()
-        names = bytes(table["names"]).decode("utf-8", "surrogatepass").split("\0")
-        return {name: table[f"column{number}"] for number, name in enumerate(names)}
-
-    def _band(self, number: int) -> NDArray[np.uint32]:
-        raw = imagecodecs.zstd_decode(self._array(f"band{number}").tobytes())
-        return np.frombuffer(raw, np.uint32).reshape(-1, self.shape[1])
-
-    def _array(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = self.file[name]
-        return array
-
 
 def _packed_labels(block: BlockResult) -> dict[str, NDArray[Any]]:
+    arrays = _packed_objects(block, [block.unusable, block.redone, block.blank, block.surplus])
+    if block.nuclei is not None and block.overlaps is not None:
+        nuclei = _packed_objects(block.nuclei, [block.nuclei.surplus])
+        arrays |= {"overlaps": block.overlaps, **{f"{_NUCLEI}{name}": values for name, values in nuclei.items()}}
+    return arrays
+
+
+def _packed_objects(objects: BlockObjects, counts: list[int]) -> dict[str, NDArray[Any]]:
     arrays = {
-        "met": block.met,
-        "seeds": block.seeds,
-        "first": block.first,
-        "counts": np.array([block.unusable, block.redone, block.blank, block.surplus], np.int64),
+        "met": objects.met,
+        "seeds": objects.seeds,
+        "first": objects.first,
+        "counts": np.array(counts, np.int64),
     }
-    for number, y in enumerate(range(0, block.labels.shape[0], BAND)):
-        band = block.labels[y : y + BAND].tobytes()
+    for number, y in enumerate(range(0, objects.labels.shape[0], BAND)):
+        band = objects.labels[y : y + BAND].tobytes()
         arrays[f"band{number}"] = np.frombuffer(imagecodecs.zstd_encode(band, level=_LEVEL), np.uint8)
     return arrays
 
 
-def _packed_table(block: BlockResult) -> dict[str, NDArray[Any]]:
-    names = np.frombuffer("\0".join(block.table).encode("utf-8", "surrogatepass"), np.uint8)
-    return {"names": names, **{f"column{number}": values for number, values in enumerate(block.table.values())}}
+def _packed_tables(block: BlockResult) -> dict[str, NDArray[Any]]:
+    nuclei = {} if block.nuclei is None else _packed_table(block.nuclei)
+    return _packed_table(block) | {f"{_NUCLEI}{name}": values for name, values in nuclei.items()}
+
+
+def _packed_table(objects: BlockObjects) -> dict[str, NDArray[Any]]:
+    names = np.frombuffer("\0".join(objects.table).encode("utf-8", "surrogatepass"), np.uint8)
+    return {"names": names, **{f"column{number}": values for number, values in enumerate(objects.table.values())}}
 
 
 def _sealed(content: bytes) -> bytes:

@@ -10,14 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import OutputError
 from cellfleet.results.labelled import Columns
-from cellfleet.run.parts import Part, Parts
+from cellfleet.run.parts import Part, PartObjects, Parts
 from cellfleet.tiling.blocks import block_at, blocks
 from cellfleet.tiling.box import Box
 
@@ -60,10 +60,40 @@ class Layout:
         return {letter: int(index) for letter, index in zip(letters, indices, strict=True)}
 
 
+class HeldParts:
+    """Blocks that are done and read again and again: the newest are kept."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take parts of which none is missing."""
+        self._parts = parts
+        self._held: OrderedDict[tuple[int, Box], Part] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, plane: int, box: Box) -> Part:
+        """Return a block."""
+        with self._lock:
+            part = self._held.get((plane, box))
+            if part is not None:
+                self._held.move_to_end((plane, box))
+                return part
+        part = self._parts.load(plane, box)
+        with self._lock:
+            remember(self._held, (plane, box), part, _PARTS_HELD)
+        return part
+
+
+class Loader(Protocol):
+    """Who has the objects of one compartment, block by block."""
+
+    def load(self, plane: int, box: Box) -> PartObjects:
+        """Return those of a block."""
+        ...
+
+
 class Stitched:
     """The labels of an image that was done in blocks (a `LabelImage`), and the numbers of its objects."""
 
-    def __init__(self, layout: Layout, parts: Parts) -> None:
+    def __init__(self, layout: Layout, parts: Loader) -> None:
         """Take parts of which none is missing.
 
         Raises:
@@ -72,13 +102,7 @@ class Stitched:
         self.layout, self._parts = layout, parts
         self._firsts = [self._first_pixels(plane) for plane in range(layout.planes)]
         self._offsets = np.cumsum([0, *(len(first) for first in self._firsts)])
-        if self.count > _LARGEST_LABEL:
-            raise OutputError(
-                "E513",
-                f"{self.count} objects are more than a label image can number",
-                action="Cut the image into parts",
-            )
-        self._held: OrderedDict[tuple[int, Box], Part] = OrderedDict()
+        require_numbers(self.count)
         self._numbers: OrderedDict[tuple[int, Box], NDArray[np.uint32]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -141,7 +165,7 @@ class Stitched:
                 x = block.x1
             y = block.y1
 
-    def _numbered(self, plane: int, box: Box) -> tuple[Part, NDArray[np.uint32]]:
+    def _numbered(self, plane: int, box: Box) -> tuple[PartObjects, NDArray[np.uint32]]:
         """Return a part, and the label of each value of its labels."""
         with self._lock:
             numbered = self._numbers.get((plane, box))
@@ -150,20 +174,16 @@ class Stitched:
             numbered = np.zeros(len(part.met) + 1, np.uint32)
             numbered[1:] = self.numbers(plane, self._first_of(plane, part.met))
             with self._lock:
-                _remember(self._numbers, (plane, box), numbered)
+                remember(self._numbers, (plane, box), numbered, _PARTS_HELD)
         return part, numbered
 
-    def part(self, plane: int, box: Box) -> Part:
-        """Return a block; the newest are kept."""
-        with self._lock:
-            part = self._held.get((plane, box))
-            if part is not None:
-                self._held.move_to_end((plane, box))
-                return part
-        part = self._parts.load(plane, box)
-        with self._lock:
-            _remember(self._held, (plane, box), part)
-        return part
+    def numbers_met(self, plane: int, box: Box) -> NDArray[np.uint32]:
+        """Return the label of each value of a block's own labels, 0 of 0."""
+        return self._numbered(plane, box)[1]
+
+    def part(self, plane: int, box: Box) -> PartObjects:
+        """Return a block."""
+        return self._parts.load(plane, box)
 
     def _first_of(self, plane: int, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the first pixels of objects by their seeds: asked of the blocks that own them.
@@ -195,9 +215,24 @@ def _disagreement() -> OutputError:
     )
 
 
-def _remember(kept: OrderedDict[tuple[int, Box], Any], key: tuple[int, Box], value: object) -> None:
+def require_numbers(count: int) -> None:
+    """Raise OutputError E513 where there are more objects than a label image can number."""
+    if count > _LARGEST_LABEL:
+        raise OutputError(
+            "E513",
+            f"{count} objects are more than a label image can number",
+            action="Cut the image into parts",
+        )
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def remember(kept: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Keep the newest `most` values."""
     kept[key] = value
-    while len(kept) > _PARTS_HELD:
+    while len(kept) > most:
         kept.popitem(last=False)
 
 
@@ -216,7 +251,7 @@ class StitchedRows:
     def types(self) -> Mapping[str, np.dtype[Any]]:
         """Name → type of each column."""
         layout = self.labels.layout
-        columns = self._columns(0, layout.boxes[0])
+        columns = self.of_block(0, layout.boxes[0])
         return {name: values.dtype for name, values in columns.items() if name != "first"}
 
     def batches(self) -> Iterator[Columns]:
@@ -234,7 +269,7 @@ class StitchedRows:
         earliest = [min(int(self._first(plane, box)) for box in row) for row in rows]
         pending: list[Columns] = []
         for index, row in enumerate(rows):
-            pending += [self._columns(plane, box) for box in row]
+            pending += [self.of_block(plane, box) for box in row]
             merged = {name: np.concatenate([columns[name] for columns in pending]) for name in pending[0]}
             order = np.argsort(merged["first"], kind="stable")
             ready = int(np.searchsorted(merged["first"][order], min(earliest[index + 1 :], default=2**63 - 1)))
@@ -245,7 +280,7 @@ class StitchedRows:
         first = self.labels.part(plane, box).first
         return int(first[0]) if len(first) else 2**63 - 1
 
-    def _columns(self, plane: int, box: Box) -> dict[str, NDArray[Any]]:
+    def of_block(self, plane: int, box: Box) -> dict[str, NDArray[Any]]:
         """Return the table of a block with final labels, the position of the plane, and the objects' first pixels."""
         part = self.labels.part(plane, box)
         found = part.columns()
