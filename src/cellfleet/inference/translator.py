@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import ModelError
 from cellfleet.inference.graph import Graph
 from cellfleet.spec.choices import Device
+from cellfleet.spec.model import Tile
 from cellfleet.tiling.pad import padded
 
 
@@ -19,7 +20,7 @@ class Translator:
     """A loaded graph on one device. Safe to call from several threads at once."""
 
     def __init__(
-        self, weights: bytes, where: str, *, planes: int, outputs: int, multiple: int, device: Device = "auto"
+        self, weights: bytes, where: str, *, planes: int, outputs: int, tile: Tile, device: Device = "auto"
     ) -> None:
         """Load the graph.
 
@@ -28,14 +29,14 @@ class Translator:
             where: Its name, for messages.
             planes: How many it takes, as the manifest says.
             outputs: How many channels it predicts, as the manifest says.
-            multiple: Of which height and width of its input must be; planes are mirrored up to it.
+            tile: Height and width of its input must be multiples; planes are mirrored up to that, and to its halo.
             device: As of `OnnxPredictor`.
 
         Raises:
             DeviceError: E501 the device is not there.
             ModelError: E404 ONNX Runtime does not take the file; E412 it is no such graph.
         """
-        self._graph, self._multiple = Graph(weights, where, device=device), multiple
+        self._graph, self._tile = Graph(weights, where, device=device), tile
         self.device = self._graph.device
         found = {tensor.name: (tensor.datatype, tensor.shape) for tensor in (*self._graph.inputs, *self._graph.outputs)}
         wanted = {
@@ -67,7 +68,10 @@ class Translator:
             ModelError: E409, the graph fails.
         """
         height, width = pixels.shape[1:]
-        given = {"pixels": padded(pixels, self._multiple)[np.newaxis], "contrast": contrast[np.newaxis]}
+        # A network may mirror by as much as its halo, which a smaller image does not have.
+        missing = [(0, 0), *((0, max(0, self._tile.halo + 1 - length)) for length in (height, width))]
+        large_enough = padded(np.pad(pixels, missing, mode="symmetric"), self._tile.multiple)
+        given = {"pixels": large_enough[np.newaxis], "contrast": contrast[np.newaxis]}
         image: NDArray[np.uint16] = self._graph.run(given)["image"][0]
         return image[:, :height, :width]
 

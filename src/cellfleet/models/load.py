@@ -198,7 +198,7 @@ def start_translator(package: Package, weights: bytes, where: str, *, device: De
         f"{where}/{graph.source}",
         planes=manifest.planes,
         outputs=len(manifest.outputs),
-        multiple=manifest.tile.multiple,
+        tile=manifest.tile,
         device=device,
     )
     return LoadedTranslator(manifest, package.sha256, translator, translator.device)
