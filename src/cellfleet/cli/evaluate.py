@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from cellfleet.errors import UsageError
+from cellfleet.spec.choices import CompartmentChoice
 
 if TYPE_CHECKING:
     from cellfleet.evaluation.evaluate import Evaluation
     from cellfleet.evaluation.table import Rows
+    from cellfleet.spec.model import Compartment
 
 _STDOUT = "-"
 _SMALLEST_STEP = 0.001
@@ -24,25 +27,58 @@ def evaluate(
     /,
     *,
     iou: list[str] | None = None,
+    compartment: CompartmentChoice | None = None,
     json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> int:
     """Compare predicted label images with the truth.
 
     Args:
         pred: Results folder of `segment`, folder of label images (TIFF, PNG), or one label image.
-        truth: Folder of true label images, data set with images/ and labels/, or one label image.
+        truth: Folder of true label images, data set with images/ and labels/ (cells/, nuclei/), or one label image.
         iou: IoU threshold 0.5…1, or first:last:step; repeatable. Default 0.5:0.9:0.1.
+        compartment: Of a data set with cells/ and nuclei/: which. Default: both, where PRED holds both.
         json: File for all numbers; - prints them instead of the table. Default: evaluate.json in PRED, if a folder.
     """
     from cellfleet.evaluation.evaluate import evaluate as compare
     from cellfleet.evaluation.matching import IOU_THRESHOLDS
 
-    result = compare(pred, truth, iou_thresholds=_thresholds(iou) if iou else IOU_THRESHOLDS)
+    thresholds = _thresholds(iou) if iou else IOU_THRESHOLDS
+    results = {
+        one: compare(pred, truth, iou_thresholds=thresholds, compartment=one)
+        for one in _compartments(pred, truth, compartment)
+    }
     if json is None and pred.is_dir():
         json = pred / "evaluate.json"
-    _write(result, json, pred, truth)
-    _tell_problems(result)
-    return 3 if result.failures or result.truth_only else 0
+    _write(results, json, pred, truth)
+    for result in results.values():
+        _tell_problems(result)
+    return 3 if any(result.failures or result.truth_only for result in results.values()) else 0
+
+
+def _compartments(pred: Path, truth: Path, asked: CompartmentChoice | None) -> tuple[Compartment, ...] | tuple[None]:
+    """Return what is to be compared, one after the other; None where the truth is of one kind of objects."""
+    from cellfleet.evaluation.files import compartments_of, tells_nuclei_apart
+
+    there = compartments_of(truth)
+    if asked in {None, "both"}:
+        if len(there) < 2 and asked is None:
+            return there or (None,)
+        if len(there) == 2 and tells_nuclei_apart(pred):
+            return there
+        raise UsageError(
+            "E612",
+            "cells and nuclei cannot both be compared: one side does not hold both",
+            where="--compartment",
+            action="Say whole-cell or nuclear",
+        )
+    if asked not in there:
+        raise UsageError(
+            "E612",
+            "the truth has no folder of it beside images/",
+            where=f"--compartment {asked}",
+            action="Leave it out",
+        )
+    return ("nuclear",) if asked == "nuclear" else ("whole-cell",)
 
 
 def _thresholds(texts: list[str]) -> tuple[float, ...]:
@@ -65,7 +101,7 @@ def _thresholds(texts: list[str]) -> tuple[float, ...]:
     return tuple(sorted(values))
 
 
-def _write(result: Evaluation, json_file: Path | None, pred: Path, truth: Path) -> None:
+def _write(results: Mapping[Compartment | None, Evaluation], json_file: Path | None, pred: Path, truth: Path) -> None:
     import json
 
     from cellfleet import __version__
@@ -74,17 +110,32 @@ def _write(result: Evaluation, json_file: Path | None, pred: Path, truth: Path) 
 
     if json_file is not None:
         head = {"cellfleet": __version__, "pred": str(pred), "truth": str(truth)}
-        text = json.dumps({**head, **result.as_dict()}, indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps({**head, **_as_dict(results)}, indent=1, ensure_ascii=False) + "\n"
         if str(json_file) == _STDOUT:
             sys.stdout.write(text)
             return
     # The table first: where the file cannot be written, the work is not lost.
-    _show(image_rows(result))
-    sys.stdout.write("\n")
-    _show(threshold_rows(result))
+    for compartment, result in results.items():
+        if len(results) > 1:
+            sys.stdout.write(f"{'Nuclei' if compartment == 'nuclear' else 'Whole cells'}\n")
+        _show(image_rows(result))
+        sys.stdout.write("\n")
+        _show(threshold_rows(result))
+        if len(results) > 1:
+            sys.stdout.write("\n")
     if json_file is not None:
         write_bytes(json_file, text.encode())
         sys.stderr.write(f"All numbers: {json_file}\n")
+
+
+def _as_dict(results: Mapping[Compartment | None, Evaluation]) -> dict[str, Any]:
+    """Return one result as it is, and several under the names of their compartments."""
+    if len(results) == 1:
+        return next(iter(results.values())).as_dict()
+    return {
+        "format_version": 1,
+        "compartments": {compartment: result.as_dict() for compartment, result in results.items()},
+    }
 
 
 def _show(rows: Rows) -> None:

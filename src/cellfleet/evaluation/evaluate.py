@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import CellfleetError, UsageError
 from cellfleet.evaluation.files import FilePair, pair_files, read_labels
 from cellfleet.evaluation.matching import IOU_THRESHOLDS, Match, Score, check_iou_thresholds, match, pool
+from cellfleet.spec.model import Compartment
 
 Labels: TypeAlias = NDArray[Any] | str | PathLike[str]
 """A label image, or where it stands."""
@@ -61,6 +62,7 @@ def evaluate(
     truth: Labels | Sequence[Labels],
     *,
     iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
+    compartment: Compartment | None = None,
 ) -> Evaluation:
     """Compare predicted label images with the truth.
 
@@ -68,6 +70,8 @@ def evaluate(
         pred: A label image (integers, 0 = background), a file, a folder, or a list of label images and files.
         truth: The same kind of thing; lists are compared item by item, folders by name.
         iou_thresholds: Each in 0.5…1.
+        compartment: Of folders: whether the cells or the nuclei of a model that finds both are meant, and of a data set
+            ``cells/`` or ``nuclei/``.
 
     Raises:
         CellfleetError: Nothing could be compared; in lists and single images: something could not.
@@ -75,7 +79,7 @@ def evaluate(
     check_iou_thresholds(iou_thresholds)
     thresholds = tuple(iou_thresholds)
     if isinstance(pred, (str, PathLike)) and isinstance(truth, (str, PathLike)):
-        return _evaluate_files(Path(pred), Path(truth), thresholds)
+        return _evaluate_files(Path(pred), Path(truth), thresholds, compartment)
     preds, truths = _as_list(pred), _as_list(truth)
     if len(preds) != len(truths) or not preds:
         raise UsageError(
@@ -89,8 +93,10 @@ def evaluate(
     )
 
 
-def _evaluate_files(pred: Path, truth: Path, thresholds: tuple[float, ...]) -> Evaluation:
-    found = pair_files(pred, truth)
+def _evaluate_files(
+    pred: Path, truth: Path, thresholds: tuple[float, ...], compartment: Compartment | None
+) -> Evaluation:
+    found = pair_files(pred, truth, compartment)
     images: dict[str, Match] = {}
     failures: list[CellfleetError] = []
     for pair in found.pairs:

@@ -1,15 +1,17 @@
 """Which predicted label file belongs to which true one, and their pixels. Knows nothing of scores.
 
 Files are paired by their path inside the two folders without extension and without ``_labels`` or ``_masks``:
-``plate/a_labels.tif`` of a run belongs to ``plate/a.png`` of the truth.
+``plate/a_labels.tif`` of a run belongs to ``plate/a.png`` of the truth. Where a run found cells and their nuclei, the
+latter stand in ``plate/a_nuclei_labels.tif``; a data set has them in ``nuclei/`` beside ``cells/`` and ``images/``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 
 from cellfleet.errors import InputError
 from cellfleet.images.border import DAMAGE
+from cellfleet.spec.model import Compartment
 
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 SUFFIXES = (*_TIFF_SUFFIXES, ".png")
@@ -26,6 +29,13 @@ SUFFIXES = (*_TIFF_SUFFIXES, ".png")
 _IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
 _ENDINGS = (".ome", "_labels", "_label", "_cp_masks", "_masks", "_mask", ".stardist", ".ome")
 """What programs append to the name of an image, beside the extension."""
+
+_OF_NUCLEI = "_nuclei_labels"
+"""Ends the name of the nuclei's file where a run found the cells, too."""
+_FOLDERS: Mapping[Compartment | None, str] = MappingProxyType(
+    {None: "labels", "whole-cell": "cells", "nuclear": "nuclei"}
+)
+"""Of a data set, beside ``images/``."""
 
 _UNREADABLE = (*DAMAGE, MemoryError, OSError, Image.DecompressionBombError)
 """What tifffile and Pillow raise on files that are damaged or cannot be opened."""
@@ -52,19 +62,32 @@ class FilePairs:
     """Predictions without a true label image."""
 
 
-def pair_files(pred: Path, truth: Path) -> FilePairs:
+def compartments_of(truth: Path) -> tuple[Compartment, ...]:
+    """Return what a data set labels in folders of its own; nothing where it has ``labels/`` or is none."""
+    data_set = (truth / "images").is_dir() and not (truth / _FOLDERS[None]).is_dir()
+    both: tuple[Compartment, ...] = ("whole-cell", "nuclear")
+    return tuple(one for one in both if data_set and (truth / _FOLDERS[one]).is_dir())
+
+
+def tells_nuclei_apart(pred: Path) -> bool:
+    """Say whether a run's results hold files of nuclei beside those of cells."""
+    return bool(_of_nuclei(list(_visible_files(pred))))
+
+
+def pair_files(pred: Path, truth: Path, compartment: Compartment | None = None) -> FilePairs:
     """Pair two files, or the label files of two folders, in the order of their names.
 
     Args:
         pred: A label image; a results folder of `cellfleet segment`; or any folder of label images.
         truth: A label image; a folder of label images; or a data set with ``images/`` and ``labels/``.
+        compartment: Which of `compartments_of` a data set is meant, and so which files of a run.
 
     Raises:
         InputError: Nothing is there (E704), or one name has two files in a folder (E707).
     """
     if pred.is_file() and truth.is_file():
         return FilePairs((FilePair(pred.name, pred, truth),), (), ())
-    preds, truths = _by_name(pred), _by_name(truth)
+    preds, truths = _by_name(pred, None, compartment), _by_name(truth, _FOLDERS[compartment])
     shared_stems = Counter(map(_without_image_suffix, preds))
     pairs = []
     unused = dict(truths)
@@ -114,14 +137,21 @@ def _read(path: Path) -> NDArray[Any]:
         return np.asarray(image)  # of a palette image: the indices, which are the labels
 
 
-def _by_name(place: Path) -> dict[str, Path]:
-    """Return the label files of a folder (or the one file) by the name that they are paired by."""
+def _by_name(place: Path, inside: str | None, compartment: Compartment | None = None) -> dict[str, Path]:
+    """Return the label files of a folder (or the one file) by the name that they are paired by.
+
+    Args:
+        place: The file or folder.
+        inside: Of a data set, the folder that is meant; None: ``labels``.
+        compartment: Of a run, which files are meant.
+    """
     if place.is_file():
         return {_common_name(Path(place.name)): place}
-    folder = place / "labels" if (place / "labels").is_dir() and (place / "images").is_dir() else place
+    of_data_set = place / (inside or "labels")
+    folder = of_data_set if of_data_set.is_dir() and (place / "images").is_dir() else place
     found: dict[str, Path] = {}
-    for path in _label_files(folder):
-        name = _common_name(path.relative_to(folder))
+    for path, named_as in _label_files(folder, compartment).items():
+        name = _common_name(named_as.relative_to(folder))
         if name in found:
             raise InputError(
                 "E707",
@@ -140,11 +170,26 @@ def _by_name(place: Path) -> dict[str, Path]:
     return found
 
 
-def _label_files(folder: Path) -> list[Path]:
-    """Return the label images below a folder; where some are named ``…_labels``, only those."""
+def _label_files(folder: Path, compartment: Compartment | None) -> dict[Path, Path]:
+    """Return the label images below a folder, and which file's name names the image: mostly their own.
+
+    Where some are named ``…_labels``, only those. Of a run that found cells and nuclei, those of the compartment, and
+    of the cells where none is said.
+    """
     files = sorted(path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
     named = [path for path in files if path.stem.endswith("_labels")]
-    return named or files
+    nuclei = _of_nuclei(named)
+    if compartment == "nuclear" and nuclei:
+        return nuclei
+    return {path: path for path in named if path not in nuclei} or {path: path for path in files}
+
+
+def _of_nuclei(files: list[Path]) -> dict[Path, Path]:
+    """Return the files of nuclei, each with that of its cells: without it beside, a name says nothing of nuclei."""
+    there = set(files)
+    ending = [path for path in files if path.stem.endswith(_OF_NUCLEI)]
+    cells = {path: path.with_stem(f"{path.stem.removesuffix(_OF_NUCLEI)}_labels") for path in ending}
+    return {path: its_cells for path, its_cells in cells.items() if its_cells in there}
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
