@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cellfleet.models.workflow import steps_of, workflow_sha256
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
 from cellfleet.spec.model import ClassifierManifest, Manifest, ModelManifest, TranslatorManifest, WorkflowManifest
+from cellfleet.stores.data import models_folder
 
 BUNDLED = Path(__file__).parent / "bundled"
 """Holds one package per folder, which has the model's name."""
@@ -85,7 +86,7 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
     """Load a model and move it to a device.
 
     Args:
-        model: Name of a bundled model, with or without ``:version``, or path of a package folder.
+        model: Name of a bundled model or of the user's own, with or without ``:version``, or path of a package folder.
         device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
 
     Raises:
@@ -239,34 +240,48 @@ def require_content(file: Example, content: bytes, where: str) -> None:
 
 
 def _find(model: str) -> Path:
+    """Return the folder of a model: by its name the newest that is bundled or the user's own, else by its path."""
     named = split_name(model)
-    if named and named[0] in bundled_names():
-        folder = BUNDLED / named[0]
-        if named[1] in {None, _read(folder).declared.version}:
-            return folder
+    if named and (found := _newest(*named, (BUNDLED / named[0], *_folders(models_folder())))):
+        return found
     folder = Path(model)
     if (folder / RDF).is_file():
         return folder
+    own = {declared.name for declared, _ in _declared(_folders(models_folder()))}
     raise ModelError(
         "E401",
-        f"is neither a bundled model nor a folder with an {RDF}",
+        f"is neither the name of a model nor a folder with an {RDF}",
         where=model,
-        action=f"Choose {', '.join(bundled_names())}, or give the path of a model package",
+        action=f"Choose {', '.join(sorted({*bundled_names(), *own}))}, or give the path of a model package",
     )
 
 
 def _find_step(name: str, beside: Path) -> Path:
     """Return the folder of a step: of the bundled models and those beside the workflow the newest that fits."""
-    wanted = split_name(name)
-    found: list[tuple[str, Path]] = []
-    for rdf in sorted({*BUNDLED.glob(f"*/{RDF}"), *beside.glob(f"*/{RDF}")}):
-        with contextlib.suppress(ModelError):  # what is broken beside it is none of its steps
-            declared = _read(rdf.parent).declared
-            if wanted in {(declared.name, None), (declared.name, declared.version)}:
-                found.append((declared.version, rdf.parent))
-    if not found:
+    found = _newest(*(split_name(name) or (name, None)), (*_folders(BUNDLED), *_folders(beside)))
+    if found is None:
         raise ModelError("E401", "is no bundled model, and none beside the workflow", where=name)
-    return max(found, key=lambda one: newness(one[0]))[1]
+    return found
+
+
+def _newest(name: str, version: str | None, folders: Iterable[Path]) -> Path | None:
+    """Return which of the packages is the newest of this name, and has the version; of equal ones the first."""
+    found = [
+        (declared.version, folder)
+        for declared, folder in _declared(folders)
+        if declared.name == name and version in {None, declared.version}
+    ]
+    return max(found, key=lambda one: newness(one[0]))[1] if found else None
+
+
+def _declared(folders: Iterable[Path]) -> Iterator[tuple[Manifest, Path]]:
+    for folder in folders:
+        with contextlib.suppress(ModelError):  # what is broken has no name that anybody can ask for
+            yield _read(folder).declared, folder
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(rdf.parent for rdf in place.glob(f"*/{RDF}"))
 
 
 def _read(folder: Path) -> Package:
