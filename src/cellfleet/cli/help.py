@@ -32,6 +32,15 @@ COMMANDS: dict[str, Help] = {
   cellfleet segment plates/ -o results --on https://cells.lab.example
   cellfleet segment s3://lab/plates -o s3://lab/results --on aws --spot""",
     ),
+    "classify": Help(
+        "Say of every image what it shows, by an image classifier of your own.\n\n"
+        "Writes OUT/classes.csv and classes.parquet with a row per image (per plane of a stack), class_counts.csv and "
+        "report.html. After a stop, run it again.",
+        """Examples:
+  cellfleet models package net.onnx -o our-net --classes classes.txt
+  cellfleet classify plates/ -o classes --model our-net
+  cellfleet classify plates/ -o classes --model our-net --on https://cells.lab.example""",
+    ),
     "plan": Help(
         "Say what a run would take: time and cost, by the number of machines.\n\n"
         "Counts images from their headers, takes the speed of the model as it was measured (or measures it on a sample "

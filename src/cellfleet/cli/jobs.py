@@ -195,7 +195,7 @@ def _fetch(asked: _Asked) -> int:
             job = client.job(asked.ids[0])
             seen = job.progress
             with narrator(asked.shown.progress, asked.out, sys.stderr, sys.stdout) as tell:
-                flow = Flow(tell, seen.images_done + seen.images_failed)
+                flow = Flow(tell, seen.images_done + seen.images_failed, job.info.segment)
                 try:
                     job.save(asked.out, tell=flow.finished)
                 except StoppedError:

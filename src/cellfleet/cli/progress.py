@@ -184,11 +184,14 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
             f"{shlex.quote(out)}"
         )
         return
-    cells = _count(sum(image.objects for image in done), "cell")
     images = f"{len(done)} of {_count(len(run.images), 'image')}" if failed else _count(len(done), "image")
     time_taken = f", {duration(run.wall_seconds)}" if event.already_done < len(run.images) else ""
     folder = _folder(out)
-    yield f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {folder}, summary in {folder}report.html"
+    if run.spec.top:
+        yield f"Done: {images}{time_taken}. Classes in {folder}classes.csv, summary in {folder}report.html"
+    else:
+        cells = _count(sum(image.objects for image in done), "cell")
+        yield f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {folder}, summary in {folder}report.html"
     if failed:
         yield f"{failed} failed: see {folder}failures.csv"
 
@@ -217,7 +220,8 @@ def job_position(job: Job) -> tuple[int, int | None, str]:
     if not seen.listed:
         return 0, None, f"{job.state} · {_count(seen.images, 'image')} found so far"
     left = "" if seen.seconds_left is None else f" · {duration(seen.seconds_left)} left"
-    return done, seen.images, f"{job.state}{left} · {_count(seen.objects, 'cell')} · {seen.images_failed} failed"
+    cells = "" if job.segment.top else f" · {_count(seen.objects, 'cell')}"
+    return done, seen.images, f"{job.state}{left}{cells} · {seen.images_failed} failed"
 
 
 def job_line(job: Job) -> str:
@@ -241,7 +245,8 @@ def _blocks(event: BlockFinished) -> str:
 
 def _status(event: ImageFinished) -> str:
     left = f" · {duration(_seconds_left(event))} left" if event.done < event.to_do else ""
-    return f"{_rate(event):.3g} images/s{left} · {_count(event.objects, 'cell')} · {event.failed} failed"
+    cells = "" if event.objects is None else f" · {_count(event.objects, 'cell')}"
+    return f"{_rate(event):.3g} images/s{left}{cells} · {event.failed} failed"
 
 
 def _rate(event: ImageFinished) -> float:
@@ -316,8 +321,8 @@ def _image_as_json(event: ImageFinished, record: ImageRecord) -> dict[str, Any]:
         "total": event.to_do,
         "rate": round(_rate(event), 4),
         "eta": round(_seconds_left(event), 1),
-        "cells": record.objects,
-        "cells_so_far": event.objects,
+        **({"cells": record.objects, "cells_so_far": event.objects} if event.objects is not None else {}),
+        **({"classes": [plane.top[0].name for plane in record.classes]} if record.classes else {}),
         "notices": [notice.model_dump() for notice in record.notices],
     }
     return line | ({"error": record.error.model_dump()} if record.error else {})

@@ -151,7 +151,7 @@ def segment(
     """Segment every image into a folder; the text of its help stands in `cellfleet.cli.help`."""
     from cellfleet.cli.session import Interrupt, run_session, run_session_there
 
-    _check(how, where)
+    check_where(how, where)
     with Interrupt() as interrupt:
         # The libraries take half a second to load: a Ctrl-C meanwhile is a stop, too.
         from cellfleet.run.request import make_spec, parse_memory, parse_shard
@@ -187,7 +187,7 @@ def segment(
         return run_session(inputs, write.out, spec, options, interrupt)
 
 
-def _check(how: HowToRun, where: Where) -> None:
+def check_where(how: HowToRun, where: Where) -> None:
     """Raise `UsageError` E970 for options that do not go together."""
     if where.on is None:
         if where.detach:

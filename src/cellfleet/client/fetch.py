@@ -18,6 +18,7 @@ from urllib.parse import quote
 from cellfleet.client.connection import AT_ONCE, Connection, StoppedError
 from cellfleet.client.download import download
 from cellfleet.errors import ServiceError
+from cellfleet.results.classes import CLASS_TABLES
 from cellfleet.results.record import as_json, record_name
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.pools import in_parallel
@@ -28,7 +29,7 @@ from cellfleet.stores.place import FolderPlace
 
 _PAGE = 500
 _READ = 1 << 20
-_SUMMARIES = ("failures.csv", "report.html", "run.json")
+_SUMMARIES = (*CLASS_TABLES, "failures.csv", "report.html", "run.json")
 """In the order in which they are fetched."""
 
 

@@ -12,7 +12,7 @@ from cellfleet.client.client import Client, name_of
 from cellfleet.client.events import Remark, Tell
 from cellfleet.client.journal import Journal
 from cellfleet.client.parcel import Parcel
-from cellfleet.errors import CellfleetError, ServiceError, UsageError
+from cellfleet.errors import CellfleetError, ModelError, ServiceError, UsageError
 from cellfleet.spec.http import Job, JobRequest, ModelInfo
 from cellfleet.spec.segment import RunOptions, SegmentSpec
 
@@ -47,7 +47,7 @@ def model_there(client: Client, order: Order) -> tuple[ModelInfo, str]:
     Raises:
         UsageError: E977, the model is a folder of this machine.
         ServiceError: E976, the server is of another version: its results could differ from those of a run here.
-        ModelError: It has no such model.
+        ModelError: It has no such model; E765, E774, it does something else.
     """
     if os.path.isdir(order.spec.model):
         raise UsageError(
@@ -66,7 +66,19 @@ def model_there(client: Client, order: Order) -> tuple[ModelInfo, str]:
             action=f"Install cellfleet {theirs} here, or take results as they are there with cellfleet.Client",
         )
     model = client.model(order.spec.model)
+    if (model.task == "classification") != bool(order.spec.top):
+        raise _other_task(model)  # before anything is sent
     return model, order.spec.digest(model.sha256)
+
+
+def _other_task(model: ModelInfo) -> ModelError:
+    classifies = model.task == "classification"
+    return ModelError(
+        "E765" if classifies else "E774",
+        "says what an image shows, and finds no objects" if classifies else "finds objects, and classifies no images",
+        where=f"{model.name}:{model.version}",
+        action=f"Use cellfleet {'classify' if classifies else 'segment'} with it, or choose another model",
+    )
 
 
 def job_for(
@@ -83,9 +95,9 @@ def job_for(
         tell: Told how far the uploads are, and which job it is.
         out: Address for the results; None: the server keeps them.
     """
-    wanted = JobRequest(
-        name=name_of(order.inputs), inputs=("",), segment=order.spec, formats=order.options.formats, out=out
-    )
+    wanted = JobRequest(name=name_of(order.inputs), inputs=("",), segment=order.spec, out=out)
+    if order.options.formats:
+        wanted = wanted.model_copy(update={"formats": order.options.formats})
     request = hashlib.sha256(repr((client.connection.server.url, key, wanted.formats, out)).encode()).hexdigest()
     job = standing_job(client, parcel, request, journal, anew=order.options.overwrite)
     if job is None:

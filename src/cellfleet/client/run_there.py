@@ -33,6 +33,7 @@ from cellfleet.run.plan import Plan, Task, make_plan
 from cellfleet.run.run import refuse_own_input
 from cellfleet.spec.http import Job, ModelInfo
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
+from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace
 
 JOURNAL = f"{FOLDER}/server.jsonl"
@@ -41,9 +42,10 @@ JOURNAL = f"{FOLDER}/server.jsonl"
 class Flow:
     """Tells the images of a run as they are finished, and keeps their records."""
 
-    def __init__(self, tell: Tell, to_do: int) -> None:
+    def __init__(self, tell: Tell, to_do: int, spec: SegmentSpec) -> None:
         """Begin to count."""
         self._tell, self._to_do, self._began = tell, to_do, time.perf_counter()
+        self._counts = not spec.top
         self._failed = self._objects = 0
         self.records: list[ImageRecord] = []
 
@@ -58,7 +60,8 @@ class Flow:
         self._failed += record.status == "failed"
         self._objects += record.objects
         done = len(self.records)
-        self._tell(ImageFinished(record, done, self._failed, self._to_do, self._objects, self.seconds))
+        objects = self._objects if self._counts else None
+        self._tell(ImageFinished(record, done, self._failed, self._to_do, objects, self.seconds))
 
 
 def run_there(order: Order, client: Client, place: FolderPlace, tell: Tell) -> Ended:
@@ -120,7 +123,7 @@ class _Run:
     ) -> None:
         self._order, self._client, self._place, self._plan, self._tell = order, client, place, plan, tell
         self._record = begun
-        self._flow = Flow(tell, len(plan.to_do))
+        self._flow = Flow(tell, len(plan.to_do), order.spec)
         self._job: Job | None = None
 
     def carried_out(self) -> Ended:

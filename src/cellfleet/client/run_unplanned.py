@@ -40,7 +40,7 @@ def run_into_folder(order: Order, client: Client, place: FolderPlace, tell: Tell
             return Ended("detached", job.id)
         try:
             job = _listed(client, job, model, tell)
-            flow = Flow(tell, job.progress.images)
+            flow = Flow(tell, job.progress.images, order.spec)
             arrivals = Arrivals(client.connection, job.id, place, {}, ())
             for record in arrivals.records(tell):
                 flow.finished(record)
@@ -80,7 +80,8 @@ def run_into_bucket(order: Order, client: Client, tell: Tell) -> Ended:
     if job.problem:
         raise as_error(job.problem)
     progress = job.progress
-    counts = f"{progress.images_done} of {progress.images} images, {progress.objects} cells"
+    cells = "" if order.spec.top else f", {progress.objects} cells"
+    counts = f"{progress.images_done} of {progress.images} images{cells}"
     tell(Remark(f"{'Cancelled' if job.state == 'cancelled' else 'Done'}: {counts}. Results in {order.out}"))
     return _ended(job)
 

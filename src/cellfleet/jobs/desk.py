@@ -20,6 +20,7 @@ from itertools import islice
 from cellfleet.errors import CellfleetError, InputError, JobError, LedgerError, UsageError
 from cellfleet.images.source import Source
 from cellfleet.jobs import manifest
+from cellfleet.jobs.asked import settle
 from cellfleet.jobs.ledger import Known, Ledger
 from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.submission import bring_in
@@ -237,8 +238,8 @@ class Desk:
 
     def _accepted(self, request: JobRequest, owner: str) -> JobSpec:
         model = self.models.resolve(request.segment.model)
-        self.models.package(model).manifest  # noqa: B018 (refuses a classifier at once, not in every worker)
-        require_libraries(request.formats)
+        segment, formats = settle(request, self.models.package(model))
+        require_libraries(formats)
         if request.out is not None and open_place(request.out).exists(RUN):
             action = "Choose another address for the results, or remove those that are there"
             raise UsageError("E819", "holds results of another run", where=request.out, action=action)
@@ -250,8 +251,8 @@ class Desk:
             priority=request.priority,
             inputs=request.inputs,
             model=model,
-            segment=request.segment.model_copy(update={"model": f"{model.name}:{model.version}"}),
-            formats=tuple(dict.fromkeys(request.formats)),
+            segment=segment.model_copy(update={"model": f"{model.name}:{model.version}"}),
+            formats=formats,
             results=request.out or _results(job),
         )
 

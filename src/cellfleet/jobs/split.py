@@ -34,7 +34,9 @@ class _Piece:
     shares: int = 1
 
 
-def split(job: str, images: Iterable[Listed], store: Place, *, axes: str | None = None) -> Iterator[Task]:
+def split(
+    job: str, images: Iterable[Listed], store: Place, *, axes: str | None = None, shared: bool = True
+) -> Iterator[Task]:
     """Yield the tasks of a job, numbered from 0; holds one task at a time.
 
     Args:
@@ -42,9 +44,11 @@ def split(job: str, images: Iterable[Listed], store: Place, *, axes: str | None 
         images: In order.
         store: Paths in it become names that every process can follow.
         axes: As asked for, where the files' own are not believed.
+        shared: Whether a large image is done in shares; else whole, as one that is classified.
     """
     number = first = 0
-    for bundle in _bundles(_Piece(_ref(image, store), image.size or 0, _shares(image, axes)) for image in images):
+    pieces = (_Piece(_ref(image, store), image.size or 0, _shares(image, axes) if shared else 1) for image in images)
+    for bundle in _bundles(pieces):
         shares = bundle[0].shares
         refs = tuple(piece.image for piece in bundle)
         for share in range(1, shares + 1):

@@ -53,7 +53,8 @@ def send(job: JobSpec, store: Place) -> Manifest:
 def write_tasks(job: JobSpec, store: Place) -> Manifest:
     """List the images of a job and write what is to do; for the errors see `bring_in`."""
     images = list_images([as_path(given, store) for given in job.inputs])
-    return write_manifest(store, job, split(job.id, images, store, axes=job.segment.axes))
+    shared = not job.segment.top
+    return write_manifest(store, job, split(job.id, images, store, axes=job.segment.axes, shared=shared))
 
 
 def as_path(given: str, store: Place) -> str:

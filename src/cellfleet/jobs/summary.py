@@ -12,8 +12,9 @@ from cellfleet.errors import JobError
 from cellfleet.jobs.manifest import Manifest, read_manifest, read_tasks
 from cellfleet.jobs.places import results_of
 from cellfleet.models.repository import Repository
+from cellfleet.results.classes import with_class_tables
 from cellfleet.results.record import FOLDER, load_record, write_image_record
-from cellfleet.run.summary import as_command, as_python, versions, write_summary
+from cellfleet.run.summary import as_command, as_python, versions, write_overview
 from cellfleet.spec.job import DeadTask, JobSpec, Progress
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
 from cellfleet.spec.segment import RunOptions
@@ -65,8 +66,9 @@ def summarise(store: Place, ledger: KnowsJobs, models: Repository, job: str, bil
     except JobError:  # ended before its images were listed
         return
     out = results_of(spec, store)
-    records = list(_kept(_all_records(store, manifest, out, _dead(ledger, job), spec, models), manifest.images))
-    write_summary(out, _run(spec, progress, records, models).model_copy(update={"bill": bill}))
+    found = _all_records(store, manifest, out, _dead(ledger, job), spec, models)
+    records = list(_kept(with_class_tables(out, found) if spec.segment.top else found, manifest.images))
+    write_overview(out, _run(spec, progress, records, models).model_copy(update={"bill": bill}))
     out.sweep()  # of what workers that were killed left half-written
     if progress.state == "done":
         for name in _WORK_FOLDERS:

@@ -15,6 +15,8 @@ from importlib.resources import files
 from string import Template
 from urllib.parse import quote
 
+from cellfleet.results.class_report import class_sections, class_tiles
+from cellfleet.results.classes import read_class_counts
 from cellfleet.results.figures import duration, grouped, histogram_svg, short, stage_bar
 from cellfleet.results.overview import (
     SizeHistogram,
@@ -49,6 +51,8 @@ _FORMAT_NAMES = {
 
 _SHOWN = {"\n": "↵", "\r": "↵", "\t": "⇥"}
 
+_LABELS_OPEN = "Labels open in Fiji, QuPath and napari. The number of an object is the same in labels and tables. "
+
 Flags = dict[str, tuple[str, ...]]
 
 
@@ -67,24 +71,24 @@ def report_html(run: RunRecord, out: Place) -> str:
     failed = [record for record in run.images if record.status == "failed"]
     sizes = size_histogram(done)
     name = (out.local("").absolute().name if isinstance(out, FolderPlace) else out.url) or "results"
+    counts = read_class_counts(out) if run.spec.top else {}
+    found = _classes_found(done, counts) if run.spec.top else _objects_found(done, sizes)
     sections = (
         _stopped(run, len(done)),
-        _tiles(run, done, failed, sizes),
+        _tiles(run, failed, found),
         _failures(failed, alone=not done),
         _warnings(done),
-        _pictures(done, sizes, out),
+        class_sections(done, counts) if run.spec.top else _pictures(done, sizes, out),
         _made(run, done),
     )
     template = Template(files("cellfleet.results").joinpath("report.html").read_text("utf-8"))
     return template.substitute(
-        title=f"{_text(name)} · {_count(len(done), 'image')}, {_count(total_objects(done), 'object')}",
+        title=f"{_text(name)} · {_count(len(done), 'image')}"
+        + ("" if run.spec.top else f", {_count(total_objects(done), 'object')}"),
         heading=_text(name),
         lead=_lead(run),
         body="\n".join(section for section in sections if section),
-        footer=(
-            "Labels open in Fiji, QuPath and napari. The number of an object is the same in labels and tables. "
-            f"All settings stand in {_link('run.json', 'run.json')}."
-        ),
+        footer=(("" if run.spec.top else _LABELS_OPEN) + f"All settings stand in {_link('run.json', 'run.json')}."),
     )
 
 
@@ -101,14 +105,26 @@ def _stopped(run: RunRecord, done: int) -> str:
     )
 
 
-def _tiles(
-    run: RunRecord, done: Sequence[ImageRecord], failed: Sequence[ImageRecord], sizes: SizeHistogram | None
-) -> str:
+Tile = tuple[str, str, str]
+"""Kind, name and value."""
+
+
+def _objects_found(done: Sequence[ImageRecord], sizes: SizeHistogram | None) -> list[Tile]:
     size = f"{short(sizes.median)} <small>{sizes.unit}</small>" if sizes else "–"
-    tiles = [
+    return [
         ("", "Images segmented", grouped(len(done))),
         ("", "Objects", grouped(total_objects(done))),
         ("", "Median diameter", size),
+    ]
+
+
+def _classes_found(done: Sequence[ImageRecord], counts: dict[str, int]) -> list[Tile]:
+    return [("", "Images classified", grouped(len(done))), *class_tiles(counts)]
+
+
+def _tiles(run: RunRecord, failed: Sequence[ImageRecord], found: Sequence[Tile]) -> str:
+    tiles = [
+        *found,
         ("bad" if failed else "", "Images failed", grouped(len(failed))),
         ("", "Time of this run", _spaced(duration(run.wall_seconds))),
     ]

@@ -44,8 +44,8 @@ class ImageFinished:
     failed: int
     to_do: int
     """Images that this run set out to do."""
-    objects: int
-    """Found in this run so far."""
+    objects: int | None
+    """Found in this run so far; None: the model classifies."""
     seconds: float
     """Since the first image was begun."""
 

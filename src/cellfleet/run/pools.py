@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 from cellfleet.images.chunks import ChunkCache
 from cellfleet.inference.batching import LARGEST_BATCH
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel
 from cellfleet.observe.logs import carrying
 from cellfleet.pipeline.heads import TilePool
 from cellfleet.run.resources import MemoryBudget, MemoryPlan, plan_memory
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 class Pools:
     """Threads and memory of one run."""
 
-    def __init__(self, threads: int, model: LoadedModel, memory_bytes: int | None = None) -> None:
+    def __init__(self, threads: int, model: AnyModel, memory_bytes: int | None = None) -> None:
         """Start them.
 
         Args:

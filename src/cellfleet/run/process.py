@@ -20,7 +20,7 @@ from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice, OutputError
 from cellfleet.images.identity import identify
 from cellfleet.images.read import open_image
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel, LoadedClassifier, LoadedModel
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results import formats
 from cellfleet.results.labelled import Labelled
@@ -28,6 +28,7 @@ from cellfleet.results.ome_zarr import path_to_image
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.record import parts_folder, record_name, thumbnail_name, write_image_record
 from cellfleet.results.tables import portable_text
+from cellfleet.run.classify_image import classify_image
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.parts import PlaceParts
 from cellfleet.run.plan import Task
@@ -40,6 +41,7 @@ from cellfleet.spec.choices import Format
 from cellfleet.spec.record import ImageRecord, InputFile, Told
 from cellfleet.spec.segment import SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place
+from cellfleet.tiling.box import Box
 
 DISK_FULL = "E301"
 _NO_IMAGE_WOULD_FARE_BETTER = frozenset({DISK_FULL, "E523"})
@@ -57,7 +59,7 @@ class Work:
     out: Place
     spec: SegmentSpec
     key: str
-    model: LoadedModel
+    model: AnyModel
     pools: Pools
     stop: threading.Event = field(default_factory=threading.Event)
     tell: Callable[[str, int, int], None] = lambda image, done, total: None
@@ -78,7 +80,7 @@ class Work:
 
 
 def process(task: Task, work: Work) -> ImageRecord | Clock:
-    """Segment one image, write its results, then its record.
+    """Segment or classify one image, write its results, then its record.
 
     Returns:
         The record; where others still have to do their share of the image, only the times of this machine's.
@@ -131,14 +133,16 @@ def remove_files(out: Place, names: Iterable[str]) -> None:
 
 
 def attempt(task: Task, work: Work) -> ImageRecord | Clock:
-    """Segment one image and write its results; return what there is to record, of a failure, too.
+    """Segment or classify one image and write its results; return what there is to record, of a failure, too.
 
     Raises:
         StoppedError, OutputError: As `process`.
         DeviceError: E523, the model server is away.
     """
     try:
-        return _segment_and_write(task, work)
+        if isinstance(work.model, LoadedClassifier):
+            return _classify(task, work, work.model)
+        return _segment_and_write(task, work, work.model)
     except StoppedError:
         raise
     except CellfleetError as error:
@@ -156,13 +160,13 @@ def attempt(task: Task, work: Work) -> ImageRecord | Clock:
 _LOOK = "Check that the file is still there and that you may read it, then run again"
 
 
-def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
+def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecord | Clock:
     reading = Clock()
     with reading.stage("read"):
         source = identify(task.source)
         image = open_image(task.source, axes=work.spec.axes, cache=work.pools.chunks)
         formats.require_size(task.outputs, [image.length(axis) for axis in "TZYX"])
-    found = segment_image(image, work.spec, work.model, _how(task, source, work))
+    found = segment_image(image, work.spec, model, _how(task, source, work))
     if isinstance(found, Clock):
         found.add(reading)
         return found
@@ -170,9 +174,7 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
     clock.add(reading)
     work.checkpoint()
     with clock.stage("write"):
-        told = write_results(
-            work.out, task.name, task.outputs, found, model=work.model, key=work.key, source=source.path
-        )
+        told = write_results(work.out, task.name, task.outputs, found, model=model, key=work.key, source=source.path)
         thumbnail = thumbnail_name(task.name)
         work.out.write(thumbnail, outline_picture(found.shown_pixels(), found.contrast, found.shown_labels()))
     diameters = np.sqrt(4 / np.pi * found.areas())
@@ -186,10 +188,10 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
         shape=image.shape,
         dtype=str(image.dtype),
         channel_names=tuple(map(portable_text, image.channel_names)),
-        channels_used={role: tuple(c + 1 for c in channels) for role, channels in found.channels_used.items()},
+        channels_used=_counted_from_1(found.channels_used),
         microns_per_pixel=found.microns_per_pixel,
         microns_per_pixel_source=found.microns_per_pixel_source,
-        contrast=tuple((float(low), float(high)) for low, high in found.contrast),
+        contrast=_pairs(found.contrast),
         scale=found.scale,
         objects=len(diameters),
         median_diameter_px=float(np.median(diameters)) if len(diameters) else None,
@@ -202,6 +204,45 @@ def _segment_and_write(task: Task, work: Work) -> ImageRecord | Clock:
         cpu_seconds=dict(clock.cpu_seconds),
         waiting_seconds=dict(clock.waiting_seconds),
     )
+
+
+def _classify(task: Task, work: Work, model: LoadedClassifier) -> ImageRecord | Clock:
+    """An image is never shared: it is done where its only block would be."""
+    if not work.share([(0, Box(0, 0, 1, 1))], task.index):
+        return Clock()
+    reading = Clock()
+    with reading.stage("read"):
+        source = identify(task.source)
+        image = open_image(task.source, axes=work.spec.axes, cache=work.pools.chunks)
+    found = classify_image(image, work.spec, model, work.pools, work.checkpoint)
+    found.clock.add(reading)
+    return ImageRecord(
+        image=task.name,
+        status="done",
+        key=work.key,
+        input=source,
+        axes=image.axes,
+        shape=image.shape,
+        dtype=str(image.dtype),
+        channel_names=tuple(map(portable_text, image.channel_names)),
+        channels_used=_counted_from_1(found.channels_used),
+        microns_per_pixel=image.microns_per_pixel,
+        microns_per_pixel_source=image.microns_per_pixel_source,
+        contrast=_pairs(found.levels),
+        classes=found.planes,
+        notices=tuple(_told(notice, task.name) for notice in found.notices),
+        seconds=dict(found.clock.seconds),
+        cpu_seconds=dict(found.clock.cpu_seconds),
+        waiting_seconds=dict(found.clock.waiting_seconds),
+    )
+
+
+def _counted_from_1(channels_used: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {role: tuple(channel + 1 for channel in channels) for role, channels in channels_used.items()}
+
+
+def _pairs(contrast: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(low), float(high)) for low, high in contrast)
 
 
 def _how(task: Task, source: InputFile, work: Work) -> How:

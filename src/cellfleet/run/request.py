@@ -23,8 +23,9 @@ def make_spec(
     microns_per_pixel: float | None = None,
     diameter_px: float | None = None,
     axes: str | None = None,
+    top: int | None = None,
 ) -> SegmentSpec:
-    """Return the checked request.
+    """Return the checked request; with `top`, 1…1000, for a model that classifies.
 
     Raises:
         UsageError: E011 a size is not a positive number, E012 axes cannot be meant, E013 a channel number below 1.
@@ -41,6 +42,7 @@ def make_spec(
         microns_per_pixel=microns_per_pixel,
         diameter_px=diameter_px,
         axes=axes,
+        top=top,
     )
 
 

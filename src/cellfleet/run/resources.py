@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellfleet.errors import DeviceError
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel, LoadedClassifier
+from cellfleet.spec.model import ClassifierManifest, ModelManifest
 from cellfleet.tiling.blocks import BLOCK
 
 if sys.platform != "win32":
@@ -27,6 +28,8 @@ NETWORK_BYTES_PER_PIXEL = 125
 BLOCK_BYTES_PER_PIXEL = 40
 """Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels.
 Measured: under 32."""
+_NUCLEI_BYTES_PER_PIXEL = 16
+"""What nuclei take besides: labels of the region, the block and its own objects, and two more heads."""
 _USUAL_HALO_PX = 128
 _LARGEST_CACHE_BYTES = 512 << 20
 """For tiles: what a row of blocks needs of a plane 130 000 px wide. Full caches are no gain, so that is enough."""
@@ -61,7 +64,7 @@ class MemoryPlan:
     """For blocks in flight; None: no limit."""
 
 
-def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> MemoryPlan:
+def plan_memory(total_bytes: int | None, threads: int, model: AnyModel) -> MemoryPlan:
     """Divide `total_bytes` (None: no limit is known) among tiles, their cache and blocks.
 
     Raises:
@@ -69,9 +72,8 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
     """
     if total_bytes is None:
         return MemoryPlan(threads, _LARGEST_CACHE_BYTES, _CHUNK_CACHE_BYTES[1], None)
-    tile = model.manifest.tile
-    one_tile = (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
-    one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * BLOCK_BYTES_PER_PIXEL
+    one_tile = _input_bytes(model)
+    one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * block_bytes_per_pixel(model.manifest)
     least, most = _CHUNK_CACHE_BYTES
     needed = PROCESS_BYTES + least + one_tile + one_block
     if total_bytes < needed:
@@ -88,6 +90,20 @@ def plan_memory(total_bytes: int | None, threads: int, model: LoadedModel) -> Me
     cache = min(_LARGEST_CACHE_BYTES, (free - one_tile - one_block) // 4)
     tiles = int(min(threads, max(1, (free - cache - one_block) // (one_tile + one_block))))
     return MemoryPlan(tiles, cache, chunks, free - cache - tiles * one_tile)
+
+
+def _input_bytes(model: AnyModel) -> int:
+    """Return the working memory of the network for one tile, or for the one image that a classifier looks at."""
+    if isinstance(model, LoadedClassifier):
+        return math.prod(model.manifest.size) * NETWORK_BYTES_PER_PIXEL
+    tile = model.manifest.tile
+    return (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
+
+
+def block_bytes_per_pixel(manifest: ModelManifest | ClassifierManifest) -> int:
+    """Return the working memory of a block per pixel of what it reads, beside the image's own pixels."""
+    both = isinstance(manifest, ModelManifest) and manifest.nuclei is not None
+    return BLOCK_BYTES_PER_PIXEL + (_NUCLEI_BYTES_PER_PIXEL if both else 0)
 
 
 class MemoryBudget:

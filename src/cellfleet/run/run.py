@@ -17,7 +17,7 @@ from pathlib import Path
 from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.inference.threads import usable_threads
-from cellfleet.models import LoadedModel, load_model
+from cellfleet.models import AnyModel, load_classifier, load_model
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results.formats import require_libraries
 from cellfleet.results.record import FOLDER, write_run_record
@@ -47,12 +47,12 @@ def run(
     tell: Tell = lambda event: None,
     stop: threading.Event | None = None,
 ) -> RunRecord:
-    """Segment every image of `inputs` into `out`.
+    """Segment every image of `inputs` into `out`, or classify it.
 
     Args:
         inputs: Files, folders, patterns, archives and addresses.
         out: Folder or address of the results, made where it is missing.
-        spec: What to find.
+        spec: What to find; with `top`, what images show is told.
         options: How to go about it.
         tell: Called with every event.
         stop: Set it to stop: images under way are given up between two steps, their finished blocks are kept.
@@ -91,7 +91,7 @@ def run(
         else:
             place.sweep()
             write_run_record(place, record)
-        flow = _Flow(tell, len(plan.to_do), load_seconds)
+        flow = _Flow(tell, len(plan.to_do), load_seconds, counts=not spec.top)
         shard = _of_blocks(plan, options)
         work = Work(
             place,
@@ -109,10 +109,11 @@ def run(
     return record
 
 
-def _loaded(spec: SegmentSpec, options: RunOptions) -> tuple[LoadedModel, float]:
+def _loaded(spec: SegmentSpec, options: RunOptions) -> tuple[AnyModel, float]:
     """Return the model, and the seconds that loading it took."""
     began = time.perf_counter()
-    model = load_model(spec.model, device=options.device)
+    load = load_classifier if spec.top else load_model
+    model = load(spec.model, device=options.device)
     return model, time.perf_counter() - began
 
 
@@ -155,8 +156,8 @@ def refuse_own_input(inputs: Sequence[Given], out: Place) -> None:
 class _Flow:
     """Turns what happens in many threads into events, told one after the other by the thread that waits."""
 
-    def __init__(self, tell: Tell, to_do: int, load_seconds: float) -> None:
-        self.tell, self._to_do, self.load_seconds = tell, to_do, load_seconds
+    def __init__(self, tell: Tell, to_do: int, load_seconds: float, *, counts: bool) -> None:
+        self.tell, self._to_do, self.load_seconds, self._counts = tell, to_do, load_seconds, counts
         self._began = time.perf_counter()
         self._blocks: queue.SimpleQueue[BlockFinished] = queue.SimpleQueue()
         self._objects = self._failed = self._done = 0
@@ -182,7 +183,8 @@ class _Flow:
         self._done += 1
         self._objects += record.objects
         self._failed += record.status == "failed"
-        self.tell(ImageFinished(record, self._done, self._failed, self._to_do, self._objects, self.seconds))
+        objects = self._objects if self._counts else None
+        self.tell(ImageFinished(record, self._done, self._failed, self._to_do, objects, self.seconds))
 
 
 def _work_off(plan: Plan, work: Work, record: RunRecord, flow: _Flow) -> RunRecord:

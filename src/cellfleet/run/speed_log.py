@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from cellfleet.errors import CellfleetError, OutputError
 from cellfleet.inference.hardware import cpu_name, gpu_name
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel
 from cellfleet.planning.speeds import plus
 from cellfleet.spec.plan import Hardware, Speed
 from cellfleet.spec.record import ImageRecord
@@ -87,7 +87,7 @@ class SpeedLog:
     """Images, in all and when it was written last."""
 
     @contextlib.contextmanager
-    def working(self, model: LoadedModel) -> Iterator[None]:
+    def working(self, model: AnyModel) -> Iterator[None]:
         """Count the time of the block as the machine's; of blocks beside each other it counts once."""
         with self._lock:
             self._running += 1
@@ -103,7 +103,7 @@ class SpeedLog:
             self._add(model, seconds=passed)
             self.write_now_and_then()
 
-    def done(self, model: LoadedModel, pixels: int, seconds: float) -> None:
+    def done(self, model: AnyModel, pixels: int, seconds: float) -> None:
         """Add an image that is done: its pixels, and what threads spent on it."""
         megapixels = pixels / 1e6
         with self._lock:
@@ -116,15 +116,15 @@ class SpeedLog:
             weighted_seconds=megapixels * seconds,
         )
 
-    def stages(self, model: LoadedModel, seconds: Mapping[str, float]) -> None:
+    def stages(self, model: AnyModel, seconds: Mapping[str, float]) -> None:
         """Add what threads spent in the stages of an image."""
         self._add(model, stage_seconds=dict(seconds))
 
-    def ran(self, model: LoadedModel, seconds: float) -> None:
+    def ran(self, model: AnyModel, seconds: float) -> None:
         """Add machine time that the caller measured itself."""
         self._add(model, seconds=seconds)
 
-    def loaded(self, model: LoadedModel, load_seconds: float, warm_up_seconds: float = 0.0) -> None:
+    def loaded(self, model: AnyModel, load_seconds: float, warm_up_seconds: float = 0.0) -> None:
         """Add that a model was loaded."""
         self._add(model, loads=1, load_seconds=load_seconds, warm_up_seconds=warm_up_seconds)
 
@@ -159,7 +159,7 @@ class SpeedLog:
         with self._lock:
             return self._accounts.setdefault((model, device), _Account(speed))
 
-    def _add(self, model: LoadedModel, **more: Any) -> None:
+    def _add(self, model: AnyModel, **more: Any) -> None:
         if model.device not in {"cpu", "cuda"}:  # a model server predicts, and others with it
             return
         account = self._account(model.sha256, model.device)
@@ -175,7 +175,7 @@ class SpeedLog:
 
 
 def keep_speed(
-    model: LoadedModel, threads: int, images: Sequence[ImageRecord], seconds: float, load_seconds: float
+    model: AnyModel, threads: int, images: Sequence[ImageRecord], seconds: float, load_seconds: float
 ) -> None:
     """Remember in the user's cache how fast a run on this machine was.
 

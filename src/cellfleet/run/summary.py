@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shlex
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 import cellfleet
-from cellfleet.models import LoadedModel, bundled_names
+from cellfleet.models import AnyModel, bundled_names
 from cellfleet.pipeline.clock import Clock
+from cellfleet.results.classes import with_class_tables
 from cellfleet.results.failures import write_failures
 from cellfleet.results.record import write_run_record
 from cellfleet.results.report import write_report
 from cellfleet.results.tables import portable_text
+from cellfleet.run.classify_image import TOP
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
 from cellfleet.stores.place import Place
@@ -34,7 +36,7 @@ def begin(
     out: Place,
     spec: SegmentSpec,
     options: RunOptions,
-    model: LoadedModel,
+    model: AnyModel,
     threads: int,
     memory_bytes: int | None,
 ) -> RunRecord:
@@ -108,7 +110,14 @@ def _summed(times: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def write_summary(out: Place, run: RunRecord) -> None:
-    """Write `run.json`, `failures.csv` and `report.html`. Raises `OutputError`."""
+    """Write `run.json`, `failures.csv`, `report.html`, and the tables of classes. Raises `OutputError`."""
+    if run.spec.top:
+        deque(with_class_tables(out, run.images), maxlen=0)
+    write_overview(out, run)
+
+
+def write_overview(out: Place, run: RunRecord) -> None:
+    """Write `run.json`, `failures.csv` and `report.html`; the tables of classes are there. Raises `OutputError`."""
     write_run_record(out, run)
     write_failures(out, run.images)
     write_report(out, run)
@@ -116,9 +125,15 @@ def write_summary(out: Place, run: RunRecord) -> None:
 
 def as_command(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions) -> str:
     """Return the run as a shell command without what is default; inputs and output as they are given here."""
-    default, usual = SegmentSpec(), RunOptions()
-    words = ["cellfleet", "segment", *inputs, "-o", out]
-    if spec.model != default.model:
+    command = "classify" if spec.top else "segment"
+    return shlex.join(["cellfleet", command, *inputs, "-o", out, *_asked(spec), *_how_to_run(options)])
+
+
+def _asked(spec: SegmentSpec) -> list[str]:
+    words: list[str] = []
+    if spec.top and spec.top != TOP:
+        words += ["--top", str(spec.top)]
+    if spec.model != SegmentSpec().model:
         words += ["--model", _anywhere(spec.model)]
     for choice in spec.channels:
         words += ["--channel", _channel_text(choice)]
@@ -128,6 +143,11 @@ def as_command(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunO
         words += ["--diameter", _exact(spec.diameter_px)]
     if spec.axes:
         words += ["--axes", spec.axes]
+    return words
+
+
+def _how_to_run(options: RunOptions) -> list[str]:
+    usual, words = RunOptions(), list[str]()
     if options.device != usual.device:
         words += ["--device", options.device]
     if options.threads:
@@ -136,9 +156,9 @@ def as_command(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunO
         words += ["--memory", str(options.memory_bytes)]
     if options.shard:
         words += ["--shard", str(options.shard)]
-    if options.formats != usual.formats:
+    if options.formats and options.formats != usual.formats:
         words += [word for form in options.formats for word in ("--format", form)]
-    return shlex.join(words)
+    return words
 
 
 def as_python(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOptions) -> str:
@@ -156,6 +176,13 @@ def as_python(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOp
         arguments.append(f"axes={spec.axes!r}")
     if options.device != RunOptions().device:
         arguments.append(f"device={options.device!r}")
+    if spec.top:
+        arguments += [] if spec.top == TOP else [f"top={spec.top}"]
+        return (
+            "import cellfleet\n\n"
+            f"for image in cellfleet.classify({', '.join(arguments)}):\n"
+            "    print(image.name, image.planes[0].top[0].name)\n"
+        )
     formats = list(options.formats)
     return (
         "import cellfleet\n\n"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast, get_args
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from cellfleet.jobs.desk import Desk, has_in_name
+from cellfleet.results.classes import CLASS_TABLES
 from cellfleet.results.record import RUN
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.service.files import PIECE_BYTES, no_such_file
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 MOST_FILES: Final = 100_000
 """Of a zip. Its directory, which stands at its end, is held until then: some 0.6 kB a file."""
-_SUMMARY: Final = (RUN, "failures.csv", "report.html")
+_SUMMARY: Final = (*CLASS_TABLES, RUN, "failures.csv", "report.html")
 _AHEAD: Final = 8
 """Files whose beginnings are read at once."""
 _BEGINNING_BYTES: Final = 128 << 10

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel
 from cellfleet.models.warm import WarmModels
 from cellfleet.run.pools import Pools
 from cellfleet.spec.job import PinnedModel
@@ -30,10 +30,10 @@ class Bench:
         self._queue: deque[object] = deque()
         self._users = 0
         self._pinned: PinnedModel | None = None
-        self._laid_out: tuple[LoadedModel, Pools] | None = None
+        self._laid_out: tuple[AnyModel, Pools] | None = None
 
     @contextlib.contextmanager
-    def use(self, model: PinnedModel, alive: Callable[[], None]) -> Iterator[tuple[LoadedModel, Pools]]:
+    def use(self, model: PinnedModel, alive: Callable[[], None]) -> Iterator[tuple[AnyModel, Pools]]:
         """Yield the loaded model and its pools; `alive` is called while others are waited for, and may end it.
 
         Raises:
@@ -61,9 +61,9 @@ class Bench:
             self._queue.remove(ticket)
             self._changed.notify_all()
 
-    def _lay_out(self, model: PinnedModel) -> tuple[LoadedModel, Pools]:
+    def _lay_out(self, model: PinnedModel) -> tuple[AnyModel, Pools]:
         if self._laid_out is None or self._pinned != model:
-            loaded = self._models.get(model)
+            loaded = self._models.get_any(model)
             self.clear()
             self._laid_out = loaded, Pools(self.threads, loaded, self._memory_bytes)
             self._pinned = model

@@ -17,7 +17,7 @@ from typing import TypeVar
 from cellfleet.errors import OutputError
 from cellfleet.jobs.places import results_of, source_here
 from cellfleet.jobs.work import is_final
-from cellfleet.models import LoadedModel
+from cellfleet.models import AnyModel
 from cellfleet.observe import metrics
 from cellfleet.observe.logs import log_context
 from cellfleet.pipeline.clock import Clock
@@ -104,7 +104,7 @@ class Runner:
             took = partial(self._took, task.job, model)
             return _outcome(task, list(_one_by_one(self.store, spec, task, tries, work, took)))
 
-    def _took(self, job: str, model: LoadedModel, record: ImageRecord | Clock) -> None:
+    def _took(self, job: str, model: AnyModel, record: ImageRecord | Clock) -> None:
         self.meter.stages(job, record.seconds)
         if self.speeds:
             self.speeds.stages(model, record.seconds)
@@ -160,7 +160,7 @@ def _tell(record: ImageRecord | Clock) -> None:
     if record.error is not None:
         _log.warning("failed: %s [%s]", record.error.what, record.error.code)
     else:
-        _log.info("done: %d objects", record.objects)
+        _log.info("done: %s", ", ".join(plane.top[0].name for plane in record.classes) or f"{record.objects} objects")
 
 
 def _failed(work: Work, record: ImageRecord) -> ImageRecord:

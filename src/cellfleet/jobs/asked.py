@@ -1,0 +1,37 @@
+"""What a request asks of its model, settled: what the model has no use for is refused. Knows no ledger and no store."""
+
+from __future__ import annotations
+
+from cellfleet.errors import UsageError
+from cellfleet.models.package import Package, not_a_classifier
+from cellfleet.run.classify_image import TOP
+from cellfleet.spec.choices import Format
+from cellfleet.spec.http import JobRequest
+from cellfleet.spec.model import ClassifierManifest
+from cellfleet.spec.segment import SegmentSpec
+
+
+def settle(request: JobRequest, package: Package) -> tuple[SegmentSpec, tuple[Format, ...]]:
+    """Return what is to be done, and the files of each image: none where the model classifies.
+
+    Raises:
+        ModelError: E416, the model does nothing by itself; E774, it finds objects and is asked for classes.
+        UsageError: E775, the model classifies, and something is asked for that only objects have.
+    """
+    manifest, spec = package.declared, request.segment
+    if not isinstance(manifest, ClassifierManifest):
+        finds = package.manifest
+        if spec.top is not None:
+            raise not_a_classifier(finds)
+        return spec, tuple(dict.fromkeys(request.formats))
+    useless = [name for name in ("microns_per_pixel", "diameter_px", "compartment") if getattr(spec, name) is not None]
+    if set(request.formats) != set(JobRequest.model_fields["formats"].default):
+        useless.append("formats")
+    if useless:
+        raise UsageError(
+            "E775",
+            f"is a classifier, which has no use for {', '.join(useless)}",
+            where=f"{manifest.name}:{manifest.version}",
+            action="Leave it out, or choose a model that finds objects",
+        )
+    return spec.model_copy(update={"top": spec.top or TOP}), ()
