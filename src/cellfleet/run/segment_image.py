@@ -28,11 +28,13 @@ from cellfleet.pipeline.opened import open_plane
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.sample import WHOLE_PIXELS
 from cellfleet.pipeline.survey import Survey, survey
-from cellfleet.results.labelled import ArrayLabels, ArrayRows, LabelImage, Rows
+from cellfleet.results.labelled import ArrayLabels, ArrayRows, LabelImage, Objects, Rows
+from cellfleet.run.compartments import Nuclei, put_together, wanted
 from cellfleet.run.parts import MemoryParts, Parts
 from cellfleet.run.pools import Pools
-from cellfleet.run.resources import BLOCK_BYTES_PER_PIXEL
-from cellfleet.run.stitch import Layout, Stitched, StitchedRows
+from cellfleet.run.resources import block_bytes_per_pixel
+from cellfleet.run.stitch import HeldParts, Layout, Stitched, StitchedRows
+from cellfleet.spec.model import Compartment
 from cellfleet.spec.record import Scale
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.tiling.blocks import BLOCK
@@ -65,6 +67,12 @@ class Segmented:
     """In how many it was done, over all planes."""
     redone: int
     """How many of them needed a larger halo."""
+    compartment: Compartment
+    """What an object is."""
+    nuclei: Nuclei | None = None
+    """Where the objects are cells and the model finds nuclei, too."""
+    alone: Rows | None = None
+    """The rows without columns of the nuclei, quicker to go through, where `rows` has such columns."""
 
     @property
     def scale(self) -> Scale:
@@ -80,9 +88,18 @@ class Segmented:
         """Return (height, width) of what is shown."""
         return self.labels.read(self.shown_plane, self.survey.shown)
 
+    def shown_nuclei(self) -> NDArray[np.uint32] | None:
+        """Return the nuclei of what is shown, likewise."""
+        return None if self.nuclei is None else self.nuclei.objects.labels.read(self.shown_plane, self.survey.shown)
+
     def areas(self) -> NDArray[np.int64]:
         """Return the area of every object, px."""
-        return np.concatenate([np.zeros(0, np.int64), *(batch["area_px"] for batch in self.rows.batches())])
+        return areas_of(self.alone or self.rows)
+
+
+def areas_of(rows: Rows) -> NDArray[np.int64]:
+    """Return the area of every object, px."""
+    return np.concatenate([np.zeros(0, np.int64), *(batch["area_px"] for batch in rows.batches())])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +108,8 @@ class SegmentedRegion:
 
     labels: NDArray[np.uint32]
     """(height, width): 0 = background; numbers of their own, from 1 without gaps."""
+    nuclei: NDArray[np.uint32] | None
+    """Likewise, where the objects are cells and the model finds nuclei, too."""
     areas: NDArray[np.int64]
     """Of the objects that begin in the region, whole, px."""
     pixels: NDArray[np.float32]
@@ -137,7 +156,11 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
         with how.pools.budget.hold(image.region_bytes + work.bytes_of(jobs[0][1])):
             work.look()
             block = work.do_alone(jobs[0])
-        return work.ended(_alone(block, work.layout), _rows_alone(block, work.layout), [block])
+        if block.nuclei is None:
+            return work.ended(_alone(block, work.layout), [block])
+        whole = MemoryParts()
+        whole.save(0, block)
+        return work.stitched(jobs, whole)
     parts = how.parts()
     with how.pools.one_large_image(how.checkpoint), how.pools.budget.hold(image.region_bytes):
         work.look()
@@ -152,8 +175,7 @@ def segment_image(image: Image, spec: SegmentSpec, model: LoadedModel, how: How)
             how.tell(done + count, len(mine))
     if len(mine) < len(jobs) and not (how.parts().stand(jobs) and how.stitches()):
         return work.clock
-    labels = Stitched(work.layout, parts)
-    return work.ended(labels, StitchedRows(labels), (parts.load(*job) for job in jobs))
+    return work.stitched(jobs, parts)
 
 
 def segment_region(
@@ -177,7 +199,8 @@ def segment_region(
         work.look()
         block = work.do_in_sight((plane, box))
         pixels = work.plane(plane).role_pixels(box)
-    return SegmentedRegion(block.labels, block.table["area_px"], pixels, work.survey, work.notices())
+    nuclei = None if block.nuclei is None else block.nuclei.labels
+    return SegmentedRegion(block.labels, nuclei, block.table["area_px"], pixels, work.survey, work.notices())
 
 
 class _Work:
@@ -185,6 +208,7 @@ class _Work:
 
     def __init__(self, image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> None:
         self.image, self.spec, self.model, self.how = image, spec, model, how
+        self.manifest = wanted(model.manifest, spec)
         self.roles = choose_channels(image, spec.channels, model.manifest.roles)
         axes = image.axes.replace("C", "")
         self.layout = Layout(axes, tuple(image.length(axis) for axis in axes), how.block)
@@ -251,7 +275,7 @@ class _Work:
 
     @property
     def _bytes_per_pixel(self) -> int:
-        return BLOCK_BYTES_PER_PIXEL + self.image.channels * self.image.dtype.itemsize
+        return block_bytes_per_pixel(self.manifest) + self.image.channels * self.image.dtype.itemsize
 
     def do_alone(self, job: Job) -> BlockResult:
         """Do the only block of an image."""
@@ -291,15 +315,25 @@ class _Work:
         """Do a block from what can be seen in a region; None where that is not enough."""
         index, box = job
         if self.is_blank(index):
-            return blank_block(self.plane(index), box, self.image.channel_names, self.size)
+            nuclei = self.manifest.nuclei is not None
+            return blank_block(self.plane(index), box, self.image.channel_names, self.size, nuclei=nuclei)
         return segment_block(self._heads(index), box, region, self.image.channel_names, self.size)
 
     def _heads(self, index: int) -> PlaneHeads:
         name, tiles = (self._name, index), self.how.pools.tiles
-        return PlaneHeads(self.plane(index), self.survey, self.model.manifest, tiles, name, self.clock)
+        return PlaneHeads(self.plane(index), self.survey, self.manifest, tiles, name, self.clock)
 
-    def ended(self, labels: LabelImage, rows: Rows, blocks: Iterable[Any]) -> Segmented:
-        """Put together what was found."""
+    def stitched(self, jobs: Sequence[Job], parts: Parts) -> Segmented:
+        """Put together blocks of which none is missing."""
+        blocks = (parts.load(*job) for job in jobs)
+        if self.manifest.nuclei is None:
+            labels = Stitched(self.layout, HeldParts(parts))
+            return self.ended(Objects(labels, StitchedRows(labels)), blocks)
+        cells, alone, nuclei = put_together(self.layout, parts)
+        return replace(self.ended(cells, blocks), nuclei=nuclei, alone=alone)
+
+    def ended(self, found: Objects, blocks: Iterable[Any]) -> Segmented:
+        """Say what was found."""
         self.how.pools.tiles.forget(self._name)
         counts = Counter[str]()
         for block in blocks:
@@ -311,8 +345,8 @@ class _Work:
         )
         plane, shown = self.plane(self.shown), self.survey.shown
         return Segmented(
-            labels=labels,
-            rows=rows,
+            labels=found.labels,
+            rows=found.rows,
             channels_used=self.roles,
             microns_per_pixel=self.size,
             microns_per_pixel_source=self.size_source,
@@ -323,6 +357,7 @@ class _Work:
             clock=self.clock,
             blocks=counts["blocks"],
             redone=counts["redone"],
+            compartment=self.manifest.compartment,
         )
 
     def notices(self) -> tuple[Notice, ...]:
@@ -351,10 +386,7 @@ def _told_of_blank(blank: int, planes: int) -> tuple[Notice, ...]:
     return (Notice("W002", f"{where} the same value: no cells"),)
 
 
-def _alone(block: BlockResult, layout: Layout) -> LabelImage:
+def _alone(block: BlockResult, layout: Layout) -> Objects:
     """The only block of an image: its numbers are the final ones already."""
-    return ArrayLabels(block.labels.reshape(layout.shape), layout.axes, len(block.seeds))
-
-
-def _rows_alone(block: BlockResult, layout: Layout) -> Rows:
-    return ArrayRows(block.table)
+    labels = ArrayLabels(block.labels.reshape(layout.shape), layout.axes, len(block.seeds))
+    return Objects(labels, ArrayRows(block.table))
