@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import ModelError
 from cellfleet.inference.adapted import AdaptedPredictor, as_planes
+from cellfleet.models.bioimage.manifest import with_outputs
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
-from cellfleet.models.load import LoadedClassifier, LoadedModel, require_content, start_any
+from cellfleet.models.load import AnyModel, LoadedClassifier, LoadedModel, require_content, start_any
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, Example, Package, broken
 from cellfleet.models.source import Source
 
@@ -43,35 +44,47 @@ class Checked:
         return len(self.files[self.package.graph.source]) if self.package.graph else 0
 
 
-def check_package(source: Source) -> Checked:
+def check_package(source: Source, *, outputs: Sequence[str] = ()) -> Checked:
     """Read and try a package.
+
+    Args:
+        source: Its files.
+        outputs: What each output channel of a package of others means; empty: as its description says.
 
     Raises:
         ModelError: E402 broken, E403 a file is another one, E404 not loadable, E407 it predicts something else than it
-            says.
+            says, E430–E434 it is a package of others that cannot be run.
         InputError, OutputError: It cannot be read.
     """
     content = source.read(RDF, LARGEST_RDF_BYTES) or b""
+    if outputs:
+        content = with_outputs(content, outputs)
     package = read_named_package(content, f"{source.where}/{RDF}")
     files = {}
     if package.graph:
         files[package.graph.source] = _file(source, package.graph, LARGEST_WEIGHTS_BYTES)
     for file in package.test_tensors.values():
         files[file.source] = _file(source, file, _LARGEST_TENSOR_BYTES)
-    if (text := source.read(README, _LARGEST_TEXT_BYTES)) is not None:
-        files.setdefault(README, text)
-    if package.cover and (picture := source.read(package.cover, _LARGEST_PICTURE_BYTES)) is not None:
-        files.setdefault(package.cover, picture)
+    beside = {README: _LARGEST_TEXT_BYTES, package.text: _LARGEST_TEXT_BYTES, package.cover: _LARGEST_PICTURE_BYTES}
+    for name, most in beside.items():
+        if name and (more := source.read(name, most)) is not None:
+            files.setdefault(name, more)
     model = start_any(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
     tensors = {name: _array(files[file.source], file.source, source) for name, file in package.test_tensors.items()}
-    if isinstance(model, LoadedClassifier):
-        if {"image", "scores"} <= tensors.keys():
-            _require_scores(model, tensors["image"], tensors["scores"], source.where)
-    elif isinstance(model.predictor, AdaptedPredictor) and package.has_test:
-        _require_outputs(model.predictor, tensors, source.where)
-    elif {"pixels", "contrast", "heads"} <= tensors.keys():
-        _require_prediction(model, tensors, source.where)
+    _require_same(model, package, tensors, source.where)
     return Checked(package, content, files)
+
+
+def _require_same(model: AnyModel, package: Package, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    """Raise `ModelError` E407 unless the model predicts what its test tensors say; without them nothing is asked."""
+    if not package.has_test:
+        return
+    if isinstance(model, LoadedClassifier):
+        _require_scores(model, tensors["image"], tensors["scores"], where)
+    elif isinstance(model.predictor, AdaptedPredictor):
+        _require_outputs(model.predictor, tensors, where)
+    else:
+        _require_prediction(model, tensors, where)
 
 
 def share_elsewhere(heads: NDArray[np.uint8], said: NDArray[np.uint8]) -> float:

@@ -90,6 +90,7 @@ class Package(_Part):
 
     description: str = ""
     license: str = ""
+    documentation: Any = ""
     covers: Any = ()
     inputs: tuple[_Tensor, ...] = ()
     outputs: tuple[_Tensor, ...] = ()
@@ -134,6 +135,13 @@ class Package(_Part):
         covers = self.covers if isinstance(self.covers, list) else []
         beside = (one for one in covers if isinstance(one, str) and PurePosixPath(one).name == one and "\\" not in one)
         return next((one for one in beside if one.lower().endswith(PICTURES) and one.isprintable()), None)
+
+    @property
+    def text(self) -> str | None:
+        """Its documentation, a Markdown file beside the description; None: it has none, or elsewhere."""
+        name = self.documentation.removeprefix("./") if isinstance(self.documentation, str) else ""
+        beside = PurePosixPath(name).name == name and "\\" not in name and name.isprintable()
+        return name if beside and name.lower().endswith(".md") else None
 
     @property
     def has_test(self) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellfleet.errors import ModelError
-from cellfleet.models.check import check_package
+from cellfleet.models.check import Checked, check_package
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages
 from cellfleet.models.load import BUNDLED, LoadedClassifier, LoadedModel, require_content, split_name, start_any
 from cellfleet.models.package import RDF, Package, broken, not_a_segmenter, read_package
@@ -35,6 +35,8 @@ FOLDER = "models"
 PINS = f"{FOLDER}/.pins"
 DEFAULT = f"{FOLDER}/.default"
 """Holds the name of the model that pages offer first."""
+_FIRST = "nuclei"
+"""Where nobody has chosen another."""
 MOST_FILES = 10_000
 """Under ``models/``: with more, something else is kept there."""
 LISTING_SECONDS = 3.0
@@ -80,6 +82,10 @@ class Repository:
     def set_default(self, name: str) -> None:
         """Have pages offer this model first. Raises `ModelError` E401, there is none."""
         self.store.write(DEFAULT, self.resolve(name).name.encode())
+
+    def first(self) -> str:
+        """Return the name of the model that pages offer first."""
+        return next((model.name for model in self.list() if model.default), _FIRST)
 
     def picture(self, model: PinnedModel) -> tuple[str, bytes] | None:
         """Return name and content of the picture that a model brings; None: it brings none. Raises as `package`."""
@@ -145,14 +151,25 @@ class Repository:
             ModelError: E402–E405, E407, E409; nothing was taken in.
             InputError, OutputError: It cannot be read, or the store not be written.
         """
-        source = open_source(str(package))
-        checked = check_package(source)
+        return self.take(check_package(open_source(str(package))), str(package))
+
+    def take(self, checked: Checked, where: str) -> ModelInfo:
+        """Take in a package that was checked; one that is there already stays as it is.
+
+        Args:
+            checked: The package.
+            where: It was found, for messages.
+
+        Raises:
+            ModelError: E405, its name and version stand for another content.
+            OutputError: The store cannot be written.
+        """
         manifest, sha256 = checked.package.declared, checked.package.sha256
         folder = f"{FOLDER}/{manifest.name}-{manifest.version}-{sha256[:12]}"
         entry = Entry(self.store, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
         named = [one for one in self._look(fresh=True) if (one.name, one.version) == (entry.name, entry.version)]
         if self._pinned([*named, entry]).sha256 != sha256:
-            raise _another(entry.name, entry.version, source.where)
+            raise _another(entry.name, entry.version, where)
         same = [one for one in named if one.package.sha256 == sha256]
         if not same:
             for name, content in checked.files.items():

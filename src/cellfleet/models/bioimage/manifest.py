@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from cellfleet.models.bioimage.meaning import meanings, words_of
@@ -92,7 +93,24 @@ def with_manifest(described: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _block(described: Mapping[str, Any]) -> object:
+def with_outputs(content: bytes, outputs: Sequence[str]) -> bytes:
+    """Return a description that says what its outputs mean; one that is not foreign, or broken, as it is."""
+    try:
+        described = yaml.safe_load(content.decode("utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return content
+    if not is_foreign(described):
+        return content
+    config = described.get("config")
+    block = _block(described) or {}
+    described["config"] = {
+        **(config if isinstance(config, dict) else {}),
+        "cellfleet": {**block, "outputs": [*outputs]},
+    }
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True).encode()
+
+
+def _block(described: Mapping[str, Any]) -> Any:
     config = described.get("config")
     return config.get("cellfleet") if isinstance(config, dict) else None
 
