@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import DeviceError
+from cellfleet.pipeline.detected import detected_labels, halo_px
 from cellfleet.pipeline.heads import PlaneHeads, source_box
 from cellfleet.pipeline.measure import Table, first_pixels, measure, relabelled
 from cellfleet.pipeline.nuclei import Overlaps, overlaps
@@ -90,7 +91,8 @@ def regions(heads: PlaneHeads, box: Box, largest_pixels: float = np.inf) -> Iter
         DeviceError: E512, the next region would be larger than that.
     """
     shape, zoom = heads.plane.shape, heads.survey.scale.zoom
-    halo, context = int(np.ceil(_HALO_PX / zoom)), max(map(context_px, _makers(heads)))
+    halo = halo_px(heads) if heads.manifest.detection else int(np.ceil(_HALO_PX / zoom))
+    context = max(map(context_px, _makers(heads)), default=0)
     while True:
         region = box.grown(halo + context, shape)
         if region != box and region.shape[0] * region.shape[1] > largest_pixels:
@@ -158,6 +160,8 @@ def _settled(heads: PlaneHeads, box: Box, region: Box) -> list[BlockLabels] | No
 
     None where not all that the block writes is certain, or its objects complete.
     """
+    if heads.manifest.detection:
+        return [detected_labels(heads, box, region)]
     have = source_box(region, heads.shape, heads.plane.shape)
     maps = heads.read(have)
     found = []

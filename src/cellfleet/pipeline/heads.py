@@ -32,6 +32,8 @@ _PACKED_FROM_PX = 20_000
 share tiles, and several rows of them would be predicted twice because they do not fit into memory. Costs 3 %."""
 
 Heads = NDArray[np.uint8]
+Prediction = NDArray[Any]
+"""What is kept of a tile: its heads, or the objects that were detected."""
 Key = tuple[Hashable, ...]
 """Image, plane, and place of a tile."""
 
@@ -46,12 +48,12 @@ class TilePool:
         """Take the number of tiles that are predicted at once, and the memory for those that are done."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tile")
         self._limit = limit_bytes
-        self._tiles: OrderedDict[Key, Future[Heads]] = OrderedDict()
+        self._tiles: OrderedDict[Key, Future[Prediction]] = OrderedDict()
         self._done: dict[Key, int] = {}
         """Bytes of each tile that is remembered and done."""
         self._lock = threading.Lock()
 
-    def ask(self, key: Key, predict: Callable[[], Heads]) -> Future[Heads]:
+    def ask(self, key: Key, predict: Callable[[], Prediction]) -> Future[Prediction]:
         """Return the tile of this name, predicted by `predict` unless it is remembered."""
         with self._lock:
             tile = self._tiles.get(key)
@@ -66,7 +68,7 @@ class TilePool:
             for key in [key for key in self._done if key[0] == image]:
                 self._drop(key)
 
-    def _predicted(self, key: Key, predict: Callable[[], Heads]) -> Heads:
+    def _predicted(self, key: Key, predict: Callable[[], Prediction]) -> Prediction:
         try:
             heads = predict()
         except BaseException:
@@ -96,7 +98,7 @@ class TilePool:
 
 @dataclass(frozen=True, eq=False)
 class PlaneHeads:
-    """The heads of one plane that the watershed reads, at model scale."""
+    """The heads of one plane that the watershed reads, at model scale; or how to ask for its tiles."""
 
     plane: Plane
     survey: Survey
@@ -124,11 +126,11 @@ class PlaneHeads:
     def read(self, box: Box) -> Heads:
         """Return the wanted heads of a region, uint8 (K, height, width); waits for its tiles."""
         rows, columns = (spans(length, self.manifest.tile) for length in self.shape)
-        meeting = [
-            (y, x, self._ask(y, x)) for y in _meeting(rows, box.y0, box.y1) for x in _meeting(columns, box.x0, box.x1)
+        asked = [
+            (y, x, self._ask(y, x)) for y in meeting(rows, box.y0, box.y1) for x in meeting(columns, box.x0, box.x1)
         ]
         heads = np.empty((len(self.wanted), *box.shape), np.uint8)
-        for y, x, tile in meeting:
+        for y, x, tile in asked:
             have = Box(y.write_start, x.write_start, y.write_stop, x.write_stop)
             part = have.common(box)
             with self.clock.waiting("predict"):
@@ -150,19 +152,25 @@ class PlaneHeads:
 
     def _predict(self, y: Span, x: Span) -> Heads:
         """Return the wanted heads (K, height, width) of a tile's write region."""
+        predicted = self.predicted(y, x)
+        if predicted is None:
+            return np.zeros((len(self.wanted), y.write_stop - y.write_start, x.write_stop - x.write_start), np.uint8)
+        return np.ascontiguousarray(predicted[self.wanted, y.inside, x.inside])
+
+    def predicted(self, y: Span, x: Span) -> Prediction | None:
+        """Return what the model says of all that a tile reads; None where there is nothing but background."""
         want = Box(y.read_start, x.read_start, y.read_stop, x.read_stop)
         with self.clock.stage("read"):
             have, pixels = self._pixels(want)
         contrast = np.repeat(self.survey.contrast, self.manifest.frames, axis=0)
         if all(bool(plane.max() <= dark) for plane, dark in zip(pixels, contrast[:, 0], strict=True)):
             # Nothing but background: the empty part of a slide, which is most of many slides.
-            return np.zeros((len(self.wanted), y.write_stop - y.write_start, x.write_stop - x.write_start), np.uint8)
+            return None
         with self.clock.stage("preprocess"):
             if self.shape != self.plane.shape:
                 pixels = resampled_region(pixels, have, self.plane.shape, self.shape, want)
         with self.clock.stage("predict"):
-            heads = self.survey.predictor.predict(pixels, contrast)
-            return np.ascontiguousarray(heads[self.wanted, y.inside, x.inside])
+            return self.survey.predictor.predict(pixels, contrast)
 
     def _pixels(self, want: Box) -> tuple[Box, NDArray[np.float32]]:
         """Return the pixels at image scale that a region at model scale depends on, and where they stand."""
@@ -188,7 +196,7 @@ def _unpacked(packed: Heads, shape: tuple[int, int, int]) -> Heads:
     return np.frombuffer(imagecodecs.zstd_decode(packed.tobytes()), np.uint8).reshape(shape)
 
 
-def _meeting(cut: list[Span], start: int, stop: int) -> list[Span]:
+def meeting(cut: list[Span], start: int, stop: int) -> list[Span]:
     """Return the spans whose write range meets [start, stop)."""
     first = bisect.bisect_right(cut, start, key=_write_start) - 1
     last = bisect.bisect_left(cut, stop, key=_write_start)

@@ -161,7 +161,7 @@ def estimate_diameter(
 
 
 def _labels(heads: NDArray[np.uint8], manifest: ModelManifest) -> NDArray[np.uint32]:
-    spec = manifest.postprocess
+    spec = manifest.makers[0]
     maxima, interior = (heads[manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
     return deep_watershed(maxima, interior, spec)
 

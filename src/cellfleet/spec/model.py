@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from cellfleet.spec.adaptor import Adaptor
-from cellfleet.spec.postprocess import DeepWatershed
+from cellfleet.spec.postprocess import DeepWatershed, Detection, Postprocess
 
 Compartment = Literal["nuclear", "whole-cell"]
 """What an object is."""
@@ -41,7 +41,7 @@ class ModelManifest(BaseModel):
     name: str
     version: str
     predictor: Literal["onnx", "otsu", "adapted"] = "onnx"
-    """Who turns pixels into heads: an ONNX graph, the classical threshold that needs no weights, or an adapted graph."""
+    """Who predicts: an ONNX graph, the classical threshold that needs no weights, or an adapted graph."""
     roles: tuple[str, ...] = ("nuclear",)
     """What the input channels of the graph show, in their order."""
     frames: PositiveInt = Field(default=1, exclude_if=lambda value: value == 1)
@@ -55,9 +55,9 @@ class ModelManifest(BaseModel):
     diameter_range_px: tuple[PositiveFloat, PositiveFloat] | None = None
     """Median object diameters at which images are left at their own scale."""
     heads: tuple[str, ...]
-    """Names of the graph's output maps, in order."""
+    """Names of the graph's output maps, in order; none of a model that detects objects."""
     tile: Tile = Tile()
-    postprocess: DeepWatershed = DeepWatershed()
+    postprocess: Postprocess = DeepWatershed()
     nuclei: DeepWatershed | None = Field(default=None, exclude_if=lambda value: value is None)
     """Makes the nuclei of the cells, where one pass gives heads of both compartments."""
     adaptor: Adaptor | None = Field(default=None, exclude_if=lambda value: value is None)
@@ -84,8 +84,14 @@ class ModelManifest(BaseModel):
 
     @property
     def makers(self) -> tuple[DeepWatershed, ...]:
-        """What makes the objects of each of `compartments`, in that order."""
-        return (self.postprocess,) if self.nuclei is None else (self.postprocess, self.nuclei)
+        """What makes the objects of each of `compartments` from heads, in that order; none where they are detected."""
+        made_by = (self.postprocess, self.nuclei)
+        return tuple(maker for maker in made_by if isinstance(maker, DeepWatershed))
+
+    @property
+    def detection(self) -> Detection | None:
+        """How detections become objects; None of a model that predicts heads."""
+        return self.postprocess if isinstance(self.postprocess, Detection) else None
 
     def alone(self, compartment: Compartment) -> ModelManifest:
         """Return the manifest of one of `compartments`, as if the model found nothing else.
@@ -105,7 +111,7 @@ class ModelManifest(BaseModel):
     def _read(self) -> set[str]:
         read = {head for maker in self.makers for head in (maker.maxima_head, maker.interior_head)}
         # An unknown scale is judged by it.
-        return read | {"outer_distance"} if self.diameter_range_px else read
+        return read | {"outer_distance"} if read and self.diameter_range_px else read
 
     @model_validator(mode="after")
     def _has_the_heads_that_are_read(self) -> Self:
@@ -124,6 +130,12 @@ class ModelManifest(BaseModel):
     def _has_an_adaptor_if_adapted(self) -> Self:
         if (self.predictor == "adapted") != (self.adaptor is not None):
             raise ValueError('"adaptor" belongs to the predictor "adapted", and to no other')
+        return self
+
+    @model_validator(mode="after")
+    def _detects_one_compartment_by_a_graph(self) -> Self:
+        if self.detection and (self.heads or self.nuclei or self.predictor != "onnx"):
+            raise ValueError('of the method "detection", a model has a graph, no heads, and one compartment')
         return self
 
     @model_validator(mode="after")

@@ -1,14 +1,14 @@
-"""How heads become labels: the parameters of the deep watershed.
+"""How what a model predicts becomes labels: by the deep watershed of its heads, or from the objects that it detects.
 
-The names and meanings are those of DeepCell's ``deep_watershed`` (deepcell_toolbox 0.12.1), so that published
-settings can be used unchanged.
+Names and meanings of the watershed's parameters are those of DeepCell's ``deep_watershed`` (deepcell_toolbox 0.12.1),
+so that published settings can be used unchanged.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, Tag
 
 _LARGEST_PX = 1000
 """Lengths beyond this are a mistake in a manifest, not a wish."""
@@ -53,3 +53,36 @@ class DeepWatershed(BaseModel):
                 "pixel_expansion": round(self.pixel_expansion * zoom),
             }
         )
+
+
+class Detection(BaseModel):
+    """Objects are found whole, each with a box, a score and a mask; the better one wins where they overlap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["detection"]
+    score_threshold: float = Field(default=0.5, ge=0, le=1)
+    """Detections of a lower score are left out."""
+    overlap_threshold: float = Field(default=0.5, ge=0, le=1)
+    """A detection is left out where a better one overlaps its box by a larger IoU than this."""
+    mask_threshold: float = Field(default=0.5, ge=0, lt=1)
+    """Pixels above this value of an object's mask belong to it (0…1)."""
+    mask_margin: float = Field(default=0, ge=0, le=1)
+    """A mask covers its box and, on each side, this share of the box's height or width."""
+    visible_share: float = Field(default=0.5, ge=0, le=1)
+    """An object is left out where less of its mask than this is one piece that no better object covers."""
+    small_objects_threshold: float = Field(default=0, ge=0)
+    """Objects of fewer pixels than this are left out, px² at model scale."""
+    largest_px: PositiveFloat = Field(default=128, le=_LARGEST_PX)
+    """Detections whose mask covers more than this in height or width are left out, px at model scale."""
+
+
+def _method(given: object) -> str:
+    found = given.get("method", "deep-watershed") if isinstance(given, dict) else getattr(given, "method", None)
+    return str(found)
+
+
+Postprocess = Annotated[
+    Annotated[DeepWatershed, Tag("deep-watershed")] | Annotated[Detection, Tag("detection")], Discriminator(_method)
+]
+"""Told apart by `method`; where it is not stated, the deep watershed."""
