@@ -113,7 +113,7 @@ def optimise(
         loss = _steps(spec, state, batches, device, lambda: pace.stop() or looks.are_due(state.step, state.seconds))
         if pace.stop():
             state.save(out / CHECKPOINT)
-            raise StoppedError
+            raise StoppedError(state.step)
         began = time.monotonic()
         scores = validate(state.average)
         looks.looked(state.seconds, time.monotonic() - began)

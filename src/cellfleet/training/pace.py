@@ -21,6 +21,11 @@ _LOOK_COST = 4.0
 class StoppedError(Exception):
     """The run was asked to stop, and has written a checkpoint to go on from."""
 
+    def __init__(self, step: int) -> None:
+        """Say after which step."""
+        super().__init__(step)
+        self.step = step
+
 
 @dataclass(frozen=True)
 class Pace:
