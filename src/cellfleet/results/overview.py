@@ -116,7 +116,7 @@ def chosen_for_thumbnails(images: Sequence[ImageRecord], flagged: dict[str, tupl
 
 
 def _extent(record: ImageRecord) -> list[int]:
-    return [length for axis, length in zip(record.axes, record.shape, strict=False) if axis != "C"]
+    return list(record.labelled_lengths.values())
 
 
 def _diameter(record: ImageRecord) -> float:

@@ -69,7 +69,7 @@ def open_labels(form: Format, address: str, record: ImageRecord) -> FileLabels:
     Raises:
         InputError: E1xx, it cannot be read; E043, it is not the one that the record tells of.
     """
-    lengths = {axis: length for axis, length in zip(record.axes, record.shape, strict=True) if axis != "C"}
+    lengths = record.labelled_lengths
     axes, shape = "".join(lengths), tuple(lengths.values())
     reader = (
         _tiff_reader(address, lengths, record.image)

@@ -82,6 +82,15 @@ class PlaneClasses(_Record):
     """The best first; as many as `SegmentSpec.top`, or all."""
 
 
+class Predicted(_Record):
+    """What a workflow predicted from an image, and segmented."""
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: str
+    channel_names: tuple[str, ...]
+
+
 class ImageRecord(_Record):
     """All that is known about one image of a run."""
 
@@ -106,6 +115,8 @@ class ImageRecord(_Record):
     """``option``, ``ome``, ``imagej``, ``tiff``…, or empty where unknown."""
     contrast: tuple[tuple[float, float], ...] = ()
     """(low, high) per role, in raw pixel values."""
+    predicted: Predicted | None = None
+    """Of a workflow: what channels, contrast and scale refer to, and labels lie on; None: the image itself."""
     scale: Scale | None = None
     objects: int = 0
     median_diameter_px: float | None = None
@@ -128,6 +139,12 @@ class ImageRecord(_Record):
     waiting_seconds: dict[str, float] = {}
     """Wall seconds that threads waited for a stage that other threads did."""
 
+    @property
+    def labelled_lengths(self) -> dict[str, int]:
+        """Axis → length of the label image, in order."""
+        axes, shape = (self.predicted.axes, self.predicted.shape) if self.predicted else (self.axes, self.shape)
+        return {axis: length for axis, length in zip(axes, shape, strict=False) if axis != "C"}
+
 
 class ModelUsed(_Record):
     """Which weights."""
@@ -135,6 +152,8 @@ class ModelUsed(_Record):
     name: str
     version: str
     sha256: str
+    steps: tuple[ModelUsed, ...] = ()
+    """All models of a workflow, in order; empty where it is none."""
 
 
 class RunRecord(_Record):
