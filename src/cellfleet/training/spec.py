@@ -242,8 +242,8 @@ def with_channels(spec: TrainSpec, channels: Sequence[str], microns_per_pixel: f
     if {"nuclear", "membrane"} <= set(roles):
         # Cells of tissue fill it: there is no room to paste others between them.
         tissue = {"diameter_px": (24.0, 0.5), "touching_share": 0.0, "tissue": Tissue()}
-        # A crop holds dozens of cells: more steps of fewer crops, for the same time.
-        change |= {"augmentation": spec.augmentation.model_copy(update=tissue), "batch": 8}
+        # Even a small crop holds dozens of cells: more steps of less, for the same time.
+        change |= {"augmentation": spec.augmentation.model_copy(update=tissue), "batch": 8, "crop_px": 128}
     return spec.model_copy(update=change)
 
 
