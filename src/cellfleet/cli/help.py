@@ -81,8 +81,9 @@ COMMANDS: dict[str, Help] = {
     ),
     "serve": Help(
         "Run the service: jobs over HTTP for many users and machines.\n\n"
-        "Keeps everything in DIR, starts a private ledger and a worker, and starts them again when they die. Without "
-        "--host it serves this machine only and asks for no login; with it, the first token is shown once.",
+        "Keeps everything in DIR, starts a private ledger, a worker and, where PyTorch is installed, a trainer, and "
+        "starts them again when they die. Without --host it serves this machine only and asks for no login; with it, "
+        "the first token is shown once.",
         """Examples:
   cellfleet serve
   cellfleet serve --host 0.0.0.0 --data /srv/cellfleet --public-url https://cells.lab.example
@@ -104,6 +105,14 @@ COMMANDS: dict[str, Help] = {
         "itself; more may run anywhere that reaches ledger and store.",
         """Example, as a task of a batch system that ends when there is no more to do:
   cellfleet worker --ledger redis://ledger:6379/0 --store s3://lab/cellfleet --idle-timeout 60""",
+    ),
+    "trainer": Help(
+        "Carry out the training runs of a service.\n\n"
+        "Takes runs from the store, keeps a checkpoint there after each look at the validation images, and goes on "
+        "from the checkpoint of a trainer that died. SIGTERM ends it after the next step. 'cellfleet serve' starts one "
+        "by itself where PyTorch is installed; others may run anywhere that reaches the store, on a GPU for example.",
+        """Example, on a machine with a GPU:
+  cellfleet trainer --store s3://lab/cellfleet --idle-timeout 600""",
     ),
     "triton": Help(
         "Give a Triton server the models of a service, and see to it that they answer.\n\n"

@@ -49,6 +49,15 @@ class Work:
     workers: Annotated[
         int, Parameter(group=_WORK, validator=validators.Number(gte=0), help="Workers to start; 0: elsewhere.")
     ] = 1
+    trainers: Annotated[
+        int | None,
+        Parameter(
+            group=_WORK,
+            metavar="N",
+            validator=validators.Number(gte=0),
+            help="Trainers to start; 0: none, or elsewhere. [default: 1 where PyTorch is installed]",
+        ),
+    ] = None
     device: Annotated[Device, Parameter(group=_WORK, help="What computes; auto takes a GPU where there is one.")] = (
         "auto"
     )
@@ -144,6 +153,7 @@ def serve(*, where: Where = Where(), work: Work = Work(), who: Who = Who(), mone
             ledger=where.ledger,
             store=where.store,
             workers=work.workers,
+            trainers=work.trainers,
             device=work.device,
             memory_bytes=parse_memory(work.memory),
             log=work.log,

@@ -82,7 +82,7 @@ def worker(
         from cellfleet.worker.process import WorkerOptions, run_worker
 
         if with_parent:
-            threading.Thread(target=_stop_at_end_of_input, args=(interrupt.stop,), daemon=True).start()
+            threading.Thread(target=stop_at_end_of_input, args=(interrupt.stop,), daemon=True).start()
         patience, memory = Patience(idle=idle_timeout, grace=grace), parse_memory(means.memory)
         billed = Machine(name=means.machine or "", region=means.region or "", spot=means.spot)
         options = WorkerOptions(
@@ -102,7 +102,8 @@ def worker(
     return 0
 
 
-def _stop_at_end_of_input(stop: threading.Event) -> None:
+def stop_at_end_of_input(stop: threading.Event) -> None:
+    """Set `stop` when standard input is closed, as it is when the parent has died."""
     # Not sys.stdin.read: a thread that waits there has a lock without which Python cannot end.
     while os.read(0, 4096):
         pass

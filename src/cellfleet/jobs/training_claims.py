@@ -20,7 +20,16 @@ from cellfleet.errors import CellfleetError
 from cellfleet.jobs.beats import Beats, remove_old_beats
 from cellfleet.jobs.claims import LEASE_SECONDS
 from cellfleet.jobs.ends import agreed_lease
-from cellfleet.jobs.training_files import BEATS, Claims, RunFiles, as_json, open_runs, read_wanted, wanted_comparisons
+from cellfleet.jobs.training_files import (
+    BEATS,
+    Claims,
+    RunFiles,
+    as_json,
+    open_runs,
+    read_wanted,
+    wanted_comparisons,
+    wanted_name,
+)
 from cellfleet.spec.record import Told
 from cellfleet.spec.training import TrainingClaimed, TrainingEnd, TrainingOrder, TrainingProgress, WantedComparison
 from cellfleet.spec.training_http import Comparison, TrainingPoint
@@ -78,7 +87,6 @@ class TrainingQueue:
 
     def claim(self) -> Claim | None:
         """Take the oldest run that nobody is at; None: there is none."""
-        self.show()
         for run in open_runs(self.store):
             try:
                 claim = self._claimed(RunFiles(self.store, run))
@@ -132,17 +140,16 @@ class TrainingQueue:
             if wanted is None or files.order() is None:
                 self.store.remove(name)
             elif wanted.attempts >= MOST_ATTEMPTS:
-                self.answer(files, Comparison(state="failed", present=wanted.present, problem=_vanished()), name)
+                self.answer(files, Comparison(state="failed", present=wanted.present, problem=_vanished()))
             else:
                 self.store.write(name, as_json(wanted.model_copy(update={"attempts": wanted.attempts + 1})))
                 return files, wanted
         return None
 
-    def answer(self, files: RunFiles, comparison: Comparison, wanted: str | None = None) -> None:
-        """Write a comparison; nobody waits for it any more in the file `wanted`."""
+    def answer(self, files: RunFiles, comparison: Comparison) -> None:
+        """Write a comparison; nobody waits for it any more."""
         files.write(f"comparisons/{comparison.present.sha256}.json", comparison)
-        if wanted is not None:
-            self.store.remove(wanted)
+        self.store.remove(wanted_name(files.id, comparison.present.sha256))
 
     # --- below -------------------------------------------------------------------------------------------------------
 

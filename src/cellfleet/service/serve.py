@@ -2,7 +2,8 @@
 
     this process    HTTP (thread), keeper (thread), supervisor (main thread)
     ├── redis       unless another ledger is given
-    └── workers
+    ├── workers
+    └── trainers
 
 Children end with this process, however it ends: they watch a pipe. Stopping goes from the outside to the inside: no
 more requests, workers finish or give back, the keeper ends, the ledger writes its file. Knows no command line.
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,6 +58,7 @@ _HOPELESS = frozenset({2, 4, 6})
 
 _log = logging.getLogger(__name__)
 
+_Children = list[Kept[WorkerProcess]]
 Say = Callable[[str], None]
 """Tells something to whoever started the service; never a log."""
 
@@ -75,6 +78,8 @@ class ServeOptions:
     """Folder or address; None: in `data`."""
     workers: int = 1
     """How many are started."""
+    trainers: int | None = None
+    """How many are started; None: one, where PyTorch is installed."""
     device: Device = "auto"
     memory_bytes: int | None = None
     """Of each worker; None: an equal share of what is free."""
@@ -82,6 +87,11 @@ class ServeOptions:
     """What this runs on, for the bills."""
     log: Literal["text", "json"] | None = None
     """Of the workers, too."""
+
+    @property
+    def trainers_here(self) -> int:
+        """How many trainers are started."""
+        return int(importlib.util.find_spec("torch") is not None) if self.trainers is None else self.trainers
 
     @property
     def store_url(self) -> str:
@@ -116,10 +126,10 @@ def serve(options: ServeOptions, settings: Settings, stop: threading.Event, say:
         stack.callback(keeper.stop)
         if redis is not None:
             redis.started_again = partial(_rebuild, keeper, upkeep)
-        workers = stack.enter_context(_workers(options, url))
+        workers, trainers = stack.enter_context(_workers(options, url))
         http = stack.enter_context(_answering(service, listener))
         say(f"Serving at {_address(options, service.settings, listener)} (Ctrl-C stops)")
-        children: list[Kept[Any]] = [*([redis] if redis else []), *workers]
+        children: list[Kept[Any]] = [*([redis] if redis else []), *workers, *trainers]
         first = [worker.process for worker in workers]
         while not stop.wait(_LOOK_SECONDS):
             refuse_hopeless(first, _HOPELESS)
@@ -187,30 +197,39 @@ def _open(options: ServeOptions, settings: Settings, ledger: Ledger, say: Say) -
         made = service.access.make_token(NewToken(user="admin", role="admin", note="made at the first start"))
         say(f"The first token, for the administrator (it is not shown again): {made.token}")
     login = public or tokens or settings.user_header is not None or settings.public_url is not None
-    return replace(service, settings=replace(settings, login=login))
+    return replace(service, settings=replace(settings, login=login, trains=options.trainers_here > 0))
+
+
+def _worker_command(options: ServeOptions, ledger: str) -> list[str]:
+    words = ["worker", "--ledger", ledger, "--store", options.store_url, "--device", options.device]
+    return [*words, "--grace", f"{_GRACE_SECONDS:g}", *_shares(options), *_billed(options.machine)]
+
+
+def _trainer_command(options: ServeOptions) -> list[str]:
+    return ["trainer", "--store", options.store_url, "--device", options.device]
 
 
 @contextlib.contextmanager
-def _workers(options: ServeOptions, ledger: str) -> Iterator[list[Kept[WorkerProcess]]]:
-    command = [sys.executable, "-m", "cellfleet", "worker", "--with-parent"]
-    command += ["--ledger", ledger, "--store", options.store_url, "--device", options.device]
-    command += ["--grace", f"{_GRACE_SECONDS:g}", *_shares(options), *_billed(options.machine)]
+def _workers(options: ServeOptions, ledger: str) -> Iterator[tuple[_Children, _Children]]:
+    """Keep workers and trainers alive while the block runs."""
     environment = {**os.environ, "CELLFLEET_CACHE": str((options.data / "cache").resolve())}
     if options.log is not None:
         environment["CELLFLEET_LOG"] = options.log
 
-    def start() -> WorkerProcess:
-        return WorkerProcess(command, environment, stop_seconds=_GRACE_SECONDS + _KILL_SECONDS)
+    def kept(name: str, words: Sequence[str]) -> Kept[WorkerProcess]:
+        command = [sys.executable, "-m", "cellfleet", *words, "--with-parent"]
+        return Kept(name, lambda: WorkerProcess(command, environment, stop_seconds=_GRACE_SECONDS + _KILL_SECONDS))
 
-    workers = [Kept(f"worker {number}", start) for number in range(1, options.workers + 1)]
+    workers = [kept(f"worker {number + 1}", _worker_command(options, ledger)) for number in range(options.workers)]
+    trainers = [kept(f"trainer {number + 1}", _trainer_command(options)) for number in range(options.trainers_here)]
     begun: list[Kept[WorkerProcess]] = []
     try:
-        for worker in workers:
-            worker.begin()
-            begun.append(worker)
-        yield workers
+        for child in (*workers, *trainers):
+            child.begin()
+            begun.append(child)
+        yield workers, trainers
     finally:
-        stop_workers([worker.process for worker in begun])
+        stop_workers([child.process for child in begun])
 
 
 def _billed(machine: Machine) -> list[str]:

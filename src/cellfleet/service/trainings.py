@@ -18,6 +18,7 @@ import yaml
 
 from cellfleet.errors import ModelError, ServiceError, TrainingError
 from cellfleet.jobs.places import below
+from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_desk import TrainingDesk, no_such_run
 from cellfleet.jobs.training_files import RunFiles
 from cellfleet.models.package import RDF
@@ -39,8 +40,6 @@ _LABELS = frozenset({"labels", "cells", "nuclei"})
 _MOST_LOOKED_AT = 20_000
 """Files of a set that are looked through for its layout."""
 _LOGS_KEPT = 32
-_FIRST_MODEL = "nuclei"
-"""Where nobody has chosen another."""
 _TAKEN = "E405"
 
 
@@ -99,8 +98,10 @@ def check_layout(service: Service, dataset: str) -> None:
 
     Raises:
         TrainingError: E631.
+        JobError: E817, it leads out of its set.
     """
     identity, _, below = dataset.removeprefix(SET).partition("/")
+    as_path(dataset, service.store)
     if not dataset.startswith(SET) or below.lower().endswith(".zip"):
         return
     folder = f"{folder_of(identity)}/{below}".rstrip("/")
@@ -110,11 +111,6 @@ def check_layout(service: Service, dataset: str) -> None:
         what = "there are no images/ and labels/ in it" if folders else "there are no folders in it"
         action = "Upload images/ and labels/ (or cells/ and nuclei/) with files of equal stems, or a zip of them"
         raise TrainingError("E631", what, where=dataset, action=action)
-
-
-def usual_model(service: Service) -> str:
-    """Return the model that pages offer first."""
-    return next((model.name for model in service.models.list() if model.default), _FIRST_MODEL)
 
 
 def package_of(files: RunFiles) -> Place:

@@ -152,7 +152,7 @@ def get_comparison(
     """Compare the model of a run with a published one; where nobody has looked, a trainer is asked: come again."""
     order = trainings.order_to_see(service, user, run)
     trainings.require_trainer(service)
-    chosen = model or order.request.compare_with or trainings.usual_model(service)
+    chosen = model or order.request.compare_with or service.models.first()
     return trainings.desk_of(service).comparison(run, _model(service, chosen))
 
 
