@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from cellfleet.images.read import image_from_array
 from cellfleet.pipeline.measure import measure
 from cellfleet.results.labelled import ArrayLabels, ArrayRows, Labelled
 
 
 def labelled(array: np.ndarray, axes: str = "YX", **told: Any) -> Labelled:
-    """Return `array`, whose labels are 1 … n, with the table that the pipeline would make of it (two channels)."""
+    """Return `array`, whose labels are 1 … n, with the table that the pipeline would make of it (two channels).
+
+    As of a workflow, with an image that was predicted: of uint16, a thousand times the labels.
+    """
     microns = told.setdefault("microns_per_pixel", 0.5)
     array = array.astype(np.uint32)
     planes = array.reshape(-1, *array.shape[-2:])
@@ -25,6 +29,7 @@ def labelled(array: np.ndarray, axes: str = "YX", **told: Any) -> Labelled:
         tables.append({"label": table["label"], **{a: np.full(count, at, np.int32) for a, at in place.items()}, **rest})
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     assert columns["label"].tolist() == list(range(1, int(array.max(initial=0)) + 1))
+    told.setdefault("predicted", image_from_array((1000 * array).astype(np.uint16), axes=axes))
     told = {"name": "plate/a.tif", "key": "0" * 64, "model": "nuclei:1", "source": "/data/plate/a.tif"} | told
     return Labelled(labels=ArrayLabels(array, axes, len(columns["label"]), block=64), rows=ArrayRows(columns), **told)
 

@@ -22,6 +22,7 @@ from rasterio.features import rasterize
 from tests.labelled import awkward, labelled, stack
 
 from cellfleet.errors import OutputError
+from cellfleet.images.read import open_image
 from cellfleet.results import formats
 from cellfleet.results.labelled import Labelled
 from cellfleet.spec.choices import Format
@@ -140,7 +141,23 @@ TABLES: dict[Format, Callable[[list[Path]], dict[str, np.ndarray]]] = {
 
 
 def test_every_format_is_read_back_here() -> None:
-    assert PIXELS.keys() | TABLES.keys() == set(get_args(Format))
+    assert PIXELS.keys() | TABLES.keys() | {"predicted-tiff"} == set(get_args(Format))
+
+
+def test_a_predicted_image_is_read_back_with_axes_names_and_pixel_size(tmp_path: Path) -> None:
+    result = labelled(stack(2, 3), "TZYX", microns_per_pixel=0.325)
+    (path,) = written(tmp_path, "predicted-tiff", result)
+    image, predicted = open_image(path), result.predicted
+    assert predicted and (image.axes, image.shape, image.dtype) == ("TZYX", predicted.shape, np.uint16)
+    assert image.microns_per_pixel == pytest.approx(0.325)
+    for t, z in image.planes():
+        np.testing.assert_array_equal(image.read_plane(t, z), predicted.read_plane(t, z))
+
+
+def test_no_predicted_image_is_written_where_none_was_predicted(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="predicts no image") as caught:
+        written(tmp_path, "predicted-tiff", labelled(awkward(), predicted=None))
+    assert caught.value.code == "E418"
 
 
 @pytest.mark.parametrize("form", PIXELS)

@@ -22,7 +22,7 @@ from cellfleet.run.segment_image import segment_image
 from cellfleet.spec.choices import Format
 from cellfleet.stores.place import open_place
 
-ALL = [word for form in get_args(Format) for word in ("--format", form)]
+ALL = [word for form in get_args(Format) if form != "predicted-tiff" for word in ("--format", form)]
 OTHERS = ("imagej-rois", "qupath-geojson", "anndata", "cellpose", "mcmicro")
 
 

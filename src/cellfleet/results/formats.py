@@ -6,9 +6,9 @@ writer. Knows no folder and no run: the caller gives temporary paths and renames
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard, cast, get_args
 
 from cellfleet.errors import Notice
 from cellfleet.results.anndata import require_anndata, write_anndata
@@ -18,9 +18,10 @@ from cellfleet.results.labelled import Labelled
 from cellfleet.results.labels import write_label_tiff
 from cellfleet.results.mcmicro import write_mcmicro
 from cellfleet.results.ome_zarr import write_ome_zarr
+from cellfleet.results.predicted import nothing_predicted, write_predicted
 from cellfleet.results.rois import write_rois
 from cellfleet.results.tables import write_csv, write_parquet
-from cellfleet.spec.choices import Format
+from cellfleet.spec.choices import Format, NucleiOutput, Output
 
 Writer = Callable[[Sequence[Path], Labelled], tuple[Notice, ...]]
 
@@ -31,9 +32,30 @@ class _Form(NamedTuple):
     write: Writer
 
 
-def outputs_of(form: Format) -> tuple[str, ...]:
-    """Return what follows the stem of the image in the names of the files, one per file; a folder ends in ``/``."""
-    return _FORMS[form].endings
+def outputs_of(form: Output) -> tuple[str, ...]:
+    """Return what follows the stem of the image in the names of the files, one per file; a folder ends in ``/``.
+
+    No ending ends another: so files of two images never have the same name.
+    """
+    return _form(form).endings
+
+
+def written_for(forms: Iterable[Format], *, nuclei: bool) -> Iterator[Output]:
+    """Yield what is written for these formats, of cells with or without `nuclei`."""
+    for form in forms:
+        yield form
+        if nuclei and (besides := _PREFIX + form) in _NUCLEI:
+            yield cast(NucleiOutput, besides)
+
+
+def format_of(form: str) -> str:
+    """Return the format that an output is written for: that of the cells for that of the nuclei."""
+    return form.removeprefix(_PREFIX)
+
+
+def is_output(form: str) -> TypeGuard[Output]:
+    """Say whether it is known; a later version of cellfleet may write others."""
+    return form in get_args(Format) or form in _NUCLEI
 
 
 def require_libraries(forms: Iterable[Format]) -> None:
@@ -42,13 +64,19 @@ def require_libraries(forms: Iterable[Format]) -> None:
         require_anndata()
 
 
+def require_prediction(forms: Iterable[Format], model: str, *, predicts: bool) -> None:
+    """Raise OutputError E418 where a predicted image is asked of a model that predicts none; ask before the work."""
+    if "predicted-tiff" in forms and not predicts:
+        raise nothing_predicted(model)
+
+
 def require_size(forms: Iterable[Format], shape: Sequence[int]) -> None:
     """Raise OutputError E331 where a format cannot hold labels of this shape; ask before the image is segmented."""
     if "cellpose" in forms:
         require_cellpose_size(shape)
 
 
-def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+def write(form: Output, targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     """Write the files of one format.
 
     Args:
@@ -62,7 +90,11 @@ def write(form: Format, targets: Sequence[Path], result: Labelled) -> tuple[Noti
     Raises:
         OutputError: E30x, a file cannot be written; E310–E339, the format cannot hold this image.
     """
-    return _FORMS[form].write(targets, result)
+    return _form(form).write(targets, result)
+
+
+def _form(form: Output) -> _Form:
+    return _FORMS[form] if form in _FORMS else _NUCLEI[form]
 
 
 def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
@@ -113,6 +145,11 @@ def _mcmicro(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
     return ()
 
 
+def _predicted(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
+    write_predicted(targets[0], result)
+    return ()
+
+
 _FORMS: dict[Format, _Form] = {
     "labels-tiff": _Form(("_labels.tif",), _labels_tiff),
     "ome-zarr": _Form(("_labels.ome.zarr/",), _ome_zarr),
@@ -124,4 +161,22 @@ _FORMS: dict[Format, _Form] = {
     "anndata": _Form(("_cells.h5ad",), _anndata),
     "cellpose": _Form(("_cp_masks.tif", "_seg.npy"), _cellpose),
     "mcmicro": _Form(("_mcmicro/",), _mcmicro),
+    "predicted-tiff": _Form(("_predicted.ome.tif",), _predicted),
+}
+
+
+def _of_nuclei(form: Format, *endings: str) -> _Form:
+    """Return how the nuclei are written as that format writes objects that stand alone."""
+    return _Form(endings, lambda targets, result: _FORMS[form].write(targets, result.of_nuclei()))
+
+
+_PREFIX = "nuclei-"
+_NUCLEI: dict[NucleiOutput, _Form] = {
+    "nuclei-labels-tiff": _of_nuclei("labels-tiff", "_nuclei.tif"),
+    "nuclei-ome-zarr": _of_nuclei("ome-zarr", "_nuclei.ome.zarr/"),
+    "nuclei-ome-zarr-0.4": _of_nuclei("ome-zarr-0.4", "_nuclei_v0.4.ome.zarr/"),
+    "nuclei-imagej-rois": _of_nuclei("imagej-rois", "_rois_nuclei.zip"),
+    "nuclei-csv": _of_nuclei("csv", "_nuclei.csv"),
+    "nuclei-parquet": _of_nuclei("parquet", "_nuclei.parquet"),
+    "nuclei-cellpose": _of_nuclei("cellpose", "_cp_nuclei_masks.tif", "_seg_nuclei.npy"),
 }

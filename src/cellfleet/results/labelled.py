@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.images.image import Image
 from cellfleet.spec.model import Compartment
 from cellfleet.tiling.box import Box
 
@@ -137,6 +138,9 @@ class Labelled:
     """Where the objects are cells and their nuclei were found, too. A nucleus has the number of its cell; further ones
     of a cell, and those without one, have numbers behind the last cell. Its table has the column ``cell``, and that of
     the cells the columns ``nucleus_…``."""
+
+    predicted: Image | None = None
+    """What a workflow predicted, and objects were found in."""
 
     def of_nuclei(self) -> Labelled:
         """Return the nuclei as a result of their own."""

@@ -47,6 +47,7 @@ _FORMAT_NAMES = {
     "anndata": "AnnData",
     "cellpose": "Cellpose",
     "mcmicro": "MCMICRO",
+    "predicted-tiff": "Predicted image",
 }
 
 _SHOWN = {"\n": "↵", "\r": "↵", "\t": "⇥"}

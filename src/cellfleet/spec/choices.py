@@ -15,7 +15,19 @@ Format = Literal[
     "anndata",
     "cellpose",
     "mcmicro",
+    "predicted-tiff",
 ]
+NucleiOutput = Literal[
+    "nuclei-labels-tiff",
+    "nuclei-ome-zarr",
+    "nuclei-ome-zarr-0.4",
+    "nuclei-imagej-rois",
+    "nuclei-csv",
+    "nuclei-parquet",
+    "nuclei-cellpose",
+]
+"""What a format, whose name follows the prefix, writes besides where cells have nuclei. The others hold both."""
+Output = Format | NucleiOutput
 CompartmentChoice = Literal["both", "whole-cell", "nuclear"]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
