@@ -1,9 +1,9 @@
-"""What the pipeline calls to turn pixels into heads. Knows neither how it is done nor where."""
+"""What the pipeline calls to turn pixels into heads, or into detections. Knows neither how it is done nor where."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class Predictor(Protocol):
     """One loaded model. Safe to call from several threads at once."""
 
-    def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def predict(self, pixels: NDArray[np.float32], contrast: NDArray[np.float32]) -> NDArray[Any]:
         """Predict the heads of one tile, or of an image that is small enough to be one.
 
         Args:
@@ -21,7 +21,8 @@ class Predictor(Protocol):
             contrast: float32 (R, 2), the raw values (low, high) that become 0 and 1.
 
         Returns:
-            uint8 (H, Y, X): round(255 · head), heads in the order of the manifest.
+            uint8 (H, Y, X): round(255 · head), heads in the order of the manifest. Of a model that detects objects:
+            one record for each, with its box in px of the tile (`cellfleet.inference.detections`).
         """
         ...
 

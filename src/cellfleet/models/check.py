@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from cellfleet.errors import ModelError
 from cellfleet.inference.adapted import AdaptedPredictor, as_planes
+from cellfleet.inference.detections import MASK_PX
+from cellfleet.inference.detector import OUTPUTS
 from cellfleet.models.bioimage.manifest import with_outputs
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
 from cellfleet.models.load import AnyModel, LoadedClassifier, LoadedModel, require_content, start_any
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, Example, Package, broken
 from cellfleet.models.source import Source
+from cellfleet.spec.postprocess import Detection
 
 _LARGEST_TENSOR_BYTES = 16 << 20
 """Four megapixels of one channel: what a processor predicts in seconds."""
@@ -24,6 +27,8 @@ _LARGEST_TEXT_BYTES = 1 << 20
 _LARGEST_PICTURE_BYTES = 4 << 20
 _STEPS = 2
 """Of 255, by which runtimes and processors round differently."""
+_BOX_PX, _SCORE = 0.25, 0.02
+"""By which they may place and rate a detected object differently."""
 MOST_ELSEWHERE = 0.01
 """Share of values that may differ by more."""
 
@@ -83,6 +88,8 @@ def _require_same(model: AnyModel, package: Package, tensors: Mapping[str, NDArr
         _require_scores(model, tensors["image"], tensors["scores"], where)
     elif isinstance(model.predictor, AdaptedPredictor):
         _require_outputs(model.predictor, tensors, where)
+    elif model.manifest.detection:
+        _require_detections(model, model.manifest.detection, tensors, where)
     else:
         _require_prediction(model, tensors, where)
 
@@ -125,6 +132,26 @@ def _require_prediction(model: LoadedModel, tensors: Mapping[str, NDArray[Any]],
         share = share_elsewhere(model.predictor.predict(given, low_high), said)
         if share > MOST_ELSEWHERE:
             raise _another_prediction(share, where)
+
+
+def _require_detections(model: LoadedModel, spec: Detection, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    pixels, contrast, boxes, scores, masks = (tensors[name] for name in ("pixels", "contrast", *OUTPUTS))
+    channels, count = model.manifest.channels, scores.size
+    shapes = [array.shape for array in (contrast, boxes, scores, masks)]
+    if pixels.ndim != 4 or pixels.shape[:2] != (1, channels) or 0 in pixels.shape:
+        raise broken(where, f"its test tensor of pixels has the shape {pixels.shape}")
+    if shapes != [(1, channels, 2), (1, count, 4), (1, count), (1, count, MASK_PX, MASK_PX)]:
+        raise broken(where, f"its test tensors have the shapes {', '.join(map(str, shapes))}")
+    if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (pixels, contrast, boxes, scores)):
+        raise broken(where, "its test tensors hold values that are no numbers")
+    found = model.predictor.predict(pixels[0].astype(np.float32), contrast[0].astype(np.float32))
+    # Only what counts: whether the worst are found at all may hang on the last bit.
+    counts = scores[0] >= spec.score_threshold
+    near = np.abs(boxes[0][counts][:, None] - found["box"]).max(axis=2) <= _BOX_PX
+    near &= np.abs(scores[0][counts][:, None] - found["score"]) <= _SCORE
+    missing = np.count_nonzero(~near.any(axis=1)) / max(1, len(near))
+    if missing > MOST_ELSEWHERE:
+        raise _another_prediction(missing, where)
 
 
 def _require_scores(model: LoadedClassifier, images: NDArray[Any], scores: NDArray[Any], where: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cellfleet.errors import DeviceError, ModelError
 from cellfleet.inference.adapted import AdaptedPredictor
 from cellfleet.inference.classifier import Classifier
+from cellfleet.inference.detector import Detector
 from cellfleet.inference.onnx import OnnxPredictor
 from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.predictor import Predictor
@@ -94,7 +95,7 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
             E412–E416 a workflow, or its steps, cannot be used.
         DeviceError: E501 the device is not there.
     """
-    folder = _find(str(model))
+    folder = find_folder(str(model))
     package, content = _content(folder)
     if not isinstance(package.declared, WorkflowManifest):
         return start_model(package, content, str(folder), device=device)
@@ -105,7 +106,7 @@ def load_model(model: str | Path, *, device: Device = "auto") -> LoadedModel:
 def load_classifier(model: str | Path, *, device: Device = "auto") -> LoadedClassifier:
     """Load a package that says what images show. Raises as `load_model`, without E765; E766, E774 it finds objects."""
     package, content = read_content(model)
-    loaded = start_any(package, content, str(_find(str(model))), device=device)
+    loaded = start_any(package, content, str(find_folder(str(model))), device=device)
     if isinstance(loaded, LoadedModel):
         raise not_a_classifier(loaded.manifest)
     return loaded
@@ -113,7 +114,7 @@ def load_classifier(model: str | Path, *, device: Device = "auto") -> LoadedClas
 
 def read_content(model: str | Path) -> tuple[Package, bytes]:
     """Return what a package describes, and its weights, checked; empty where it has none. Raises as `load_model`."""
-    return _content(_find(str(model)))
+    return _content(find_folder(str(model)))
 
 
 def _content(folder: Path) -> tuple[Package, bytes]:
@@ -130,12 +131,12 @@ def _content(folder: Path) -> tuple[Package, bytes]:
 
 def read_manifest(model: str | Path) -> ModelManifest:
     """Read what a model that finds objects by itself declares, without loading it. Raises also E416, E765."""
-    return _read(_find(str(model))).manifest
+    return _read(find_folder(str(model))).manifest
 
 
 def read_declared(model: str | Path) -> Manifest:
     """Read what a model declares, whatever it does, without loading it."""
-    return _read(_find(str(model))).declared
+    return _read(find_folder(str(model))).declared
 
 
 def start_model(package: Package, weights: bytes, where: str, *, device: Device) -> LoadedModel:
@@ -148,7 +149,7 @@ def start_model(package: Package, weights: bytes, where: str, *, device: Device)
         device: As in `load_model`.
 
     Raises:
-        ModelError: E402 graph and description differ, E404.
+        ModelError: E402, E420 graph and description differ, E404.
         DeviceError: E501, E502.
     """
     manifest, graph = package.manifest, package.graph
@@ -161,6 +162,10 @@ def start_model(package: Package, weights: bytes, where: str, *, device: Device)
     if manifest.adaptor is not None:
         adapted = AdaptedPredictor.load(weights, f"{where}/{graph.source}", manifest.adaptor, device=device)
         return LoadedModel(manifest, package.sha256, adapted, adapted.device)
+    if manifest.detection is not None:
+        place, tile = f"{where}/{graph.source}", manifest.tile
+        detector = Detector(weights, place, manifest.channels, tile.multiple, device=device)
+        return LoadedModel(manifest, package.sha256, detector, detector.device)
     predictor = OnnxPredictor(weights, f"{where}/{graph.source}", manifest.tile.multiple, device=device)
     declared = (manifest.channels, len(manifest.heads))
     if any(isinstance(found, int) and found != said for found, said in zip(predictor.channels, declared, strict=True)):
@@ -239,8 +244,12 @@ def require_content(file: Example, content: bytes, where: str) -> None:
         )
 
 
-def _find(model: str) -> Path:
-    """Return the folder of a model: by its name the newest that is bundled or the user's own, else by its path."""
+def find_folder(model: str) -> Path:
+    """Return the folder of a model: by its name the newest that is bundled or the user's own, else by its path.
+
+    Raises:
+        ModelError: E401, there is neither.
+    """
     named = split_name(model)
     if named and (found := _newest(*named, (BUNDLED / named[0], *_folders(models_folder())))):
         return found

@@ -26,8 +26,13 @@ LARGEST_RDF_BYTES = 1 << 20
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of covers that are shown."""
 Task = Literal["segmentation", "classification", "translation", "workflow"]
-TESTS = ({"pixels", "contrast", "heads"}, {"image", "scores"}, {"pixels", "contrast", "image"})
-"""Tensors that are an example of what a model predicts; of models that segment, classify, translate."""
+TESTS = (
+    {"pixels", "contrast", "heads"},
+    {"image", "scores"},
+    {"pixels", "contrast", "image"},
+    {"pixels", "contrast", "boxes", "scores", "masks"},
+)
+"""Tensors that are an example of what a model predicts; of models that segment, classify, translate, detect."""
 
 
 def _is_beside(name: str) -> str:
@@ -122,7 +127,8 @@ class Package(_Part):
     @property
     def is_servable(self) -> bool:
         """Whether a model server can have its graph: one that takes ``pixels`` and ``contrast``, returns ``heads``."""
-        return isinstance(self.declared, ModelManifest) and self.declared.predictor == "onnx"
+        its = self.declared
+        return isinstance(its, ModelManifest) and its.predictor == "onnx" and its.detection is None
 
     @property
     def is_adapted(self) -> bool:

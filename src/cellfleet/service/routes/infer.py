@@ -152,7 +152,10 @@ def oip_server(user: Asking) -> ServerMetadata:
 
 
 def _model(service: Shared, user: Asking, name: str, version: str | None = None) -> LoadedModel | LoadedClassifier:
-    return service.warm.get_any(model_to_use(service, name, version))
+    model = service.warm.get_any(model_to_use(service, name, version))
+    if isinstance(model, LoadedModel) and model.manifest.detection:
+        raise oip.unfit(f"{name} detects objects: it has no heads to answer with. Submit images as a job", status=501)
+    return model
 
 
 Model = Annotated[LoadedModel | LoadedClassifier, Depends(_model)]
