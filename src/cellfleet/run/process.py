@@ -19,6 +19,7 @@ from cellfleet import __version__
 from cellfleet.crash import save_traceback
 from cellfleet.errors import CellfleetError, InputError, Notice, OutputError
 from cellfleet.images.identity import identify
+from cellfleet.images.image import Image
 from cellfleet.images.read import open_image
 from cellfleet.models import AnyModel, LoadedClassifier, LoadedModel
 from cellfleet.pipeline.clock import Clock
@@ -37,8 +38,9 @@ from cellfleet.run.resources import not_enough_memory
 from cellfleet.run.segment_image import How, Job, Segmented, segment_image
 from cellfleet.run.shard import owns
 from cellfleet.run.stitch import PARTS_DISAGREE
+from cellfleet.run.workflow import predicted_image
 from cellfleet.spec.choices import Format
-from cellfleet.spec.record import ImageRecord, InputFile, Told
+from cellfleet.spec.record import ImageRecord, InputFile, Predicted, Told
 from cellfleet.spec.segment import SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.tiling.box import Box
@@ -165,8 +167,9 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
     with reading.stage("read"):
         source = identify(task.source)
         image = open_image(task.source, axes=work.spec.axes, cache=work.pools.chunks)
-        formats.require_size(task.outputs, [image.length(axis) for axis in "TZYX"])
-    found = segment_image(image, work.spec, model, _how(task, source, work))
+        seen, spec = predicted_image(image, work.spec, model, work.pools)
+        formats.require_size(task.outputs, [seen.length(axis) for axis in "TZYX"])
+    found = segment_image(seen, spec, model, _how(task, source, work))
     if isinstance(found, Clock):
         found.add(reading)
         return found
@@ -174,7 +177,17 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
     clock.add(reading)
     work.checkpoint()
     with clock.stage("write"):
-        told = write_results(work.out, task.name, task.outputs, found, model=model, key=work.key, source=source.path)
+        predicted = seen if model.before else None
+        told = write_results(
+            work.out,
+            task.name,
+            task.outputs,
+            found,
+            model=model,
+            key=work.key,
+            source=source.path,
+            predicted=predicted,
+        )
         thumbnail = thumbnail_name(task.name)
         work.out.write(thumbnail, outline_picture(found.shown_pixels(), found.contrast, found.shown_labels()))
     diameters = np.sqrt(4 / np.pi * found.areas())
@@ -192,6 +205,7 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
         microns_per_pixel=found.microns_per_pixel,
         microns_per_pixel_source=found.microns_per_pixel_source,
         contrast=_pairs(found.contrast),
+        predicted=_told_of_predicted(seen) if predicted else None,
         scale=found.scale,
         objects=len(diameters),
         median_diameter_px=float(np.median(diameters)) if len(diameters) else None,
@@ -237,6 +251,11 @@ def _classify(task: Task, work: Work, model: LoadedClassifier) -> ImageRecord | 
     )
 
 
+def _told_of_predicted(image: Image) -> Predicted:
+    names = tuple(map(portable_text, image.channel_names))
+    return Predicted(axes=image.axes, shape=image.shape, dtype=str(image.dtype), channel_names=names)
+
+
 def _counted_from_1(channels_used: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return {role: tuple(channel + 1 for channel in channels) for role, channels in channels_used.items()}
 
@@ -268,6 +287,7 @@ def write_results(
     model: LoadedModel,
     key: str,
     source: str = "",
+    predicted: Image | None = None,
 ) -> tuple[Notice, ...]:
     """Write the result files of one image in the order of `outputs`; return what there is to tell.
 
@@ -283,6 +303,7 @@ def write_results(
         compartment=model.manifest.compartment,
         microns_per_pixel=found.microns_per_pixel,
         source=source,
+        predicted=predicted,
     )
     return tuple(notice for form, first in outputs.items() for notice in write_format(out, form, first, result))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import cellfleet
-from cellfleet.models import AnyModel, bundled_names
+from cellfleet.models import AnyModel, LoadedClassifier, bundled_names
 from cellfleet.pipeline.clock import Clock
 from cellfleet.results.classes import with_class_tables
 from cellfleet.results.failures import write_failures
@@ -21,6 +21,7 @@ from cellfleet.results.record import write_run_record
 from cellfleet.results.report import write_report
 from cellfleet.results.tables import portable_text
 from cellfleet.run.classify_image import TOP
+from cellfleet.spec.job import PinnedModel
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec
 from cellfleet.stores.place import Place
@@ -50,7 +51,10 @@ def begin(
         status="running",
         spec=spec,
         key=spec.digest(model.sha256),
-        model=ModelUsed(name=model.manifest.name, version=model.manifest.version, sha256=model.sha256),
+        model=model_used(
+            PinnedModel(name=model.manifest.name, version=model.manifest.version, sha256=model.sha256),
+            () if isinstance(model, LoadedClassifier) else model.steps,
+        ),
         manifest=model.manifest.model_dump(mode="json"),
         formats=options.formats,
         device=model.device,
@@ -60,6 +64,12 @@ def begin(
         shard=str(options.shard) if options.shard else None,
         versions=versions(),
     )
+
+
+def model_used(model: PinnedModel, steps: Sequence[PinnedModel]) -> ModelUsed:
+    """Return what is recorded of a model, and of the steps of a workflow."""
+    used = tuple(ModelUsed(**step.model_dump()) for step in steps)
+    return ModelUsed(**model.model_dump(), steps=used)
 
 
 def finish(

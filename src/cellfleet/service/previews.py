@@ -19,6 +19,7 @@ from cellfleet.images.image import Image
 from cellfleet.results.picture import jpeg, outlined
 from cellfleet.run.pools import Pools
 from cellfleet.run.segment_image import How, SegmentedRegion, segment_region
+from cellfleet.run.workflow import predicted_image
 from cellfleet.service.access import User
 from cellfleet.service.looking import find_image, opened
 from cellfleet.service.state import Service
@@ -49,7 +50,10 @@ def preview(service: Service, user: User, request: PreviewRequest) -> Preview:
         Pools(1, model, _MEMORY_BYTES) as pools,
     ):
         plane, box = _plane(image, request), _box(image, request.region)
-        found = segment_region(image, request.segment, model, How(pools), plane, box)
+        seen, spec = predicted_image(image, request.segment, model, pools)
+        if seen.length("Z") < image.length("Z"):  # the stack was used up
+            plane //= image.length("Z")
+        found = segment_region(seen, spec, model, How(pools), plane, box)
     return Preview(
         image=source.name,
         region=Region(y=box.y0, x=box.x0, height=box.shape[0], width=box.shape[1]),
