@@ -70,7 +70,7 @@ def text(value: list[str | None]) -> str:
     ("path", "expected"),
     [
         ("/api/health-check", {"message": "OK"}),
-        ("/api/jobtypes", {"jobTypes": ["segmentation"]}),
+        ("/api/jobtypes", {"jobTypes": ["segmentation", "mesmer"]}),
         ("/api/models", {"models": {"NuclearSegmentation": ["1"], "nuclei": ["1"], "otsu": ["1"]}}),
     ],
 )

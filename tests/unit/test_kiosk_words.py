@@ -42,6 +42,7 @@ MODELS = [
     model("otsu", "1.0"),
     model("cells", "2.1", ("nuclear", "membrane"), 0.5),
     model("cells", "1.4", ("nuclear", "membrane"), 0.5),
+    model("tissue", "1.0.0", ("nuclear", "membrane"), 0.5),
 ]
 
 
@@ -83,8 +84,9 @@ def test_a_model_with_the_name_of_an_original_takes_its_place() -> None:
 
 
 def test_versions_are_told_as_the_whole_numbers_that_clients_can_ask_for() -> None:
-    expected = {"nuclei": ["1"], "otsu": ["1"], "cells": ["2", "1"], "NuclearSegmentation": ["1"]}
-    assert model_versions(MODELS) == expected
+    ours = {"nuclei": ["1"], "otsu": ["1"], "cells": ["2", "1"], "tissue": ["1"]}
+    theirs = {"NuclearSegmentation": ["1"], "MultiplexSegmentation": ["1"], "Mesmer": ["1"]}
+    assert model_versions(MODELS) == ours | theirs
 
 
 @pytest.mark.parametrize(
@@ -120,10 +122,20 @@ def test_selected_channels_are_counted_from_0_there_and_from_1_here(
     assert channels(requested(modelName=model_name, jobForm={"selectedChannels": selected})) == expected
 
 
+@pytest.mark.parametrize("named", [{}, {"modelName": "MultiplexSegmentation", "modelVersion": "9"}], ids=str)
+def test_a_mesmer_job_finds_whole_cells_at_half_a_micron_with_the_nuclear_channel_first(named: dict[str, str]) -> None:
+    request = requested(jobType="mesmer", dataRescale=2, **named)
+    assert (request.segment.model, request.segment.compartment) == ("tissue", "whole-cell")
+    assert channels(request) == [1, 2]
+    assert request.segment.microns_per_pixel == 1.0
+    assert channels(requested(jobType="mesmer", jobForm={"selectedChannels": "3,0,"})) == [4, 1]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        {"modelName": "Mesmer"},
+        {"modelName": "GoldStandard"},
+        {"jobType": "mesmer", "jobForm": {"selectedChannels": "0,1,2"}},
         {"modelName": "cells", "modelVersion": "3"},
         {"dataLabel": 1},
         {"dataLabel": "2"},

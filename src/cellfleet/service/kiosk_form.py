@@ -19,13 +19,20 @@ from cellfleet.errors import ServiceError
 from cellfleet.spec.http import JobRequest, ModelInfo
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
 
-JOB_TYPES: Final = ("segmentation",)
+MESMER: Final = "mesmer"
+"""Type of a job for whole cells of tissue: no model is named, and the first channel is the nuclear one."""
+JOB_TYPES: Final = ("segmentation", MESMER)
 LABELS: Final = ("NuclearSegmentation", "CytoplasmSegmentation", "PhaseCytoSegmentation")
 """The original's model for each label; its n-th selected channel has label n."""
-SAME: Mapping[str, str] = MappingProxyType({"NuclearSegmentation": "nuclei"})
+SAME: Mapping[str, str] = MappingProxyType(
+    {"NuclearSegmentation": "nuclei", "MultiplexSegmentation": "tissue", "Mesmer": "tissue"}
+)
 """The original's name → ours for a model that does the same."""
 MICRONS_PER_PIXEL: Final = 0.65
 """Of the original's models for nuclei and cytoplasm: their `scale` is relative to it."""
+_TISSUE: Final = "MultiplexSegmentation"
+"""The original's name for the model of `MESMER`."""
+_TISSUE_MICRONS_PER_PIXEL: Final = 0.5
 
 
 def _text(value: Any) -> Any:
@@ -82,8 +89,12 @@ def job_request(form: PredictForm, upload: str, file: str, models: Sequence[Mode
         ServiceError: E957, there is no such model, or the job cannot be done with one model, or the scale is none.
     """
     label, channels = _label_and_channels(form)
-    asked = form.model_name or LABELS[label]
+    mesmer = form.job_type == MESMER
+    asked = form.model_name or (_TISSUE if mesmer else LABELS[label])
     model, roles, microns_per_pixel = _model(asked, form.model_version if form.model_name else "", models)
+    if mesmer and not channels:
+        # As in the original, whose pictures of tissue have the nuclear channel first.
+        channels = tuple(range(1, roles + 1))
     if len(channels) > roles:
         what = f"{len(channels)} channels are selected, and the model {model} takes {roles}"
         raise _refused(what, "selectedChannels", "Send a job for each, or name another model")
@@ -91,6 +102,7 @@ def job_request(form: PredictForm, upload: str, file: str, models: Sequence[Mode
         model=model,
         channels=tuple(ChannelChoice(channels=(channel,)) for channel in channels),
         microns_per_pixel=_microns_per_pixel(form.job_form.scale or form.data_rescale, microns_per_pixel),
+        compartment="whole-cell" if mesmer else None,
     )
     # ImageJ shows the first file of the results, so that has to be labels.
     return JobRequest(name=file[:200], inputs=(f"set:{upload}/{file}",), segment=spec, formats=("labels-tiff", "csv"))
@@ -126,8 +138,9 @@ def _model(asked: str, version: str, models: Sequence[ModelInfo]) -> tuple[str, 
         has = ", ".join(sorted(model_versions(models)))
         raise _refused(f"there is no model {asked}", "modelName", f"There are: {has}")
     if not own or not version:
+        of_original = _TISSUE_MICRONS_PER_PIXEL if asked in {_TISSUE, "Mesmer"} else MICRONS_PER_PIXEL
         microns = found[0].microns_per_pixel if own else None
-        return found[0].name, len(found[0].roles), microns or MICRONS_PER_PIXEL
+        return found[0].name, len(found[0].roles), microns or of_original
     fitting = [model for model in own if version in {model.version, _whole(model.version)}]
     if not fitting:
         has = ", ".join(model_versions(own)[asked])
@@ -151,7 +164,7 @@ def _microns_per_pixel(scale: str, model_microns_per_pixel: float) -> float | No
     if factor == 0:
         return None
     if not 0 < factor < math.inf:
-        action = "Give the pixel size of the image divided by 0.65 µm, or nothing"
+        action = f"Give the pixel size of the image divided by {model_microns_per_pixel:g} µm, or nothing"
         raise _refused(f"{scale!r} is no scale", "scale", action)
     return factor * model_microns_per_pixel
 
