@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cellfleet.api import Result, Results, segment
+    from cellfleet.api import Result, Results, classify, segment
     from cellfleet.client.client import Client
     from cellfleet.errors import CellfleetError
     from cellfleet.evaluation.evaluate import evaluate
@@ -14,10 +14,22 @@ if TYPE_CHECKING:
     from cellfleet.training import train
 
 __version__ = "0.1.0"
-__all__ = ["segment", "evaluate", "load_model", "train", "Client", "Result", "Results", "CellfleetError", "__version__"]
+__all__ = [
+    "segment",
+    "classify",
+    "evaluate",
+    "load_model",
+    "train",
+    "Client",
+    "Result",
+    "Results",
+    "CellfleetError",
+    "__version__",
+]
 
 _HOMES = {
     "segment": "cellfleet.api",
+    "classify": "cellfleet.api",
     "Result": "cellfleet.api",
     "Results": "cellfleet.api",
     "evaluate": "cellfleet.evaluation.evaluate",

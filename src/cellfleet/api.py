@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
@@ -23,10 +23,11 @@ from cellfleet.images.image import Image
 from cellfleet.images.read import image_from_array, open_image
 from cellfleet.images.source import Source
 from cellfleet.inference.threads import usable_threads
-from cellfleet.models import LoadedModel, load_model
+from cellfleet.models import LoadedClassifier, LoadedModel, load_classifier, load_model
 from cellfleet.results.labelled import all_columns, read_all
 from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
+from cellfleet.run.classify_image import TOP, classify_image
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.pools import Pools
 from cellfleet.run.process import write_results
@@ -34,6 +35,7 @@ from cellfleet.run.request import Channels, make_spec, python_channels, require_
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.spec.choices import Device, Format
+from cellfleet.spec.record import PlaneClasses
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, open_place
 
@@ -163,6 +165,49 @@ class Results(Sequence[Result]):
 
     def __repr__(self) -> str:
         return f"<cellfleet results of {len(self)} images, computed when asked for>"
+
+
+@dataclass(frozen=True)
+class ImageClasses:
+    """What one image shows."""
+
+    name: str
+    planes: tuple[PlaneClasses, ...]
+    """One for each plane, over T, then Z; of each, `top` has the best classes with their scores."""
+    notices: tuple[Notice, ...]
+
+
+def classify(
+    images: AnyPath | Sequence[AnyPath],
+    *,
+    model: AnyPath | LoadedClassifier,
+    top: int = TOP,
+    channels: Channels | None = None,
+    axes: str | None = None,
+    device: Device = "auto",
+) -> Iterator[ImageClasses]:
+    """Yield what images show, one after the other in the order of their names, as they are asked for.
+
+    Args:
+        images: Path of a file, a folder or a zip, or a list of paths.
+        model: Folder of a package, or what `cellfleet.models.load_classifier` returned.
+        top: How many classes are told of each plane, 1…1000.
+        channels: Which channel the model sees, by number from 0 or by name: one, or one for each of the model's.
+        axes: One letter per dimension out of T C Z Y X S; None: as in the file.
+        device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
+
+    Raises:
+        CellfleetError: With a code and what to do; see docs/reference/errors.md. A bad image raises at its turn.
+    """
+    require_choice(device, Device, "device")
+    loaded = model if isinstance(model, LoadedClassifier) else load_classifier(str(model), device=device)
+    spec = make_spec(model=loaded.manifest.name, channels=python_channels(channels), axes=axes, top=top)
+    given = [fspath(images)] if isinstance(images, str | PathLike) else [fspath(one) for one in images]
+    with Pools(1, loaded, fair_share()) as pools:
+        for source in sorted(find_images(given), key=lambda source: source.name):
+            image = open_image(source, axes=axes, cache=pools.chunks)
+            found = classify_image(image, spec, loaded, pools)
+            yield ImageClasses(source.name, found.planes, found.notices)
 
 
 @overload

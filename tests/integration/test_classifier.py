@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -13,13 +15,13 @@ from tests.packages import mean_colours, write_classifier
 from tests.services import Running, running_service
 
 from cellfleet import Client
-from cellfleet.errors import CellfleetError, ModelError
+from cellfleet.errors import ModelError
+from cellfleet.inference import onnx
+from cellfleet.inference.graph import Graph
 from cellfleet.models.check import check_package
 from cellfleet.models.classifier_package import package_classifier
-from cellfleet.models.load import load_model
+from cellfleet.models.load import load_classifier, load_model
 from cellfleet.models.source import open_source
-from cellfleet.spec.http import JobRequest
-from cellfleet.spec.segment import SegmentSpec
 
 IMAGES = np.random.default_rng(0).random((3, 8, 6, 3), dtype=np.float32)
 MEANS = IMAGES.mean(axis=(1, 2))
@@ -88,11 +90,30 @@ def test_it_is_listed_and_added_like_every_model(running: Running, tmp_path: Pat
     np.testing.assert_allclose(np.reshape(said["outputs"][0]["data"], (3, 3)), MEANS, rtol=1e-5)
 
 
-def test_who_asks_it_for_objects_is_told_what_it_is(running: Running, tmp_path: Path) -> None:
+def test_who_asks_it_for_objects_is_told_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="E765"):
         load_model(write_classifier(tmp_path / "colours"))
-    with Client(running.url) as client, pytest.raises(CellfleetError, match="E765"):
-        client.submit(JobRequest(inputs=("/nowhere",), segment=SegmentSpec(model="colours")))
+
+
+def test_a_gpu_is_given_the_images_of_all_threads_in_batches_with_the_same_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(1).random((70, 8, 6, 3), dtype=np.float32)
+    alone = load_classifier(write_classifier(tmp_path / "colours"), device="cpu").classifier.scores(images)
+    # The processor stands in for the GPU: what matters is what one call of the graph is given.
+    monkeypatch.setattr(onnx, "_PROVIDERS", {"cpu": "CPUExecutionProvider", "cuda": "CPUExecutionProvider"})
+    sizes, run = list[int](), Graph.run
+
+    def counted(graph: Graph, given: dict[str, Any]) -> dict[str, Any]:
+        sizes.append(len(given["image"]))
+        return run(graph, given)
+
+    monkeypatch.setattr(Graph, "run", counted)
+    together = load_classifier(tmp_path / "colours").classifier
+    with ThreadPoolExecutor(2) as pool:
+        found = np.concatenate(list(pool.map(together.scores, (images[:35], images[35:]))))
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+    assert sum(sizes) == 70 and 1 < max(sizes) <= 32
 
 
 def test_a_graph_that_is_another_than_its_description_says_is_refused(tmp_path: Path) -> None:

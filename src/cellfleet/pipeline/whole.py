@@ -70,7 +70,8 @@ def network_input(
         np.clip(pixels, 0, LEVELS, out=pixels)
         resized[:, want.y, want.x] = resampled_region(pixels, have, plane.shape, manifest.size, want)
     mean, deviation = (np.array(values, np.float32)[:, None, None] for values in (manifest.mean, manifest.deviation))
-    scaled = (resized - mean) / deviation
+    with np.errstate(over="ignore"):  # a package may say anything; scores that are no numbers are told
+        scaled = (resized - mean) / deviation
     return np.ascontiguousarray(scaled if manifest.axes == "cyx" else np.moveaxis(scaled, 0, -1))
 
 
