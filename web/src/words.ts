@@ -1,7 +1,7 @@
 /** Texts that several pages share. */
 export const words = {
   product: "cellfleet",
-  nav: { segment: "Segment", jobs: "Jobs", models: "Models", admin: "Admin", help: "Help" },
+  nav: { segment: "Segment", jobs: "Jobs", models: "Models", training: "Training", admin: "Admin", help: "Help" },
   skip: "Skip to the page",
   close: "Close",
   login: {

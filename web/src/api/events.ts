@@ -1,10 +1,15 @@
 /** Server-sent events over fetch, because the browser's own EventSource sends no token. */
 import { token } from "./login";
 
-/** Yield the data of each event until the stream ends. Throws when it cannot be opened or breaks. */
-export async function* events(url: string, signal: AbortSignal): AsyncGenerator<string> {
+/**
+ * Yield the data of each event until the stream ends. Throws when it cannot be opened or breaks.
+ *
+ * `last`: of the events that are here already, the number of the newest.
+ */
+export async function* events(url: string, signal: AbortSignal, last?: number): AsyncGenerator<string> {
   const known = token();
   const headers: Record<string, string> = { Accept: "text/event-stream" };
+  if (last !== undefined) headers["Last-Event-ID"] = String(last);
   if (known) headers.Authorization = `Bearer ${known}`;
   const response = await fetch(url, { headers, signal });
   if (!response.ok || !response.body) throw new Error(`the stream answers ${response.status}`);

@@ -1068,6 +1068,196 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/training": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Training
+         * @description List the user's training runs, newest first.
+         */
+        get: operations["list_training"];
+        put?: never;
+        /**
+         * Create Training
+         * @description Take a training run in: from here on it is not lost. A trainer begins with it when it has time.
+         */
+        post: operations["create_training"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Training
+         * @description Show a training run and how far it is.
+         */
+        get: operations["get_training"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Training
+         * @description Remove a training run that has ended, with its package. A model that was published stays, and so does the set.
+         */
+        delete: operations["delete_training"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Training
+         * @description Have a training run stop, and keep where it is.
+         */
+        post: operations["stop_training"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Training
+         * @description Go on with a training run that was stopped, or that failed.
+         */
+        post: operations["resume_training"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Training Log
+         * @description Return the points of the curves.
+         */
+        get: operations["get_training_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Training
+         * @description Send each point of the curves (`point`), and the run whenever it has changed (`progress`), until it has ended.
+         *
+         *     The id of every event is the step of the latest point: who comes back with it is told only points behind it.
+         */
+        get: operations["watch_training"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Comparison
+         * @description Compare the model of a run with a published one; where nobody has looked, a trainer is asked: come again.
+         */
+        get: operations["get_comparison"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/publish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Publish Training
+         * @description Have the model of a run serve: the next job, of whomever, can use it by its name.
+         */
+        post: operations["publish_training"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/{run}/package.zip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Package
+         * @description Send the model package of a run as a zip; unpacked, a folder for `--model`.
+         */
+        get: operations["get_package"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/health/live": {
         parameters: {
             query?: never;
@@ -1822,6 +2012,51 @@ export interface components {
             offers: components["schemas"]["GpuOffer"][];
         };
         /**
+         * ComparedImage
+         * @description One validation image.
+         */
+        ComparedImage: {
+            /** Image */
+            image: string;
+            /** Objects */
+            objects: number;
+            new: components["schemas"]["Scores"];
+            present: components["schemas"]["Scores"];
+        };
+        /**
+         * ComparedObjects
+         * @description Both models on the validation images, for one kind of objects.
+         */
+        ComparedObjects: {
+            /**
+             * Compartment
+             * @enum {string}
+             */
+            compartment: "nuclear" | "whole-cell";
+            new: components["schemas"]["Scores"];
+            present: components["schemas"]["Scores"];
+            /** Images */
+            images: components["schemas"]["ComparedImage"][];
+        };
+        /**
+         * Comparison
+         * @description The model of a run and a published one, on the run's validation images, by the same pipeline.
+         */
+        Comparison: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "done" | "failed";
+            present: components["schemas"]["PinnedModel"];
+            /**
+             * Results
+             * @default []
+             */
+            results: components["schemas"]["ComparedObjects"][];
+            problem?: components["schemas"]["Told"] | null;
+        };
+        /**
          * Costs
          * @description What the jobs of a month cost: those that were submitted in it, whenever they ran.
          */
@@ -2459,6 +2694,11 @@ export interface components {
              * @enum {string}
              */
             task: "segmentation" | "classification";
+            /**
+             * Compartments
+             * @default []
+             */
+            compartments: ("nuclear" | "whole-cell")[];
             /** Description */
             description: string;
             /** Roles */
@@ -2938,6 +3178,19 @@ export interface components {
             message: string;
         };
         /**
+         * PublishRequest
+         * @description Under what name the model of a run is to serve.
+         */
+        PublishRequest: {
+            /** Name */
+            name?: string | null;
+            /**
+             * Version
+             * @default 1.0.0
+             */
+            version: string;
+        };
+        /**
          * Quota
          * @description What a user may have; None: no limit.
          */
@@ -3005,6 +3258,18 @@ export interface components {
             source: "pixel-size" | "diameter" | "estimated" | "unscaled";
             /** Diameter Px */
             diameter_px?: number | null;
+        };
+        /**
+         * Scores
+         * @description How well labels agree with the truth; None: there is nothing to score.
+         */
+        Scores: {
+            /** F1 */
+            f1: number | null;
+            /** Ap */
+            ap: number | null;
+            /** Mean Ap */
+            mean_ap: number | null;
         };
         /**
          * SegmentSpec
@@ -3326,6 +3591,134 @@ export interface components {
              * @default
              */
             action: string;
+        };
+        /**
+         * TrainingData
+         * @description What the data set holds.
+         */
+        TrainingData: {
+            /** Train Images */
+            train_images: number;
+            /** Validation Images */
+            validation_images: number;
+            /** Objects */
+            objects: number;
+        };
+        /**
+         * TrainingList
+         * @description A page of runs, newest first.
+         */
+        TrainingList: {
+            /** Runs */
+            runs: components["schemas"]["TrainingRun"][];
+            /** After */
+            after: string | null;
+            refusal: components["schemas"]["Told"] | null;
+        };
+        /**
+         * TrainingLog
+         * @description The points of a run, in order.
+         */
+        TrainingLog: {
+            /** Points */
+            points: components["schemas"]["TrainingPoint"][];
+        };
+        /**
+         * TrainingPoint
+         * @description A point of the curves: what was seen at one look at the validation images.
+         */
+        TrainingPoint: {
+            /** Step */
+            step: number;
+            /** Seconds */
+            seconds: number;
+            /** Loss */
+            loss: number | null;
+            /** Scores */
+            scores: {
+                [key: string]: number | null;
+            };
+        };
+        /**
+         * TrainingRequest
+         * @description What to train, on what, for how long.
+         */
+        TrainingRequest: {
+            /** Name */
+            name: string;
+            /** Dataset */
+            dataset: string;
+            /**
+             * Network
+             * @default unet
+             * @enum {string}
+             */
+            network: "unet" | "feature-net" | "feature-net-3d" | "panoptic";
+            /** Receptive Field */
+            receptive_field?: number | null;
+            /**
+             * Recipe
+             * @default fast
+             * @enum {string}
+             */
+            recipe: "fast" | "paper";
+            /** Minutes */
+            minutes?: number | null;
+            /** Steps */
+            steps?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /** Compare With */
+            compare_with?: string | null;
+            /**
+             * Key
+             * @default
+             */
+            key: string;
+        };
+        /**
+         * TrainingRun
+         * @description A run as its owner sees it.
+         */
+        TrainingRun: {
+            /** Id */
+            id: string;
+            /** Owner */
+            owner: string;
+            request: components["schemas"]["TrainingRequest"];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "running" | "stopping" | "stopped" | "done" | "failed";
+            /** Phase */
+            phase: ("reading" | "training" | "exporting" | "comparing") | null;
+            /** Created Ms */
+            created_ms: number;
+            /** Started Ms */
+            started_ms: number | null;
+            /** Finished Ms */
+            finished_ms: number | null;
+            /** Share */
+            share: number;
+            /** Seconds Left */
+            seconds_left: number | null;
+            /** Points */
+            points: number;
+            latest: components["schemas"]["TrainingPoint"] | null;
+            data: components["schemas"]["TrainingData"] | null;
+            /** Attempts */
+            attempts: number;
+            /** Scores */
+            scores: {
+                [key: string]: number;
+            };
+            problem: components["schemas"]["Told"] | null;
+            /** Published */
+            published: string[];
         };
         /**
          * UploadSet
@@ -5983,6 +6376,462 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_training: {
+        parameters: {
+            query?: {
+                /** @description For administrators: whose; without it all. */
+                owner?: string | null;
+                after?: string | null;
+                /** @description Of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingList"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrainingRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingRun"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingRun"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingRun"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingRun"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_training_log: {
+        parameters: {
+            query?: {
+                /** @description Only points behind this step. */
+                after?: number | null;
+            };
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingLog"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_training: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string | null;
+            };
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_comparison: {
+        parameters: {
+            query?: {
+                /** @description `name` or `name:version`; without it as the run says. */
+                model?: string | null;
+            };
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    publish_training: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublishRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelInfo"];
+                };
+            };
+            /** @description The request is refused, or what it names is not there. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer now, or has a bug. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_package: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The zip. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": unknown;
+                };
             };
             /** @description The request is refused, or what it names is not there. */
             "4XX": {

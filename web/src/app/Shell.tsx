@@ -14,6 +14,7 @@ const PLACES = [
   { to: "/", name: words.nav.segment },
   { to: "/jobs", name: words.nav.jobs },
   { to: "/models", name: words.nav.models },
+  { to: "/training", name: words.nav.training },
   { to: "/help", name: words.nav.help },
 ];
 

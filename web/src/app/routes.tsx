@@ -21,6 +21,8 @@ export const router = createBrowserRouter([
         lazy: async () => ({ Component: (await import("../pages/results/ResultsPage")).ResultsPage }),
       },
       { path: "models", lazy: async () => ({ Component: (await import("../pages/models/ModelsPage")).ModelsPage }) },
+      { path: "training", lazy: async () => ({ Component: (await import("../pages/training/TrainingPage")).TrainingPage }) },
+      { path: "training/:run", lazy: async () => ({ Component: (await import("../pages/training/RunPage")).RunPage }) },
       { path: "admin", lazy: async () => ({ Component: (await import("../pages/admin/AdminPage")).AdminPage }) },
       { path: "cluster", lazy: async () => ({ Component: (await import("../pages/cluster/ClusterPage")).ClusterPage }) },
       { path: "help", lazy: async () => ({ Component: (await import("../pages/help/HelpPage")).HelpPage }) },

@@ -33,12 +33,15 @@ export function pathOf(file: File): string {
   return (webkitRelativePath || relativePath || path || file.name).replace(/^(\.?\/)+/, "").replaceAll("\\", "_");
 }
 
-/** Put files together to images, in the order of their names; the others are left out. */
-export function entriesOf<T extends { path: string }>(files: T[]): { entries: Entry<T>[]; others: T[] } {
+/** What labels may also stand in: QuPath's GeoJSON, Cellpose's own files, napari's tables of shapes; a manifest.json. */
+export const LABEL_ENDINGS = [...ENDINGS, ".npy", ".geojson", ".geojson.gz", ".json", ".csv"];
+
+/** Put files together to images, in the order of their names; those with other endings are left out. */
+export function entriesOf<T extends { path: string }>(files: T[], endings = ENDINGS): { entries: Entry<T>[]; others: T[] } {
   const entries = new Map<string, Entry<T>>();
   const others: T[] = [];
   for (const file of files) {
-    const path = imageOf(file.path);
+    const path = imageOf(file.path, endings);
     if (path === undefined) {
       others.push(file);
       continue;
@@ -51,11 +54,11 @@ export function entriesOf<T extends { path: string }>(files: T[]): { entries: En
 }
 
 /** The image that a file belongs to; undefined: to none. */
-function imageOf(path: string): string | undefined {
+function imageOf(path: string, endings: string[]): string | undefined {
   const folder = /^(.*?\.zarr)\//i.exec(path);
   if (NEVER.test(path)) return undefined;
   if (folder) return folder[1];
-  return ENDINGS.some((ending) => path.toLowerCase().endsWith(ending)) ? path : undefined;
+  return endings.some((ending) => path.toLowerCase().endsWith(ending)) ? path : undefined;
 }
 
 const collator = new Intl.Collator("en", { numeric: true });

@@ -1,12 +1,12 @@
 /**
- * The images of the next job: files that are sent to a set in the background, whichever page is shown, and addresses.
+ * The images of the next job (or of the next training): files that are sent to a set in the background, whichever page is shown, and addresses.
  *
  * Lives outside React; `useDraft` shows it. Three files are sent at a time. While the connection is lost one of them is
  * tried again, with growing pauses.
  */
 import { Refusal, type Problem } from "../api/client";
-import { entriesOf, isArchive, type Chosen } from "./chosen";
-import { claim, claimed, forget, remember, remembered } from "./remembered";
+import { ENDINGS, entriesOf, isArchive, type Chosen } from "./chosen";
+import { claim, claimed, Memory } from "./remembered";
 import { NotNow, Stopped, type Sending } from "./send";
 
 export type State = "waiting" | "sending" | "up" | "refused" | "missing";
@@ -88,7 +88,12 @@ export class Drafts {
   private samples: { at: number; sent: number }[] = [];
   private began?: Promise<void>;
 
-  constructor(private service: Service) {}
+  /** `endings`: of the files that are taken. */
+  constructor(
+    private service: Service,
+    private memory = new Memory("cellfleet-uploads"),
+    private endings = ENDINGS,
+  ) {}
 
   readonly get = (): Draft => this.now;
 
@@ -104,7 +109,7 @@ export class Drafts {
   }
 
   addFiles(chosen: Chosen[]): void {
-    const { entries, others } = entriesOf(chosen);
+    const { entries, others } = entriesOf(chosen, this.endings);
     this.others.push(...others.map(({ path }) => path));
     for (const { path, files } of entries) {
       const known = this.images.get(path);
@@ -145,7 +150,7 @@ export class Drafts {
     this.images.clear();
     this.shown.clear();
     Object.assign(this, { set: undefined, setId: undefined, others: [], paused: false, partial: false, pauseMs: 0 });
-    forget();
+    this.memory.forget();
     if (gone && set) void this.service.deleteSet(set).catch(() => undefined);
     this.changed(true);
   }
@@ -170,20 +175,20 @@ export class Drafts {
   }
 
   private async takeUp(): Promise<void> {
-    const found = remembered();
+    const found = this.memory.remembered();
     if (!found || (await claimed(found.set))) return;
     let whole: Map<string, number>;
     try {
       whole = await this.service.files(found.set);
     } catch (error) {
-      if (error instanceof Refusal && error.status === 404) forget();
+      if (error instanceof Refusal && error.status === 404) this.memory.forget();
       this.began = undefined; // the service may answer later
       return;
     }
     this.setId = found.set;
     this.set = Promise.resolve(found.set);
     claim(found.set);
-    for (const { path, files } of entriesOf(found.files).entries) {
+    for (const { path, files } of entriesOf(found.files, this.endings).entries) {
       const parts = files.map((file): Part => {
         const up = whole.has(file.path);
         return { ...file, modified: 0, sent: up ? file.size : 0, state: up ? "up" : "missing" };
@@ -296,7 +301,7 @@ export class Drafts {
   private keep(): void {
     if (!this.setId) return;
     const files = [...this.parts()].map(({ path, size }) => ({ path, size }));
-    remember({ set: this.setId, files });
+    this.memory.remember({ set: this.setId, files });
   }
 
   private tell(): void {

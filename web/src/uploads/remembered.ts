@@ -10,25 +10,30 @@ export interface Remembered {
   files: RememberedFile[];
 }
 
-const KEY = "cellfleet-uploads";
+/** Remembers the files of one page. */
+export class Memory {
+  constructor(private readonly key: string) {}
 
-export function remember(draft: Remembered): void {
-  try {
-    localStorage.setItem(KEY, JSON.stringify(draft));
-  } catch {
-    // Too many files for this browser to remember: only a reload would miss them.
-    forget();
+  remember(draft: Remembered): void {
+    try {
+      localStorage.setItem(this.key, JSON.stringify(draft));
+    } catch {
+      // Too many files for this browser to remember: only a reload would miss them.
+      this.forget();
+    }
   }
-}
 
-export const forget = (): void => localStorage.removeItem(KEY);
+  forget(): void {
+    localStorage.removeItem(this.key);
+  }
 
-export function remembered(): Remembered | undefined {
-  try {
-    const found = JSON.parse(localStorage.getItem(KEY) ?? "null") as Remembered | null;
-    return found?.set && Array.isArray(found.files) ? found : undefined;
-  } catch {
-    return undefined;
+  remembered(): Remembered | undefined {
+    try {
+      const found = JSON.parse(localStorage.getItem(this.key) ?? "null") as Remembered | null;
+      return found?.set && Array.isArray(found.files) ? found : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }
 

@@ -1,10 +1,12 @@
-/** The images of the next job, for React. */
+/** The images of the next job, and the labelled ones of the next training, for React. */
 import { useEffect, useSyncExternalStore } from "react";
 
 import { answer, api } from "../api/client";
 import { about, queries } from "../api/queries";
 import { Bucket, sendDirect } from "./direct";
-import { Drafts, type Draft } from "./draft";
+import { LABEL_ENDINGS } from "./chosen";
+import { Drafts, type Draft, type Service } from "./draft";
+import { Memory } from "./remembered";
 import { send, SMALL_BYTES, type Sending } from "./send";
 
 async function filesOf(set: string): Promise<Map<string, number>> {
@@ -27,21 +29,24 @@ async function sendBest(sending: Sending): Promise<void> {
   if (!direct || !(await sendDirect(sending, bucket))) await send(sending);
 }
 
-export const drafts = new Drafts({
+const service: Service = {
   newSet: async (name) => (await answer(api.POST("/api/v1/sets", { body: { name } }))).id,
   files: filesOf,
   deleteSet: async (set) => {
     await answer(api.DELETE("/api/v1/sets/{set_id}", { params: { path: { set_id: set } } }));
   },
   send: sendBest,
-});
+};
+
+export const drafts = new Drafts(service);
+export const labelled = new Drafts(service, new Memory("cellfleet-labelled"), LABEL_ENDINGS);
 
 // A connection that is back is used at once.
 window.addEventListener("online", () => {
-  if (drafts.get().lost) drafts.goOn();
+  for (const one of [drafts, labelled]) if (one.get().lost) one.goOn();
 });
 
-export function useDraft(): Draft {
-  useEffect(() => void drafts.restore(), []);
-  return useSyncExternalStore(drafts.subscribe, drafts.get);
+export function useDraft(of: Drafts = drafts): Draft {
+  useEffect(() => void of.restore(), [of]);
+  return useSyncExternalStore(of.subscribe, of.get);
 }

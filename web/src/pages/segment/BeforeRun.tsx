@@ -5,6 +5,7 @@ import { useRef } from "react";
 import { useNavigate } from "react-router";
 
 import { answer, api, type Schemas } from "../../api/client";
+import { newKey } from "../../api/key";
 import { count, pixels as pixelText } from "../../format";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
@@ -14,7 +15,7 @@ import type { Facts } from "./facts";
 import type { Preview } from "./looks";
 import { requestOf } from "./request";
 import css from "./SegmentPage.module.css";
-import { change, forgetAnswers, formatsOf, newKey, useSettings, type Spec } from "./settings";
+import { change, forgetAnswers, formatsOf, useSettings, type Spec } from "./settings";
 import { words } from "./words";
 
 type Request = Schemas["JobRequest"];

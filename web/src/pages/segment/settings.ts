@@ -58,8 +58,3 @@ export function specOf(settings: Settings, model: Schemas["ModelInfo"]): Spec {
 }
 
 export const formatsOf = (settings: Settings): Format[] => [VIEWED, ...settings.formats];
-
-/** Some letters that hardly anybody else has: the same request may be sent again when its answer is lost. */
-export function newKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}

@@ -1,0 +1,100 @@
+/** A new run: the labelled images, the name, and how long. */
+import { Button, NumberInput, Paper, Select, Stack, TextInput, Title } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRef, useState } from "react";
+import { useNavigate } from "react-router";
+
+import { answer, api, type Schemas } from "../../api/client";
+import { newKey } from "../../api/key";
+import { Refused } from "../../parts/Refused";
+import type { Draft } from "../../uploads/draft";
+import { labelled, useDraft } from "../../uploads/useDraft";
+import { models } from "../segment/Find";
+import { DataDrop } from "./DataDrop";
+import { datasetOf, isName } from "./dataset";
+import { runs } from "./queries";
+import { words } from "./words";
+
+type Request = Schemas["TrainingRequest"];
+const NETWORKS = Object.entries(words.new.networks).map(([value, label]) => ({ value, label }));
+const USUAL_MINUTES = 20;
+
+export function NewRun({ refused }: { refused: boolean }) {
+  const draft = useDraft(labelled);
+  const [name, setName] = useState("");
+  const [network, setNetwork] = useState<string>("unet");
+  const [minutes, setMinutes] = useState<number | string>(USUAL_MINUTES);
+  const [present, setPresent] = useState<string | null>(null);
+  const start = useStart();
+  const hindrance = hindranceOf(draft, name);
+  return (
+    <Paper withBorder component="section" p="md" aria-label={words.new.title}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          const budget = typeof minutes === "number" ? minutes : undefined;
+          start.mutate({ name, dataset: datasetOf(draft) ?? "", network: network as Request["network"], minutes: budget, compare_with: present ?? undefined, recipe: "fast", seed: 0 });
+        }}
+      >
+        <Stack gap="md">
+          <Title order={3} size="h5">
+            {words.new.title}
+          </Title>
+          <DataDrop draft={draft} />
+          <TextInput
+            label={words.new.name}
+            placeholder={words.new.nameHint}
+            maxLength={63}
+            value={name}
+            error={name && !isName(name) ? words.new.nameWrong : undefined}
+            onChange={(event) => setName(event.currentTarget.value)}
+          />
+          <Select label={words.new.network} data={NETWORKS} value={network} allowDeselect={false} onChange={(value) => setNetwork(value ?? "unet")} />
+          <NumberInput label={words.new.minutes} description={words.new.minutesHint} min={0.1} max={20160} value={minutes} onChange={setMinutes} />
+          <Present value={present} choose={setPresent} />
+          {start.error && <Refused error={start.error} />}
+          <Button type="submit" disabled={refused || Boolean(hindrance)} loading={start.isPending} fullWidth>
+            {hindrance ?? words.new.start}
+          </Button>
+        </Stack>
+      </form>
+    </Paper>
+  );
+}
+
+/** Why it cannot be started; undefined: it can. */
+function hindranceOf({ items, set }: Draft, name: string): string | undefined {
+  if (items.length === 0 || !set) return words.new.nothing;
+  if (items.some(({ state }) => state !== "up")) return words.new.sending;
+  return isName(name) ? undefined : words.new.nameless;
+}
+
+/** The same request keeps its key: sent again after a lost answer, it means the same run. */
+function useStart() {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const sent = useRef({ body: "", key: "" });
+  return useMutation({
+    mutationFn: (request: Omit<Request, "key">) => {
+      const body = JSON.stringify(request);
+      if (sent.current.body !== body) sent.current = { body, key: newKey() };
+      return answer(api.POST("/api/v1/training", { body: { ...request, key: sent.current.key } }));
+    },
+    onSuccess: (run) => {
+      // The files belong to the run from now on.
+      labelled.clear(false);
+      void client.invalidateQueries({ queryKey: runs.queryKey, exact: true });
+      void navigate(`/training/${run.id}`);
+    },
+  });
+}
+
+function Present({ value, choose }: { value: string | null; choose: (model: string | null) => void }) {
+  const { data } = useQuery(models);
+  const segmenting = data?.models.filter(({ task }) => task !== "classification") ?? [];
+  const usual = segmenting.find((model) => model.default) ?? segmenting[0];
+  const names = [...new Set(segmenting.map((model) => model.name))];
+  return (
+    <Select label={words.new.compare} description={words.new.compareHint} data={names} value={value ?? usual?.name ?? null} onChange={choose} allowDeselect={false} />
+  );
+}
