@@ -6,6 +6,7 @@ Every batch is a function of (samples, spec, seed, step): a resumed run sees the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ _NEAR_OBJECT_SHARE = 0.85
 """Share of crops placed so that some object is in view: empty ground teaches little."""
 
 
-class Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Step → (pixels (N, R, Y, X), distances (N, K, 2, Y, X), classes (N, K, Y, X) int64)."""
+class Batches(torch.utils.data.Dataset[tuple[Tensor, ...]]):
+    """Step → (pixels (N, R, Y, X), and what is learned of them: see `learned`)."""
 
     def __init__(self, samples: list[Targets], spec: Augmentation, *, crop_px: int, batch: int, seed: int) -> None:
         self.spec, self.crop_px, self.batch, self.seed = spec, crop_px, batch, seed
@@ -37,7 +38,7 @@ class Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
         """Steps are counted from 0 without end; a data loader wants a number."""
         return 1 << 40
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         random = np.random.default_rng((self.seed, step))
         torch.set_num_threads(1)
         picked = random.choice(len(self.sources), self.batch, p=self.chances)
@@ -47,9 +48,12 @@ class Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
             if random.random() < self.spec.touching_share:
                 paste_touching(crop, donor, random)
         pixels = np.stack([_photographed(crop, self.spec, random) for crop in crops])
+        return torch.from_numpy(pixels), *(torch.from_numpy(array) for array in self.learned(crops, random))
+
+    def learned(self, crops: list[Crop], random: _Random) -> tuple[NDArray[Any], ...]:
+        """Return the distances (N, K, 2, Y, X) and the classes (N, K, Y, X) int64 of crops."""
         distances = np.stack([np.stack([crop.outer, crop.inner], 1) for crop in crops])
-        kinds = np.stack([classes(crop.labels) for crop in crops]).astype(np.int64)
-        return torch.from_numpy(pixels), torch.from_numpy(distances), torch.from_numpy(kinds)
+        return distances, np.stack([classes(crop.labels) for crop in crops]).astype(np.int64)
 
 
 @dataclass(frozen=True)

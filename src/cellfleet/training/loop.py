@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,18 @@ CHECKPOINT, LOG, SPEC = "checkpoint.pt", "log.jsonl", "train.json"
 Validate = Callable[[nn.Module], dict[str, float]]
 """Network (moving average) → scores; must contain ``f1``."""
 Tell = Callable[[dict[str, Any]], None]
+Batch = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned, and from what."""
+
+    build: Callable[[], nn.Module]
+    """Makes the network, with fresh weights."""
+    batches: type[Batches]
+    loss: Callable[[nn.Module, Batch], Tensor]
+    """Network and a batch, both on the device → what is to become small."""
 
 
 @dataclass
@@ -80,6 +92,7 @@ def optimise(
     validate: Validate,
     tell: Tell,
     pace: Pace = EVERY_EPOCH,
+    lesson: Lesson | None = None,
 ) -> State:
     """Train until the budget of `spec` is used up, going on from a checkpoint in `out` where there is one.
 
@@ -91,15 +104,16 @@ def optimise(
         validate: Called with the averaged network at each look: by default after each epoch.
         tell: Called with one log entry per look.
         pace: How often to look, and when to stop.
+        lesson: None: the maps of `HEADS`.
 
     Raises:
         TrainingError: E605.
         StoppedError: `pace` says so; a checkpoint of this step is written.
     """
     torch.manual_seed(spec.seed)
-    roles, maps = len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
-    network = build_network(spec.network, roles, maps).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_network(spec.network, roles, maps).to(device)
+    lesson = lesson or _maps(spec, samples)
+    network = lesson.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = lesson.build().to(device)
     average.load_state_dict(network.state_dict())
     state = State(network, average.eval(), _optimiser(spec, network))
     if (out / CHECKPOINT).exists():
@@ -108,9 +122,12 @@ def optimise(
     partial = out / f".{SPEC}.{os.getpid()}"
     partial.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     os.replace(partial, out / SPEC)
-    batches, looks = _batches(spec, samples, state.step), Looks(pace, spec.steps_per_epoch, state.seconds)
+    batches = _batches(spec, samples, state.step, lesson.batches)
+    looks = Looks(pace, spec.steps_per_epoch, state.seconds)
     while _progress(spec, state) < 1:
-        loss = _steps(spec, state, batches, device, lambda: pace.stop() or looks.are_due(state.step, state.seconds))
+        loss = _steps(
+            spec, state, batches, device, lesson.loss, lambda: pace.stop() or looks.are_due(state.step, state.seconds)
+        )
         if pace.stop():
             state.save(out / CHECKPOINT)
             raise StoppedError(state.step)
@@ -165,21 +182,19 @@ def learning_rate(spec: TrainSpec, state: State) -> float:
 def _steps(
     spec: TrainSpec,
     state: State,
-    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterator[Batch],
     device: str,
+    loss_of_batch: Callable[[nn.Module, Batch], Tensor],
     over: Callable[[], bool],
 ) -> float:
     """Train until `over` says so or the budget is used up; return the mean loss."""
     losses = []
     state.network.train()
     began = time.monotonic()
-    for pixels, distances, kinds in batches:
+    for batch in batches:
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(spec, state)
-        pixels = pixels.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16):
-            maps = state.network(pixels)
-        loss = loss_of(maps.float(), distances.to(device), kinds.to(device))
+        loss = loss_of_batch(state.network, [tensor.to(device) for tensor in batch])
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
@@ -195,9 +210,9 @@ def _steps(
     return float(np.mean(losses))
 
 
-def _batches(spec: TrainSpec, samples: list[Sample], first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _batches(spec: TrainSpec, samples: list[Sample], first: int, kind: type[Batches]) -> Iterator[Batch]:
     """Make batches in a second process while the network computes."""
-    dataset = Batches(
+    dataset = kind(
         [with_targets(s) for s in samples],
         spec.augmentation,
         crop_px=spec.crop_px,
@@ -207,6 +222,18 @@ def _batches(spec: TrainSpec, samples: list[Sample], first: int) -> Iterator[tup
     steps = range(first, len(dataset))
     loader = torch.utils.data.DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
     return iter(loader)
+
+
+def _maps(spec: TrainSpec, samples: list[Sample]) -> Lesson:
+    roles, maps = len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        pixels, distances, kinds = batch
+        with torch.autocast(pixels.device.type, torch.bfloat16):
+            found = network(pixels.to(memory_format=torch.channels_last))
+        return loss_of(found.float(), distances, kinds)
+
+    return Lesson(lambda: build_network(spec.network, roles, maps), Batches, loss)
 
 
 def loss_of(maps: Tensor, distances: Tensor, kinds: Tensor) -> Tensor:
