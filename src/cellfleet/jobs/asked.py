@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from cellfleet.errors import UsageError
-from cellfleet.models.package import Package, not_a_classifier
+from cellfleet.models.package import not_a_classifier, not_a_segmenter
 from cellfleet.run.classify_image import TOP
 from cellfleet.spec.choices import Format
 from cellfleet.spec.http import JobRequest
-from cellfleet.spec.model import ClassifierManifest
+from cellfleet.spec.model import Manifest, ModelManifest, TranslatorManifest, WorkflowManifest
 from cellfleet.spec.segment import SegmentSpec
 
 
-def settle(request: JobRequest, package: Package) -> tuple[SegmentSpec, tuple[Format, ...]]:
+def settle(request: JobRequest, manifest: Manifest) -> tuple[SegmentSpec, tuple[Format, ...]]:
     """Return what is to be done, and the files of each image: none where the model classifies.
 
     Raises:
         ModelError: E416, the model does nothing by itself; E774, it finds objects and is asked for classes.
         UsageError: E775, the model classifies, and something is asked for that only objects have.
     """
-    manifest, spec = package.declared, request.segment
-    if not isinstance(manifest, ClassifierManifest):
-        finds = package.manifest
+    spec = request.segment
+    if isinstance(manifest, TranslatorManifest | WorkflowManifest):
+        raise not_a_segmenter(manifest)
+    if isinstance(manifest, ModelManifest):
         if spec.top is not None:
-            raise not_a_classifier(finds)
+            raise not_a_classifier(manifest)
         return spec, tuple(dict.fromkeys(request.formats))
     useless = [name for name in ("microns_per_pixel", "diameter_px", "compartment") if getattr(spec, name) is not None]
     if set(request.formats) != set(JobRequest.model_fields["formats"].default):

@@ -28,7 +28,7 @@ from cellfleet.jobs.usage import forget_usage
 from cellfleet.jobs.users import no_such_job
 from cellfleet.jobs.view import view
 from cellfleet.models.repository import Repository
-from cellfleet.results.formats import require_libraries
+from cellfleet.results.formats import require_libraries, require_prediction
 from cellfleet.results.record import RUN, load_record
 from cellfleet.spec.access import Quota
 from cellfleet.spec.http import Job, JobImage, JobRequest
@@ -238,8 +238,9 @@ class Desk:
 
     def _accepted(self, request: JobRequest, owner: str) -> JobSpec:
         model = self.models.resolve(request.segment.model)
-        segment, formats = settle(request, self.models.package(model))
+        segment, formats = settle(request, self.models.manifest(model))
         require_libraries(formats)
+        require_prediction(formats, model.name, predicts=bool(self.models.steps(model)))
         if request.out is not None and open_place(request.out).exists(RUN):
             action = "Choose another address for the results, or remove those that are there"
             raise UsageError("E819", "holds results of another run", where=request.out, action=action)

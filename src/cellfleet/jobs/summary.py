@@ -14,9 +14,9 @@ from cellfleet.jobs.places import results_of
 from cellfleet.models.repository import Repository
 from cellfleet.results.classes import with_class_tables
 from cellfleet.results.record import FOLDER, load_record, write_image_record
-from cellfleet.run.summary import as_command, as_python, versions, write_overview
+from cellfleet.run.summary import as_command, as_python, model_used, versions, write_overview
 from cellfleet.spec.job import DeadTask, JobSpec, Progress
-from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
+from cellfleet.spec.record import ImageRecord, RunRecord, Told
 from cellfleet.spec.segment import RunOptions
 from cellfleet.spec.usage import Bill
 from cellfleet.stores.place import Place
@@ -119,7 +119,7 @@ def _run(spec: JobSpec, progress: Progress, records: list[ImageRecord], models: 
         status="stopped" if progress.state == "cancelled" else "done-with-failures" if failed else "done",
         spec=spec.segment,
         key=spec.segment.digest(spec.model.sha256),
-        model=ModelUsed(name=spec.model.name, version=spec.model.version, sha256=spec.model.sha256),
+        model=model_used(spec.model, models.steps(spec.model)),
         manifest=models.manifest(spec.model).model_dump(mode="json"),
         formats=spec.formats,
         device="workers of a service",

@@ -11,9 +11,10 @@ from itertools import islice
 
 from cellfleet.errors import ModelError
 from cellfleet.models.load import split_name
-from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package, too_large
+from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, Package, broken, read_package, task_of, too_large
+from cellfleet.models.workflow import workflow_sha256
 from cellfleet.spec.http import ModelInfo
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ClassifierManifest, Manifest, ModelManifest, TranslatorManifest, WorkflowManifest
 from cellfleet.stores.place import Place
 
 LARGEST_WEIGHTS_BYTES = 2 << 30
@@ -39,8 +40,12 @@ class Entry:
     """Of its ``rdf.yaml``."""
     package: Package
     size_bytes: int
-    """Of its weights."""
+    """Of its weights; of a workflow those of its steps."""
     bundled: bool
+    steps: tuple[Entry, ...] = ()
+    """Of a workflow, in order (`chained.with_steps`)."""
+    trouble: ModelError | None = None
+    """Why a workflow cannot be used."""
 
     @property
     def name(self) -> str:
@@ -53,6 +58,13 @@ class Entry:
         return self.package.declared.version
 
     @property
+    def sha256(self) -> str:
+        """Hash of all that changes a result; of a workflow, also of its steps."""
+        if not self.steps:
+            return self.package.sha256
+        return workflow_sha256(self.package, [step.package.sha256 for step in self.steps])
+
+    @property
     def where(self) -> str:
         """Its folder, for messages."""
         return f"{self.place.url}/{self.folder}"
@@ -61,22 +73,33 @@ class Entry:
     def info(self) -> ModelInfo:
         """What users are told of it."""
         manifest = self.package.declared
-        segments = manifest if isinstance(manifest, ModelManifest) else None
+        # Of a workflow, what it finds is up to its last step, and what it is given to its first.
+        segments = next((one for one in self._manifests if isinstance(one, ModelManifest)), None)
+        first = self._manifests[0]
+        roles = first.roles if isinstance(first, ModelManifest) else ()
         return ModelInfo(
             name=self.name,
             version=self.version,
-            sha256=self.package.sha256,
+            sha256=self.sha256,
             bundled=self.bundled,
             description=self.package.description[:_LONGEST_TEXT],
-            task="segmentation" if segments else "classification",
-            roles=segments.roles if segments else (),
-            microns_per_pixel=segments.microns_per_pixel if segments else None,
+            task=task_of(manifest),
+            steps=tuple(f"{step.name}:{step.version}" for step in self.steps),
+            compartments=segments.compartments if segments else (),
+            roles=(first.role,) if isinstance(first, TranslatorManifest) else roles,
+            microns_per_pixel=None
+            if isinstance(first, ClassifierManifest | WorkflowManifest)
+            else first.microns_per_pixel,
             licence=self.package.license[:_LONGEST_TEXT],
             size_bytes=self.size_bytes,
             scores=_f1(manifest.scores),
             tested=self.package.has_test,
             picture=self.package.cover is not None,
         )
+
+    @property
+    def _manifests(self) -> tuple[Manifest, ...]:
+        return tuple(entry.package.declared for entry in self.steps or (self,))
 
 
 def find_packages(place: Place, names: Iterable[str], *, bundled: bool = False) -> list[Entry]:

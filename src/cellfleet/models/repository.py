@@ -17,16 +17,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellfleet.errors import ModelError
+from cellfleet.models.chained import with_steps
 from cellfleet.models.check import Checked, check_package
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, Entry, find_packages
-from cellfleet.models.load import BUNDLED, LoadedClassifier, LoadedModel, require_content, split_name, start_any
+from cellfleet.models.load import (
+    BUNDLED,
+    LoadedClassifier,
+    LoadedModel,
+    require_content,
+    split_name,
+    start_any,
+    start_workflow,
+)
 from cellfleet.models.package import RDF, Package, broken, not_a_segmenter, read_package
 from cellfleet.models.source import open_source
 from cellfleet.models.versions import newness
 from cellfleet.spec.choices import Device
 from cellfleet.spec.http import ModelInfo
 from cellfleet.spec.job import PinnedModel
-from cellfleet.spec.model import ClassifierManifest, ModelManifest
+from cellfleet.spec.model import Manifest
 from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.place import Place
 
@@ -70,7 +79,7 @@ class Repository:
         """
         usable: dict[tuple[str, str], Entry] = {}
         for entry in self._look():
-            if self._pin(entry) in {None, entry.package.sha256}:
+            if entry.trouble is None and self._pin(entry)[:1] in ([], [entry.sha256]):
                 usable.setdefault((entry.name, entry.version), entry)
         newest_first = sorted(usable.values(), key=lambda entry: newness(entry.version), reverse=True)
         default = (self.store.read(DEFAULT) or b"").decode("utf-8", "replace")
@@ -120,13 +129,27 @@ class Repository:
 
     def load_any(self, model: PinnedModel, *, device: Device = "auto") -> LoadedModel | LoadedClassifier:
         """Load exactly the pinned content, whatever it does. Raises as `load`, without E765, and E766."""
-        package, weights = self._kept(model) or self._fetched(model)
+        kept = self._kept(model)
+        entry = None if kept else self._entry(model)
+        if entry and entry.steps:
+            steps = [(*self._content(step), f"{step.name}:{step.version}") for step in entry.steps]
+            return start_workflow(entry.package, steps, device=device)
+        package, weights = kept or self._fetched(model)
         return start_any(package, weights, f"{model.name}:{model.version}", device=device)
 
-    def manifest(self, model: PinnedModel) -> ModelManifest | ClassifierManifest:
-        """Return what the pinned content declares. Raises as `load_any`."""
-        package, _ = self._kept(model) or self._fetched(model)
-        return package.declared
+    def manifest(self, model: PinnedModel) -> Manifest:
+        """Return what the pinned content declares; of a workflow what its last step does. Raises `ModelError` E406."""
+        if kept := self._kept(model):
+            return kept[0].declared
+        entry = self._entry(model)
+        if not entry.steps:
+            return entry.package.declared
+        return entry.steps[-1].package.manifest.model_copy(update={"name": entry.name, "version": entry.version})
+
+    def steps(self, model: PinnedModel) -> tuple[PinnedModel, ...]:
+        """Return the models of a workflow, in order; of another model none. Raises `ModelError` E406."""
+        steps = () if self._kept(model) else self._entry(model).steps
+        return tuple(PinnedModel(name=step.name, version=step.version, sha256=step.sha256) for step in steps)
 
     def package(self, model: PinnedModel) -> Package:
         """Return what the pinned content describes; its weights are not read. Raises `ModelError` E406."""
@@ -161,16 +184,21 @@ class Repository:
             where: It was found, for messages.
 
         Raises:
-            ModelError: E405, its name and version stand for another content.
+            ModelError: E405, its name and version stand for another content; E413–E415, it is a workflow whose steps
+                are not there or do not go together.
             OutputError: The store cannot be written.
         """
-        manifest, sha256 = checked.package.declared, checked.package.sha256
-        folder = f"{FOLDER}/{manifest.name}-{manifest.version}-{sha256[:12]}"
-        entry = Entry(self.store, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
-        named = [one for one in self._look(fresh=True) if (one.name, one.version) == (entry.name, entry.version)]
-        if self._pinned([*named, entry]).sha256 != sha256:
+        manifest = checked.package.declared
+        folder = f"{FOLDER}/{manifest.name}-{manifest.version}-{checked.package.sha256[:12]}"
+        added = Entry(self.store, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
+        *there, entry = with_steps([*self._look(fresh=True), added], self._pin)
+        if entry.trouble is not None:
+            raise entry.trouble
+        alike = [one for one in there if (one.name, one.version) == (entry.name, entry.version)]
+        named = [one for one in alike if one.trouble is None]
+        if self._pinned([*named, entry]).sha256 != entry.sha256:
             raise _another(entry.name, entry.version, where)
-        same = [one for one in named if one.package.sha256 == sha256]
+        same = [one for one in named if one.sha256 == entry.sha256]
         if not same:
             for name, content in checked.files.items():
                 self.store.write(f"{folder}/{name}", content)
@@ -184,10 +212,8 @@ class Repository:
         with self._listing.lock:
             if fresh or time.monotonic() >= self._listing.until:
                 bundled, own = FolderPlace(BUNDLED), self._files()
-                self._listing.entries = (
-                    *find_packages(bundled, bundled.names(), bundled=True),
-                    *find_packages(self.store, own),
-                )
+                found = (*find_packages(bundled, bundled.names(), bundled=True), *find_packages(self.store, own))
+                self._listing.entries = with_steps(found, self._pin)
                 self._listing.until = time.monotonic() + LISTING_SECONDS
             return self._listing.entries
 
@@ -206,20 +232,26 @@ class Repository:
     def _pinned(self, entries: builtins.list[Entry]) -> PinnedModel:
         """Return which of several packages of one name and version is meant: the one that was first."""
         first = entries[0]
-        pinned = self._pin(first) or self._new_pin(first)
-        if pinned not in {entry.package.sha256 for entry in entries}:
+        if first.trouble is not None:
+            raise first.trouble
+        pinned = (self._pin(first) or self._new_pin(first))[0]
+        if pinned not in {entry.sha256 for entry in entries}:
             raise _another(first.name, first.version, first.where)
         return PinnedModel(name=first.name, version=first.version, sha256=pinned)
 
-    def _pin(self, entry: Entry) -> str | None:
-        """Return the hash that name and version of an entry stand for; None while they were not used."""
-        content = self.store.read(f"{PINS}/{entry.name}/{entry.version}")
-        return None if content is None else content.decode("ascii", "replace")
+    def _pin(self, entry: Entry) -> list[str]:
+        """Return what name and version of an entry stand for: the hash, then the steps of a workflow.
 
-    def _new_pin(self, entry: Entry) -> str:
+        Nothing while they were not used.
+        """
+        content = self.store.read(f"{PINS}/{entry.name}/{entry.version}") or b""
+        return content.decode("ascii", "replace").splitlines()
+
+    def _new_pin(self, entry: Entry) -> list[str]:
         """Let name and version of an entry stand for its content, unless somebody was faster; return for which."""
-        self.store.create(f"{PINS}/{entry.name}/{entry.version}", entry.package.sha256.encode())
-        return self._pin(entry) or entry.package.sha256
+        pin = [entry.sha256, *(f"{step.name}:{step.version}" for step in entry.steps)]
+        self.store.create(f"{PINS}/{entry.name}/{entry.version}", "\n".join(pin).encode())
+        return self._pin(entry) or pin
 
     def _kept(self, model: PinnedModel) -> tuple[Package, bytes] | None:
         """Return description and weights from the cache; None where they are not there, or damaged."""
@@ -239,6 +271,11 @@ class Repository:
             return None
         return package, weights
 
+    def _content(self, step: Entry) -> tuple[Package, bytes]:
+        """Return description and weights of a step of a workflow."""
+        pinned = PinnedModel(name=step.name, version=step.version, sha256=step.sha256)
+        return self._kept(pinned) or self._fetched(pinned)
+
     def _fetched(self, model: PinnedModel) -> tuple[Package, bytes]:
         """Return description and weights from where they were found, and keep what the store had."""
         entry = self._entry(model)
@@ -252,7 +289,7 @@ class Repository:
     def _entry(self, model: PinnedModel) -> Entry:
         for fresh in (False, True):
             for entry in self._look(fresh=fresh):
-                if entry.package.sha256 == model.sha256:
+                if entry.sha256 == model.sha256:
                     return entry
         raise ModelError(
             "E406",

@@ -46,7 +46,7 @@ def _flat(
     assert isinstance(declared, WorkflowManifest), "the caller looked"
     path = (*path, f"{declared.name}:{declared.version}")
     for number, name in enumerate(declared.steps, start=1):
-        step = _found(name, find, path[0])
+        step = named_step(name, find, path[0])
         package = package_of(step)
         if not isinstance(package.declared, WorkflowManifest):
             yield step
@@ -59,7 +59,8 @@ def _flat(
             yield from _flat(package, find, package_of, path)
 
 
-def _found(name: str, find: Callable[[str], Step], workflow: str) -> Step:
+def named_step(name: str, find: Callable[[str], Step], workflow: str) -> Step:
+    """Return what the name of a step means to `find`, which raises E401. Raises `ModelError` E413: nothing."""
     try:
         return find(name)
     except ModelError as error:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from cellfleet.spec.access import Quota, Role
 from cellfleet.spec.choices import Format
 from cellfleet.spec.job import DeadTask, JobId, JobState, PinnedModel, Priority, UserName
+from cellfleet.spec.model import Compartment
 from cellfleet.spec.record import ImageRecord, Told
 from cellfleet.spec.segment import SegmentSpec
 
@@ -364,7 +365,11 @@ class ModelInfo(_Answer):
     version: str
     sha256: str
     bundled: bool
-    task: Literal["segmentation", "classification"] = "segmentation"
+    task: Literal["segmentation", "classification", "translation", "workflow"] = "segmentation"
+    steps: tuple[str, ...] = ()
+    """Of a workflow: ``name:version`` of its models, in order."""
+    compartments: tuple[Compartment, ...] = ()
+    """What its objects are; none of a model that finds no objects."""
     description: str
     roles: tuple[str, ...]
     microns_per_pixel: float | None
