@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path, PurePath
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from cellfleet.client.connection import PATIENCE_SECONDS, Connection
@@ -17,6 +17,7 @@ from cellfleet.client.job import RemoteJob
 from cellfleet.client.journal import Journal
 from cellfleet.client.parcel import LocalFile, Parcel, pack, package_files
 from cellfleet.client.servers import find_server
+from cellfleet.client.training import RemoteTraining, all_runs, begin, find, make_request
 from cellfleet.client.uploads import send_files
 from cellfleet.errors import CellfleetError, JobError
 from cellfleet.images.names import printable
@@ -193,6 +194,35 @@ class Client:
             if page.after is None:
                 return
             after = page.after
+
+    def train(
+        self, dataset: AnyPath, *, name: str | None = None, tell: Tell = _silent, **settings: Any
+    ) -> RemoteTraining:
+        """Send a data set and have a model trained on it; return the run as soon as the server has taken it.
+
+        The same call, also in another process, goes on with the run that it began.
+
+        Args:
+            dataset: Folder with ``images/`` and ``labels/``, or a zip of it; an address that the server can read.
+            name: Of the model; None: that of the folder.
+            tell: Called several times a second with how far the upload is.
+            settings: The fields of `cellfleet.spec.training_http.TrainingRequest`: ``minutes=5``, ``network="unet"``.
+
+        Raises:
+            UsageError: E018, a setting cannot be used.
+            ServiceError: E990, the server does not train; and as all methods.
+        """
+        place = fspath(dataset)
+        request = make_request(name or PurePath(place.rstrip("/")).stem, settings)
+        return begin(self, place, request, tell=tell)
+
+    def training_runs(self) -> Iterator[RemoteTraining]:
+        """Yield your training runs, newest first."""
+        return all_runs(self.connection)
+
+    def training_run(self, run: str) -> RemoteTraining:
+        """Return a run by its id, the beginning of it, or the name of its model. Raises `TrainingError` E630, E639."""
+        return find(self.connection, run)
 
     def costs(self, month: str | None = None) -> Costs:
         """Return what your jobs of a month cost (``2026-11``; None: this one); an administrator's: everybody's."""
