@@ -12,17 +12,17 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast, get_args
+from typing import BinaryIO
 from urllib.parse import quote
 
 from cellfleet.client.connection import AT_ONCE, Connection, StoppedError
 from cellfleet.client.download import download
 from cellfleet.errors import ServiceError
 from cellfleet.results.classes import CLASS_TABLES
+from cellfleet.results.formats import format_of
 from cellfleet.results.record import as_json, record_name
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.pools import in_parallel
-from cellfleet.spec.choices import Format
 from cellfleet.spec.http import JobImage, JobImages
 from cellfleet.spec.record import ImageRecord
 from cellfleet.stores.place import FolderPlace
@@ -108,7 +108,7 @@ class Fetcher:
 
     def output(self, number: int, form: str, there: str, here: str) -> None:
         """Fetch the files of one format of an image; `there` and `here` name the first, or the folder."""
-        if form in get_args(Format) and is_tree(cast(Format, form)):
+        if is_tree(form):
             self._tree(number, form, there, here)
             return
         for name_there, name_here in zip(all_files(form, there), all_files(form, here), strict=True):
@@ -127,7 +127,7 @@ class Fetcher:
     def _tree(self, number: int, form: str, there: str, here: str) -> None:
         """Fetch a folder, as a zip."""
         with tempfile.TemporaryFile() as file:
-            download(self._connection, f"{self._base}/zip?format={form}&image={number}", file)
+            download(self._connection, f"{self._base}/zip?format={format_of(form)}&image={number}", file)
             with self._place.replacing_tree(here) as folder, _opened(file, self._connection) as archive:
                 for member in archive.infolist():
                     _unpack(archive, member, there, folder)

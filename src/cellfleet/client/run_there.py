@@ -30,6 +30,7 @@ from cellfleet.results.tables import portable_text
 from cellfleet.run import summary
 from cellfleet.run.events import ImageFinished, RunFinished, RunStarted
 from cellfleet.run.plan import Plan, Task, make_plan
+from cellfleet.run.request import asked_compartments
 from cellfleet.run.run import refuse_own_input
 from cellfleet.spec.http import Job, ModelInfo
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord, Told
@@ -79,9 +80,10 @@ def run_there(order: Order, client: Client, place: FolderPlace, tell: Tell) -> E
     refuse_own_input(order.inputs, place)
     sources = find_images(order.inputs)
     model, key = model_there(client, order)
+    nuclei = len(asked_compartments(order.spec, model.name, model.compartments)) > 1
 
     def planned() -> Plan:
-        return make_plan(sources, place, key, order.options.formats, overwrite=order.options.overwrite)
+        return make_plan(sources, place, key, order.options.formats, overwrite=order.options.overwrite, nuclei=nuclei)
 
     if not place.exists(FOLDER):
         # Asked before the lock, too, so that a refused run leaves no trace in a folder that is not ours.

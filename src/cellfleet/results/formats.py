@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeGuard, cast, get_args
+from typing import NamedTuple, TypeGuard
 
 from cellfleet.errors import Notice
 from cellfleet.results.anndata import require_anndata, write_anndata
@@ -37,7 +37,7 @@ def outputs_of(form: Output) -> tuple[str, ...]:
 
     No ending ends another: so files of two images never have the same name.
     """
-    return _form(form).endings
+    return _ALL[form].endings
 
 
 def written_for(forms: Iterable[Format], *, nuclei: bool) -> Iterator[Output]:
@@ -45,7 +45,7 @@ def written_for(forms: Iterable[Format], *, nuclei: bool) -> Iterator[Output]:
     for form in forms:
         yield form
         if nuclei and (besides := _PREFIX + form) in _NUCLEI:
-            yield cast(NucleiOutput, besides)
+            yield besides
 
 
 def format_of(form: str) -> str:
@@ -55,7 +55,7 @@ def format_of(form: str) -> str:
 
 def is_output(form: str) -> TypeGuard[Output]:
     """Say whether it is known; a later version of cellfleet may write others."""
-    return form in get_args(Format) or form in _NUCLEI
+    return form in _ALL
 
 
 def require_libraries(forms: Iterable[Format]) -> None:
@@ -70,7 +70,7 @@ def require_prediction(forms: Iterable[Format], model: str, *, predicts: bool) -
         raise nothing_predicted(model)
 
 
-def require_size(forms: Iterable[Format], shape: Sequence[int]) -> None:
+def require_size(forms: Iterable[Output], shape: Sequence[int]) -> None:
     """Raise OutputError E331 where a format cannot hold labels of this shape; ask before the image is segmented."""
     if "cellpose" in forms:
         require_cellpose_size(shape)
@@ -90,11 +90,7 @@ def write(form: Output, targets: Sequence[Path], result: Labelled) -> tuple[Noti
     Raises:
         OutputError: E30x, a file cannot be written; E310–E339, the format cannot hold this image.
     """
-    return _form(form).write(targets, result)
-
-
-def _form(form: Output) -> _Form:
-    return _FORMS[form] if form in _FORMS else _NUCLEI[form]
+    return _ALL[form].write(targets, result)
 
 
 def _labels_tiff(targets: Sequence[Path], result: Labelled) -> tuple[Notice, ...]:
@@ -180,3 +176,4 @@ _NUCLEI: dict[NucleiOutput, _Form] = {
     "nuclei-parquet": _of_nuclei("parquet", "_nuclei.parquet"),
     "nuclei-cellpose": _of_nuclei("cellpose", "_cp_nuclei_masks.tif", "_seg_nuclei.npy"),
 }
+_ALL: dict[str, _Form] = dict((*_FORMS.items(), *_NUCLEI.items()))

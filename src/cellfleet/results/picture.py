@@ -17,6 +17,7 @@ THUMBNAIL_PIXELS = 480
 _LARGEST_ZOOM = 4
 _OUTLINE = (255, 215, 0)
 """Yellow: far from black and, with `_WHITE` held back, from the brightest grey, also to colour-blind eyes."""
+_NUCLEUS = (255, 255, 255)
 _WHITE = 180
 """Brightest grey of the pixels: outlines must stand out on saturated objects, too."""
 _GAMMA = 0.75
@@ -27,15 +28,18 @@ _ROLE_COLOURS = np.array([[0.35, 0.55, 1.0], [0.25, 0.9, 0.35], [1.0, 0.35, 0.35
 _JPEG_QUALITY = 85
 
 
-def outline_picture(pixels: np.ndarray, contrast: np.ndarray, labels: np.ndarray) -> bytes:
-    """Return a JPEG of `pixels` with the outlines of `labels`; arguments as in `outlined`."""
-    return jpeg(outlined(pixels, contrast, labels))
+def outline_picture(
+    pixels: np.ndarray, contrast: np.ndarray, labels: np.ndarray, nuclei: np.ndarray | None = None
+) -> bytes:
+    """Return a JPEG of `pixels` with the outlines of `labels` and `nuclei`; arguments as in `outlined`."""
+    return jpeg(outlined(pixels, contrast, labels, nuclei))
 
 
 def outlined(
     pixels: np.ndarray,
     contrast: np.ndarray,
     labels: np.ndarray,
+    nuclei: np.ndarray | None = None,
     *,
     longest: int = THUMBNAIL_PIXELS,
     colour_by_label: bool = False,
@@ -47,6 +51,7 @@ def outlined(
             in blue, green and red.
         contrast: (R, 2): the raw values shown as black and as white.
         labels: (Y, X), 0 = background.
+        nuclei: Likewise, where the objects are cells and have nuclei: drawn in white, below the outlines of the cells.
         longest: Longest side of the picture, px; small images are enlarged up to four times.
         colour_by_label: Each object in the colour it has in the label image, instead of one colour for all.
 
@@ -56,7 +61,9 @@ def outlined(
     planes = pixels.reshape(-1, *pixels.shape[-2:])
     height, width = _size(labels.shape, longest)
     picture = _colour(planes, np.asarray(contrast, np.float32).reshape(-1, 2), height, width)
-    small = labels[np.ix_(_nearest(labels.shape[0], height), _nearest(labels.shape[1], width))]
+    if nuclei is not None:
+        picture[outline_pixels(_sampled(nuclei, height, width))] = _NUCLEUS
+    small = _sampled(labels, height, width)
     edge = _bold(small, outline_pixels(small))
     if colour_by_label:
         colours = label_colours()[1:]
@@ -97,6 +104,12 @@ def jpeg(picture: np.ndarray) -> bytes:
 def _size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     zoom = min(longest / max(shape), _LARGEST_ZOOM)
     return max(1, round(shape[0] * zoom)), max(1, round(shape[1] * zoom))
+
+
+def _sampled(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the label under the centre of each picture pixel."""
+    sampled: np.ndarray = labels[np.ix_(_nearest(labels.shape[0], height), _nearest(labels.shape[1], width))]
+    return sampled
 
 
 def _nearest(length: int, wanted: int) -> np.ndarray:

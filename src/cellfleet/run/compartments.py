@@ -15,15 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellfleet.errors import UsageError
 from cellfleet.pipeline.measure import relabelled
 from cellfleet.pipeline.nuclei import Matches, match
 from cellfleet.results.columns import nucleus_column
 from cellfleet.results.labelled import Columns, LabelImage, Objects, Rows
 from cellfleet.run.parts import PartObjects, Parts
 from cellfleet.run.stitch import HeldParts, Layout, Stitched, StitchedRows, remember, require_numbers
-from cellfleet.spec.model import ModelManifest
-from cellfleet.spec.segment import SegmentSpec
 from cellfleet.tiling.box import Box
 
 _TABLES_HELD = 32
@@ -43,25 +40,6 @@ class Nuclei:
     """How many of them meet no cell."""
     cells_without: int
     """How many cells have none."""
-
-
-def wanted(manifest: ModelManifest, spec: SegmentSpec) -> ModelManifest:
-    """Return the manifest of what is asked for.
-
-    Raises:
-        UsageError: E050, the model does not find it.
-    """
-    asked = spec.compartment
-    if asked is None or (asked == "both" and manifest.nuclei is not None):
-        return manifest
-    if asked != "both" and asked in manifest.compartments:
-        return manifest.alone(asked)
-    raise UsageError(
-        "E050",
-        f"the model {manifest.name} finds {' and '.join(manifest.compartments)} objects, not {asked}",
-        where="--compartment",
-        action="Leave it out, or choose another model: 'cellfleet models' says what each of them finds",
-    )
 
 
 def put_together(layout: Layout, parts: Parts) -> tuple[Objects, Rows, Nuclei]:

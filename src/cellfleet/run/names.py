@@ -1,6 +1,7 @@
 """Names of result files: pure functions of the images' names. Touches no disk.
 
-An image ``plate/a.tif`` gives ``plate/a_labels.tif`` and ``plate/a_cells.csv``. Where that would be the name of two
+An image ``plate/a.tif`` gives ``plate/a_labels.tif`` and ``plate/a_cells.csv``, and where its cells have nuclei
+``plate/a_nuclei.tif`` and ``plate/a_nuclei.csv``. Where that would be the name of two
 images' results, the extension is kept for all of them (``plate/a.tif_labels.tif``). Names that differ only in case or
 in Unicode normal form count as the same name: on Windows and macOS they are one file.
 """
@@ -10,10 +11,9 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import cast, get_args
 
-from cellfleet.results.formats import outputs_of
-from cellfleet.spec.choices import Format
+from cellfleet.results.formats import is_output, outputs_of, written_for
+from cellfleet.spec.choices import Format, Output
 
 
 def output_stems(names: Sequence[str]) -> list[str]:
@@ -31,24 +31,30 @@ def output_stems(names: Sequence[str]) -> list[str]:
     return _numbered(stems)
 
 
-def output_names(stem: str, formats: Iterable[Format]) -> dict[Format, str]:
-    """Return format → path of its first file, or of its folder, relative to the output folder."""
-    return {form: (stem + outputs_of(form)[0]).rstrip("/") for form in formats}
+def output_names(stem: str, formats: Iterable[Format], *, nuclei: bool = False) -> dict[Output, str]:
+    """Return output → path of its first file, or of its folder, relative to the output folder.
+
+    Args:
+        stem: Of the image.
+        formats: What is wanted.
+        nuclei: Whether the objects are cells whose nuclei are found, too.
+    """
+    return {form: (stem + outputs_of(form)[0]).rstrip("/") for form in written_for(formats, nuclei=nuclei)}
 
 
 def all_files(form: str, first: str) -> tuple[str, ...]:
-    """Return the paths of all files of a format, or of its folder, from that of the first."""
-    if form not in get_args(Format):
+    """Return the paths of all files of an output, or of its folder, from that of the first."""
+    if not is_output(form):
         # Of another version of cellfleet.
         return (first,)
-    endings = [ending.rstrip("/") for ending in outputs_of(cast(Format, form))]
+    endings = [ending.rstrip("/") for ending in outputs_of(form)]
     stem = first.removesuffix(endings[0])
     return tuple(stem + ending for ending in endings)
 
 
-def is_tree(form: Format) -> bool:
-    """Say whether the format is a folder."""
-    return outputs_of(form)[0].endswith("/")
+def is_tree(form: str) -> bool:
+    """Say whether the output is a folder."""
+    return is_output(form) and outputs_of(form)[0].endswith("/")
 
 
 def folded(name: str) -> str:

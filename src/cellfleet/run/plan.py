@@ -17,7 +17,7 @@ from cellfleet.images.source import Source
 from cellfleet.results.record import load_records, load_run_record
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.shard_records import load_shards, refuse_other_settings
-from cellfleet.spec.choices import Format
+from cellfleet.spec.choices import Format, Output
 from cellfleet.spec.record import ImageRecord
 from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.stores.url import is_url
@@ -30,8 +30,8 @@ class Task:
     source: Source
     index: int
     """Place in the list of all images."""
-    outputs: dict[Format, str]
-    """Format → its first file, or its folder, relative to the place of results."""
+    outputs: dict[Output, str]
+    """Output → its first file, or its folder, relative to the place of results."""
     kept: dict[str, str] = field(default_factory=dict)
     """Results of an earlier run in formats not asked for now that still hold."""
     stale: tuple[str, ...] = ()
@@ -61,7 +61,15 @@ class Plan:
         return tuple(task for task in self.tasks if task.name not in self.done)
 
 
-def make_plan(sources: Sequence[Source], out: Place, key: str, formats: Sequence[Format], *, overwrite: bool) -> Plan:
+def make_plan(
+    sources: Sequence[Source],
+    out: Place,
+    key: str,
+    formats: Sequence[Format],
+    *,
+    overwrite: bool,
+    nuclei: bool = False,
+) -> Plan:
     """Compare what is asked with what stands in `out`.
 
     Args:
@@ -70,13 +78,14 @@ def make_plan(sources: Sequence[Source], out: Place, key: str, formats: Sequence
         key: `SegmentSpec.digest`; results of another key are not ours to replace.
         formats: Wanted result files.
         overwrite: Redo everything, whatever stands there.
+        nuclei: Whether the objects are cells whose nuclei are found, too.
 
     Raises:
         UsageError: E031–E034, when something would be overwritten that this run did not make.
     """
     known = load_records(out)
     run = load_run_record(out) or next(iter(load_shards(out)), None)
-    tasks = _tasks(_without_results(sources, out, known, ours=run is not None), formats)
+    tasks = _tasks(_without_results(sources, out, known, ours=run is not None), formats, nuclei=nuclei)
     _refuse_inputs(tasks, out)
     tasks = tuple(_with_earlier(task, known.get(task.name), key) for task in tasks)
     if overwrite:
@@ -99,14 +108,14 @@ def make_plan(sources: Sequence[Source], out: Place, key: str, formats: Sequence
     return Plan(tasks, done, tuple(changed))
 
 
-def _tasks(sources: Sequence[Source], formats: Sequence[Format]) -> tuple[Task, ...]:
+def _tasks(sources: Sequence[Source], formats: Sequence[Format], *, nuclei: bool) -> tuple[Task, ...]:
     ordered = sorted(sources, key=lambda source: source.name)
     for source in ordered:
         path = PurePosixPath(source.name)
         assert path.parts and ".." not in path.parts and not path.is_absolute(), f"unsafe name {source.name!r}"
     stems = output_stems([source.name for source in ordered])
     return tuple(
-        Task(source, index, output_names(stem, formats))
+        Task(source, index, output_names(stem, formats, nuclei=nuclei))
         for index, (source, stem) in enumerate(zip(ordered, stems, strict=True))
     )
 
@@ -120,7 +129,7 @@ def _with_earlier(task: Task, record: ImageRecord | None, key: str) -> Task:
     return replace(task, kept=others)
 
 
-def recorded_files(outputs: Mapping[Format, str] | Mapping[str, str]) -> tuple[str, ...]:
+def recorded_files(outputs: Mapping[Output, str] | Mapping[str, str]) -> tuple[str, ...]:
     """Return all files and folders of a record's or a task's `outputs`."""
     return tuple(name for form, first in outputs.items() for name in all_files(form, first))
 
@@ -142,7 +151,7 @@ def _own_results(sources: Sequence[Source], known: dict[str, ImageRecord], *, ou
     if ours:
         # A run that was killed may have left results that no record tells of yet.
         for stem in output_stems([source.name for source in sources]):
-            yield from recorded_files(output_names(stem, get_args(Format)))
+            yield from recorded_files(output_names(stem, get_args(Format), nuclei=True))
 
 
 def _files_among(paths: Set[str], out: FolderPlace, names: Iterable[str]) -> set[str]:

@@ -30,17 +30,19 @@ from cellfleet.results.picture import outline_picture
 from cellfleet.results.record import parts_folder, record_name, thumbnail_name, write_image_record
 from cellfleet.results.tables import portable_text
 from cellfleet.run.classify_image import classify_image
+from cellfleet.run.compartments import Nuclei
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.run.parts import PlaceParts
 from cellfleet.run.plan import Task
 from cellfleet.run.pools import Pools
+from cellfleet.run.request import asked_compartments
 from cellfleet.run.resources import not_enough_memory
-from cellfleet.run.segment_image import How, Job, Segmented, segment_image
+from cellfleet.run.segment_image import How, Job, Segmented, areas_of, segment_image
 from cellfleet.run.shard import owns
 from cellfleet.run.stitch import PARTS_DISAGREE
 from cellfleet.run.workflow import predicted_image
-from cellfleet.spec.choices import Format
-from cellfleet.spec.record import ImageRecord, InputFile, Predicted, Told
+from cellfleet.spec.choices import Output
+from cellfleet.spec.record import ImageRecord, InputFile, NucleiFound, Predicted, Told
 from cellfleet.spec.segment import SegmentSpec, Shard
 from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.tiling.box import Box
@@ -79,6 +81,12 @@ class Work:
         if self.stop.is_set():
             raise StoppedError
         self.alive()
+
+
+def finds_nuclei_of_cells(model: AnyModel, spec: SegmentSpec) -> bool:
+    """Say whether the objects will be cells, with their nuclei. Raises `UsageError` E050, the model finds others."""
+    found = model.manifest.compartments if isinstance(model, LoadedModel) else ()
+    return len(asked_compartments(spec, model.manifest.name, found)) > 1
 
 
 def process(task: Task, work: Work) -> ImageRecord | Clock:
@@ -173,10 +181,9 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
     if isinstance(found, Clock):
         found.add(reading)
         return found
-    clock = found.clock
-    clock.add(reading)
+    found.clock.add(reading)
     work.checkpoint()
-    with clock.stage("write"):
+    with found.clock.stage("write"):
         predicted = seen if model.before else None
         told = write_results(
             work.out,
@@ -188,15 +195,21 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
             source=source.path,
             predicted=predicted,
         )
-        thumbnail = thumbnail_name(task.name)
-        work.out.write(thumbnail, outline_picture(found.shown_pixels(), found.contrast, found.shown_labels()))
-    diameters = np.sqrt(4 / np.pi * found.areas())
+        work.out.write(thumbnail_name(task.name), picture_of(found))
+    record = _record_of(found, [*found.notices, *told], task, work, source, image)
+    return record.model_copy(update={"predicted": _told_of_predicted(seen)}) if predicted else record
+
+
+def _record_of(
+    found: Segmented, notices: Sequence[Notice], task: Task, work: Work, source: InputFile, image: Image
+) -> ImageRecord:
+    diameters = _diameters(found.areas())
     return ImageRecord(
         image=task.name,
         status="done",
         key=work.key,
         input=source,
-        outputs={**task.outputs, **task.kept},
+        outputs=dict((*task.outputs.items(), *task.kept.items())),
         axes=image.axes,
         shape=image.shape,
         dtype=str(image.dtype),
@@ -205,18 +218,38 @@ def _segment_and_write(task: Task, work: Work, model: LoadedModel) -> ImageRecor
         microns_per_pixel=found.microns_per_pixel,
         microns_per_pixel_source=found.microns_per_pixel_source,
         contrast=_pairs(found.contrast),
-        predicted=_told_of_predicted(seen) if predicted else None,
         scale=found.scale,
         objects=len(diameters),
         median_diameter_px=float(np.median(diameters)) if len(diameters) else None,
         diameter_histogram=_histogram(diameters),
-        thumbnail=thumbnail,
-        notices=tuple(_told(notice, task.name) for notice in (*found.notices, *told)),
+        nuclei=None if found.nuclei is None else _told_of_nuclei(found.nuclei),
+        thumbnail=thumbnail_name(task.name),
+        notices=tuple(_told(notice, task.name) for notice in notices),
         blocks=found.blocks,
         blocks_redone=found.redone,
-        seconds=dict(clock.seconds),
-        cpu_seconds=dict(clock.cpu_seconds),
-        waiting_seconds=dict(clock.waiting_seconds),
+        seconds=dict(found.clock.seconds),
+        cpu_seconds=dict(found.clock.cpu_seconds),
+        waiting_seconds=dict(found.clock.waiting_seconds),
+    )
+
+
+def picture_of(found: Segmented) -> bytes:
+    """Return a JPEG of what is shown of an image, with outlines."""
+    return outline_picture(found.shown_pixels(), found.contrast, found.shown_labels(), found.shown_nuclei())
+
+
+def _diameters(areas: NDArray[np.int64]) -> NDArray[np.float64]:
+    diameters: NDArray[np.float64] = np.sqrt(4 / np.pi * areas)
+    return diameters
+
+
+def _told_of_nuclei(nuclei: Nuclei) -> NucleiFound:
+    diameters = _diameters(areas_of(nuclei.measured))
+    return NucleiFound(
+        objects=len(diameters),
+        without_cell=nuclei.without_cell,
+        cells_without=nuclei.cells_without,
+        median_diameter_px=float(np.median(diameters)) if len(diameters) else None,
     )
 
 
@@ -281,7 +314,7 @@ def _how(task: Task, source: InputFile, work: Work) -> How:
 def write_results(
     out: Place,
     name: str,
-    outputs: Mapping[Format, str],
+    outputs: Mapping[Output, str],
     found: Segmented,
     *,
     model: LoadedModel,
@@ -300,17 +333,18 @@ def write_results(
         rows=found.rows,
         key=key,
         model=f"{model.manifest.name}:{model.manifest.version}",
-        compartment=model.manifest.compartment,
+        compartment=found.compartment,
         microns_per_pixel=found.microns_per_pixel,
         source=source,
         predicted=predicted,
+        nuclei=None if found.nuclei is None else found.nuclei.objects,
     )
     return tuple(notice for form, first in outputs.items() for notice in write_format(out, form, first, result))
 
 
-def write_format(out: Place, form: Format, first: str, result: Labelled) -> tuple[Notice, ...]:
-    """Write one format of one image: each of its files, or its folder, whole or not at all."""
-    if form == "ome-zarr" and isinstance(out, FolderPlace):
+def write_format(out: Place, form: Output, first: str, result: Labelled) -> tuple[Notice, ...]:
+    """Write one output of one image: each of its files, or its folder, whole or not at all."""
+    if formats.format_of(form) == "ome-zarr" and isinstance(out, FolderPlace):
         result = replace(result, link=path_to_image(out.local(first), result.source))
     with contextlib.ExitStack() as whole:
         place = out.replacing_tree if is_tree(form) else out.replacing

@@ -9,6 +9,8 @@ from typing import get_args
 
 from cellfleet.errors import UsageError
 from cellfleet.run.shard import shard_of_array_job
+from cellfleet.spec.choices import CompartmentChoice
+from cellfleet.spec.model import Compartment, ModelManifest
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec, Shard
 
 Channel = int | str
@@ -23,6 +25,7 @@ def make_spec(
     microns_per_pixel: float | None = None,
     diameter_px: float | None = None,
     axes: str | None = None,
+    compartment: CompartmentChoice | None = None,
     top: int | None = None,
 ) -> SegmentSpec:
     """Return the checked request; with `top`, 1…1000, for a model that classifies.
@@ -42,8 +45,34 @@ def make_spec(
         microns_per_pixel=microns_per_pixel,
         diameter_px=diameter_px,
         axes=axes,
+        compartment=compartment,
         top=top,
     )
+
+
+def asked_compartments(spec: SegmentSpec, model: str, found: Sequence[Compartment]) -> tuple[Compartment, ...]:
+    """Return what is asked of what a model of this name finds; two of them are cells, then their nuclei.
+
+    Raises:
+        UsageError: E050, the model does not find it.
+    """
+    asked = spec.compartment
+    if asked is None or (asked == "both" and len(found) > 1):
+        return tuple(found)
+    if asked != "both" and asked in found:
+        return (asked,)
+    raise UsageError(
+        "E050",
+        f"the model {model} finds {' and '.join(found) or 'no'} objects, not {asked}",
+        where="--compartment",
+        action="Leave it out, or choose another model: 'cellfleet models' says what each of them finds",
+    )
+
+
+def asked_manifest(manifest: ModelManifest, spec: SegmentSpec) -> ModelManifest:
+    """Return the manifest of what is asked for. Raises `UsageError` E050."""
+    asked = asked_compartments(spec, manifest.name, manifest.compartments)
+    return manifest if asked == manifest.compartments else manifest.alone(asked[0])
 
 
 def require_choice(value: str, choices: object, where: str) -> None:

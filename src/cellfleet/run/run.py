@@ -12,20 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.find import find_images
 from cellfleet.inference.threads import usable_threads
-from cellfleet.models import AnyModel, load_classifier, load_model
+from cellfleet.models import AnyModel, LoadedModel, load_classifier, load_model
 from cellfleet.pipeline.clock import Clock
-from cellfleet.results.formats import require_libraries
+from cellfleet.results.formats import require_libraries, require_prediction
 from cellfleet.results.record import FOLDER, write_run_record
 from cellfleet.run import summary
 from cellfleet.run.events import BlockFinished, ImageFinished, RunFinished, RunStarted, Tell
 from cellfleet.run.plan import Plan, Task, make_plan
 from cellfleet.run.pools import Pools, in_parallel
-from cellfleet.run.process import StoppedError, Work, process
+from cellfleet.run.process import StoppedError, Work, finds_nuclei_of_cells, process
 from cellfleet.run.resources import fair_share
 from cellfleet.run.shard import by_images, share_of_blocks, share_of_images
 from cellfleet.run.shard_records import begin_shard, end_shard
@@ -74,10 +75,9 @@ def run(
     model, load_seconds = _loaded(spec, options)
     memory = options.memory_bytes or fair_share()
     key = spec.digest(model.sha256)
-
-    def planned() -> Plan:
-        return make_plan(sources, place, key, options.formats, overwrite=options.overwrite)
-
+    _require_prediction(options, model)
+    nuclei = finds_nuclei_of_cells(model, spec)
+    planned = partial(make_plan, sources, place, key, options.formats, overwrite=options.overwrite, nuclei=nuclei)
     if isinstance(place, FolderPlace) and not place.exists(FOLDER):
         # Asked before the lock, too, so that a refused run leaves no trace in a folder that is not ours.
         planned()
@@ -115,6 +115,11 @@ def _loaded(spec: SegmentSpec, options: RunOptions) -> tuple[AnyModel, float]:
     load = load_classifier if spec.top else load_model
     model = load(spec.model, device=options.device)
     return model, time.perf_counter() - began
+
+
+def _require_prediction(options: RunOptions, model: AnyModel) -> None:
+    predicts = isinstance(model, LoadedModel) and bool(model.before)
+    require_prediction(options.formats, model.manifest.name, predicts=predicts)
 
 
 def _alone(place: Place, shard: Shard | None) -> contextlib.AbstractContextManager[None]:

@@ -29,9 +29,10 @@ from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.sample import WHOLE_PIXELS
 from cellfleet.pipeline.survey import Survey, survey
 from cellfleet.results.labelled import ArrayLabels, ArrayRows, LabelImage, Objects, Rows
-from cellfleet.run.compartments import Nuclei, put_together, wanted
+from cellfleet.run.compartments import Nuclei, put_together
 from cellfleet.run.parts import MemoryParts, Parts
 from cellfleet.run.pools import Pools
+from cellfleet.run.request import asked_manifest
 from cellfleet.run.resources import block_bytes_per_pixel
 from cellfleet.run.stitch import HeldParts, Layout, Stitched, StitchedRows
 from cellfleet.spec.model import Compartment
@@ -208,7 +209,7 @@ class _Work:
 
     def __init__(self, image: Image, spec: SegmentSpec, model: LoadedModel, how: How) -> None:
         self.image, self.spec, self.model, self.how = image, spec, model, how
-        self.manifest = wanted(model.manifest, spec)
+        self.manifest = asked_manifest(model.manifest, spec)
         self.roles = choose_channels(image, spec.channels, model.manifest.roles)
         axes = image.axes.replace("C", "")
         self.layout = Layout(axes, tuple(image.length(axis) for axis in axes), how.block)

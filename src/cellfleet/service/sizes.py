@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from cellfleet.jobs.desk import Desk
+from cellfleet.results.formats import format_of
 from cellfleet.service.zip import names_of
 from cellfleet.spec.downloads import FormatSize, Sizes
 from cellfleet.spec.http import Job
@@ -39,7 +40,7 @@ def sizes_of(desk: Desk, job: Job, named: str = "") -> Sizes:
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="sizes") as pool:
         for of_image in outputs:
             for form, first in of_image.items():
-                sums[form] += _size(pool, place, form, first)
+                sums[format_of(form)] += _size(pool, place, form, first)
     factor = images / max(1, len(outputs))
     formats = tuple(FormatSize(format=form, bytes=round(sums[form] * factor)) for form in job.formats)
     return Sizes(images=images, looked_at=len(outputs), formats=formats)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from string import Template
-from typing import TYPE_CHECKING, Final, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from cellfleet.jobs.desk import Desk, has_in_name
 from cellfleet.results.classes import CLASS_TABLES
+from cellfleet.results.formats import format_of
 from cellfleet.results.record import RUN
 from cellfleet.run.names import all_files, is_tree
 from cellfleet.service.files import PIECE_BYTES, no_such_file
@@ -72,7 +73,7 @@ def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[M
         # An image that failed has none.
         outputs = image.record.outputs if image.record else {}
         for form, first in outputs.items():
-            if not choice.formats or form in choice.formats:
+            if not choice.formats or format_of(form) in choice.formats:
                 yield from map(Member, names_of(place, form, first))
     for name, text in _guides(job):
         yield Member(name, text.encode())
@@ -84,7 +85,7 @@ def members_of(desk: Desk, job: Job, place: Place, choice: Choice) -> Iterator[M
 def names_of(place: Place, form: str, first: str) -> Iterator[str]:
     """Yield the names of all files of a format, from that of the first."""
     for path in all_files(form, first):
-        if form in get_args(Format) and is_tree(cast(Format, form)):
+        if is_tree(form):
             yield from sorted(place.names(path))
         else:
             yield path

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.spec.usage import Bill
@@ -91,6 +91,17 @@ class Predicted(_Record):
     channel_names: tuple[str, ...]
 
 
+class NucleiFound(_Record):
+    """The nuclei of one image whose objects are cells."""
+
+    objects: int
+    without_cell: int
+    """How many of them meet no cell."""
+    cells_without: int
+    """How many cells have none."""
+    median_diameter_px: float | None = None
+
+
 class ImageRecord(_Record):
     """All that is known about one image of a run."""
 
@@ -103,7 +114,8 @@ class ImageRecord(_Record):
     input: InputFile | None = None
     """None where the input could not even be read as bytes."""
     outputs: dict[str, _Inside] = {}
-    """Format → path relative to the output folder, with ``/``."""
+    """Output (`spec.choices.Output`: a format, or that of the nuclei) → path relative to the output folder, with ``/``;
+    of several files the first."""
     axes: str = ""
     shape: tuple[int, ...] = ()
     dtype: str = ""
@@ -122,6 +134,8 @@ class ImageRecord(_Record):
     median_diameter_px: float | None = None
     diameter_histogram: dict[str, list[float]] = {}
     """``edges`` (px) and ``counts`` of object diameters, for the report."""
+    nuclei: NucleiFound | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Where the objects are cells whose nuclei were found, too."""
     classes: tuple[PlaneClasses, ...] = ()
     """Of a model that classifies: one for each plane, over T, then Z."""
     thumbnail: _Inside = ""

@@ -31,7 +31,7 @@ from cellfleet.results.record import (
 )
 from cellfleet.run.names import output_names
 from cellfleet.run.plan import Task as ImageTask
-from cellfleet.run.process import Work, attempt
+from cellfleet.run.process import Work, attempt, finds_nuclei_of_cells
 from cellfleet.run.shard import share_by_squares
 from cellfleet.run.speed_log import SpeedLog, pixels_of
 from cellfleet.run.stitch import PARTS_DISAGREE
@@ -120,7 +120,8 @@ def _one_by_one(
     ordered = suspects_last(work.out, task.images) if suspicious else [(image, 0) for image in task.images]
     for image, trials in ordered:
         work.checkpoint()
-        wanted = ImageTask(source_here(image, store), task.first_image, output_names(image.stem, spec.formats))
+        outputs = output_names(image.stem, spec.formats, nuclei=finds_nuclei_of_cells(work.model, work.spec))
+        wanted = ImageTask(source_here(image, store), task.first_image, outputs)
         mine = partial(_is_mine, work.out, task, image.name)
         do = partial(_patiently, partial(_done, wanted, work, mine, took), work.checkpoint)
         if trials >= MOST:
