@@ -100,7 +100,7 @@ def _call(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        result = application()(words or ["--help"])
+        result = application()(_whole(words) or ["--help"])
     except CycloptsError as error:
         command = next((word for word in words if word in COMMANDS), "")
         _say(f"Error: {_sentence(error)}")
@@ -108,6 +108,14 @@ def _call(words: list[str]) -> int:
         _say(f"'{' '.join(filter(None, ('cellfleet', command, verb, '--help')))}' lists all options.  [E001]")
         return _WRONG_USE
     return result if isinstance(result, int) else 0
+
+
+def _whole(words: list[str]) -> list[str]:
+    """Add the command that is meant where only its group is named, as in `cellfleet models --json`."""
+    group = COMMANDS.get(words[0]) if words else None
+    if group is None or not group.alone or set(words[1:2]) & {*group.commands, "--help", "-h"}:
+        return words
+    return [words[0], group.alone, *words[1:]]
 
 
 def _sentence(error: Exception) -> str:

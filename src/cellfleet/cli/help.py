@@ -14,6 +14,8 @@ class Help(NamedTuple):
     examples: str
     commands: Mapping[str, Help] = {}
     """Commands of its own, as in 'cellfleet bench paper': the function `paper` of the module `bench_paper`."""
+    alone: str = ""
+    """Which of them is meant where none is named."""
 
 
 START = """Start with:
@@ -194,13 +196,56 @@ COMMANDS: dict[str, Help] = {
         },
     ),
     "models": Help(
-        "List the models that come with cellfleet, export one for a model server, or package a classifier.",
-        """A model of your own is used by its folder:
-  cellfleet segment plates/ -o results --model our-model
-For a Triton server that no 'cellfleet triton' gives its models:
-  cellfleet models export our-model --triton /srv/models
-To offer an image classifier by a service (docs/tutorial-classifier.md):
+        "List, try, add and export models. Without a word more: list.",
+        """Examples:
+  cellfleet models
+  cellfleet models add affable-shark.zip
+  cellfleet segment plates/ -o results --model affable-shark""",
+        {
+            "list": Help(
+                "List the models that are here, or on a server.\n\n"
+                "Those that come with cellfleet, and those that 'models add' put into your own folder "
+                "(CELLFLEET_MODELS, else cellfleet/models in your data folder). F1: of the validation set.",
+                """Examples:
+  cellfleet models list
+  cellfleet models list --on https://cells.lab.example --json""",
+            ),
+            "test": Help(
+                "Try a model on this machine, and say how fast it is.\n\n"
+                "Its hash is compared, the graph opened, its example predicted, and a drawing of discs segmented. "
+                "Exit code 0: all of it works. Of a bioimage.io package it says how its inputs and outputs are taken.",
+                """Examples:
+  cellfleet models test nuclei
+  cellfleet models test https://zoo.example/affable-shark.zip
+  cellfleet models test their-model.zip --outputs foreground,boundary""",
+            ),
+            "add": Help(
+                "Add a model: to your own ones, to a server, or to the store of a service.\n\n"
+                "Takes packages of 'cellfleet train' and bioimage.io packages with ONNX weights as they are. First it "
+                "is tried as by 'models test'; what does not work is not added. No code of a package is run.",
+                """Examples:
+  cellfleet models add our-model
+  cellfleet models add affable-shark.zip --on https://cells.lab.example
+  cellfleet models add their-model.zip --outputs foreground,boundary --store s3://lab/cellfleet""",
+            ),
+            "remove": Help(
+                "Remove one of your own models from this machine.",
+                """Example:
+  cellfleet models remove affable-shark""",
+            ),
+            "export": Help(
+                "Write a model as a bioimage.io package, or for a Triton server that no 'cellfleet triton' feeds.",
+                """Examples:
+  cellfleet models export nuclei -o nuclei.zip
+  cellfleet models export our-model --triton /srv/models""",
+            ),
+            "package": Help(
+                "Make a package of an image classifier, which a service can offer (docs/tutorial-classifier.md).",
+                """Example:
   cellfleet models package net.onnx -o our-net --classes classes.txt""",
+            ),
+        },
+        alone="list",
     ),
     "samples": Help(
         "Copy small real images into a folder, to try things out.",
