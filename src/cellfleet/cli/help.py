@@ -136,12 +136,23 @@ COMMANDS: dict[str, Help] = {
   cellfleet cluster down""",
     ),
     "train": Help(
-        "Train a model on your own labelled images.\n\n"
+        "Train a model on your own labelled images, here or on a server.\n\n"
         "Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on "
-        "after a stop, run the same command again.",
-        """Example:
+        "after a stop, run the same command again. With --on the data set is sent, and a stop ends the watching only.",
+        """Examples:
   cellfleet train corrected/ --out our-model
-  cellfleet segment plates/ -o results --model our-model""",
+  cellfleet segment plates/ -o results --model our-model
+  cellfleet train corrected/ --out our-model --on https://cells.lab.example --minutes 60""",
+    ),
+    "training": Help(
+        "Look at the training runs of a server, compare and publish their models.\n\n"
+        "list (the newest first), show, watch, stop, resume, fetch -o DIR (the model package), compare (with a "
+        "published model, on the validation images), publish (the next job can use it by its name) and delete RUN.",
+        """Examples:
+  cellfleet training
+  cellfleet training watch our-model --on lab -o our-model
+  cellfleet training compare our-model --model nuclei
+  cellfleet training publish our-model --version 1.1.0""",
     ),
     "evaluate": Help(
         "Score label images against the truth.\n\n"

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from cellfleet.cli.training_words import point_line, score_lines
+from cellfleet.errors import UsageError
 from cellfleet.spec.choices import Device, Network, Recipe
 
 
@@ -47,27 +49,46 @@ class InputOptions:
     ] = None
 
 
-_DEFAULT, _AS_THEY_ARE = RecipeOptions(), InputOptions()
+@Parameter(name="*")
+@dataclass(frozen=True)
+class There:
+    """Where it is trained."""
+
+    on: Annotated[
+        str | None, Parameter(metavar="SERVER", help="Train there: address of a server, or its name in the settings.")
+    ] = None
+    compare_with: Annotated[
+        str | None, Parameter(metavar="MODEL", help="--on: published model. [default: the server's first]")
+    ] = None
+    detach: Annotated[
+        bool, Parameter(show_default=False, help="--on: leave when the server has the run; its id goes to stdout.")
+    ] = False
+
+
+_DEFAULT, _AS_THEY_ARE, _HERE = RecipeOptions(), InputOptions(), There()
 
 
 def train(
     dataset: Annotated[
-        Path,
+        str,
         Parameter(help="Folder with images/ and labels/ (or cells/ and nuclei/) of equal stems, or train/ and val/."),
     ],
     /,
     *,
-    out: Annotated[Path, Parameter(name=("--out", "-o"), help="Folder for the model package; is made.")],
+    out: Annotated[
+        Path | None, Parameter(name=("--out", "-o"), help="Folder for the model package; is made. Needed without --on.")
+    ] = None,
     name: Annotated[str | None, Parameter(help="Name of the model. [default: that of the folder]")] = None,
     images: InputOptions = _AS_THEY_ARE,
     options: RecipeOptions = _DEFAULT,
     device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
+    there: There = _HERE,
 ) -> int:
-    """Train a model on your own labelled images.
-
-    Writes a bioimage.io package with ONNX weights; use it with 'cellfleet segment --model FOLDER'. To go on after a
-    stop, run the same command again.
-    """
+    """Train a model on your own labelled images; the text of its help stands in `cellfleet.cli.help`."""
+    if there.on is not None:
+        return _train_there(dataset, out, name, images, options, device, there)
+    if out is None or there != _HERE:
+        raise _unfit("--out is missing" if out is None else "--detach and --compare-with need --on")
     from cellfleet.training import train as run
     from cellfleet.training import train_spec, with_channels
 
@@ -76,22 +97,39 @@ def train(
         spec = with_channels(spec, images.channel or ["nuclear=1"], images.pixel_size)
     manifest = run(dataset, out, spec, device=device, tell=_tell)
     sys.stderr.write(f"Done: {manifest.name} in {out}. The model card is {out / 'README.md'}\n")
-    for data, scores in manifest.scores.items():
-        sys.stderr.write(
-            f"  {data.capitalize()}: F1 {scores['f1']:.3f}, AP {scores['ap']:.3f} at IoU 0.5, "
-            f"mean AP {scores['mean_ap']:.3f}\n"
-        )
+    sys.stderr.writelines(score_lines(manifest.scores))
     return 0
 
 
+def _train_there(
+    dataset: str,
+    out: Path | None,
+    name: str | None,
+    images: InputOptions,
+    options: RecipeOptions,
+    device: Device,
+    there: There,
+) -> int:
+    from cellfleet.cli.training_session import train_there
+
+    if device != "auto":
+        raise _unfit("--device is of this machine, and --on trains elsewhere")
+    settings = {
+        **asdict(options),
+        "channels": images.channel or (),
+        "microns_per_pixel": images.pixel_size,
+        "compare_with": there.compare_with,
+    }
+    called = name or (out.resolve().name if out is not None else Path(dataset.rstrip("/")).stem)
+    assert there.on is not None, "it was looked at"
+    return train_there(there.on, dataset, called, settings, out, detach=there.detach)
+
+
+def _unfit(what: str) -> UsageError:
+    action = "Say where the model goes with -o, or where it is trained with --on; 'cellfleet train --help' has all"
+    return UsageError("E991", what, where="cellfleet train", action=action)
+
+
 def _tell(entry: dict[str, Any]) -> None:
-    sys.stderr.write(
-        f"  step {entry['step']:6d}  {entry['seconds'] / 60:6.1f} min  loss {entry['loss']:.3f}  "
-        f"F1 {entry['f1']:.3f}  AP {entry['ap']:.3f}  mean AP {entry['mean_ap']:.3f}"
-        f"{_of_nuclei(entry)}\n"
-    )
+    sys.stderr.write(point_line(entry))
     sys.stderr.flush()
-
-
-def _of_nuclei(entry: dict[str, Any]) -> str:
-    return f"  nuclei F1 {entry['nuclei_f1']:.3f}" if "nuclei_f1" in entry else ""
