@@ -18,11 +18,13 @@ from cellfleet.images.chunks import ChunkCache
 from cellfleet.inference.translator import Translator
 from cellfleet.pipeline.heads import source_box
 from cellfleet.pipeline.plane import Plane
-from cellfleet.pipeline.preprocess import resampled_region, scaled_shape
+from cellfleet.pipeline.preprocess import SAMPLE_PIXELS, resampled_region, sampled, scaled_shape
 from cellfleet.pipeline.sample import Sample
 from cellfleet.spec.model import TranslatorManifest
 from cellfleet.tiling.box import Box
 from cellfleet.tiling.grid import Span, spans
+
+_PERCENTILES = (16, 84)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +39,30 @@ class StackSurvey:
     """From the image's own scale to the model's."""
 
 
+def stack_contrast(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Find the raw values that become 0 and 1 in each plane of a stack: the 16th and the 84th percentile.
+
+    Transmitted light is grey where there is nothing, and cells are brighter and darker. So the middle of the values is
+    what holds from image to image; their ends hang on how many cells there are.
+
+    Args:
+        values: Pixels (P, n), any real dtype, finite.
+
+    Returns:
+        float32 (P, 2), high > low: where they are equal, high is low + 1, or the next larger number.
+    """
+    low, high = np.percentile(values, _PERCENTILES, axis=1).astype(np.float32)
+    above = np.maximum(low + 1, np.nextafter(low, np.float32(np.inf)))
+    return np.stack([low, np.where(high > low, high, above)], axis=1).astype(np.float32)
+
+
 def survey_stack(stack: Plane, zoom: float) -> StackSurvey:
     """Look at a stack: a plane whose channels are the planes of the stack. Holds one of them at a time."""
     contrast, blank = [], True
     for channel in range(stack.channels):
         sample = Sample.of(replace(stack, roles=((channel,),)))
-        contrast.append(sample.contrast())
+        values = [sampled(window, SAMPLE_PIXELS // len(sample.windows)) for window in sample.windows]
+        contrast.append(stack_contrast(np.concatenate(values, axis=1)))
         blank = blank and all(float(window.min()) == float(window.max()) for window in sample.windows)
     return StackSurvey(np.concatenate(contrast), blank, zoom)
 
