@@ -6,6 +6,7 @@ optimiser, step, seconds and the best score. It is read back without pickle.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -24,7 +25,7 @@ from cellfleet.training.augment import Batches
 from cellfleet.training.dataset import Sample, with_targets
 from cellfleet.training.networks import build_network
 from cellfleet.training.pace import EVERY_EPOCH, Looks, Pace, StoppedError
-from cellfleet.training.spec import HEADS, AdamW, TrainSpec
+from cellfleet.training.spec import HEADS, AdamW, Detector, TrainSpec
 
 CLASS_WEIGHTS = (1.0, 1.0, 2.5)
 """Background, interior, border. The exported graph takes them back."""
@@ -225,7 +226,8 @@ def _batches(spec: TrainSpec, samples: list[Sample], first: int, kind: type[Batc
 
 
 def _maps(spec: TrainSpec, samples: list[Sample]) -> Lesson:
-    roles, maps = len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
+    network, roles, maps = spec.network, len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
+    assert not isinstance(network, Detector), "it has a lesson of its own"
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         pixels, distances, kinds = batch
@@ -233,7 +235,7 @@ def _maps(spec: TrainSpec, samples: list[Sample]) -> Lesson:
             found = network(pixels.to(memory_format=torch.channels_last))
         return loss_of(found.float(), distances, kinds)
 
-    return Lesson(lambda: build_network(spec.network, roles, maps), Batches, loss)
+    return Lesson(functools.partial(build_network, network, roles, maps), Batches, loss)
 
 
 def loss_of(maps: Tensor, distances: Tensor, kinds: Tensor) -> Tensor:
