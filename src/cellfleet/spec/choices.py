@@ -31,5 +31,5 @@ Output = Format | NucleiOutput
 CompartmentChoice = Literal["both", "whole-cell", "nuclear"]
 Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
-Network = Literal["unet", "feature-net", "feature-net-3d", "panoptic"]
+Network = Literal["unet", "feature-net", "feature-net-3d", "panoptic", "detector"]
 Recipe = Literal["fast", "paper"]

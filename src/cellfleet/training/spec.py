@@ -73,6 +73,21 @@ class Panoptic(_Spec):
 
 
 NetworkSpec = UNet | FeatureNet | FeatureNetStack | Panoptic
+"""Networks that predict maps."""
+
+
+class Detector(_Spec):
+    """A single-shot detector with masks in the manner of RetinaMask: boxes, scores and masks of objects."""
+
+    kind: Literal["detector"] = "detector"
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (32, 48, 96, 128)
+    """Channels of the backbone at 1/2, 1/4, 1/8 and 1/16 of the size; the last three are the pyramid's P2, P3, P4."""
+    pyramid: PositiveInt = 64
+    """Channels of the pyramid and of the heads of scores and boxes."""
+    masks: PositiveInt = 32
+    """Channels of the mask head."""
+    anchors_px: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (8, 16, 32)
+    """Smallest side of the square anchors of P2, P3, P4."""
 
 
 class AdamW(_Spec):
@@ -132,7 +147,7 @@ class TrainSpec(_Spec):
     """Which channels of the images play which role, as `SegmentSpec.channels`; empty: the only one is nuclear."""
     microns_per_pixel: PositiveFloat | None = None
     """Pixel size that the images have, as far as the model is to know; None: it judges by the objects' size."""
-    network: Annotated[NetworkSpec, Field(discriminator="kind")] = UNet()
+    network: Annotated[NetworkSpec | Detector, Field(discriminator="kind")] = UNet()
     optimiser: Annotated[AdamW | Sgd, Field(discriminator="kind")] = AdamW()
     augmentation: Augmentation = Augmentation()
     crop_px: PositiveInt = 160
@@ -157,12 +172,15 @@ class TrainSpec(_Spec):
         return tuple(choice.role for choice in self.channels if choice.role) or ("nuclear",)
 
 
-_NETWORKS: Mapping[Network, type[NetworkSpec]] = {
+_NETWORKS: Mapping[Network, type[NetworkSpec | Detector]] = {
     "unet": UNet,
     "feature-net": FeatureNet,
     "feature-net-3d": FeatureNetStack,
     "panoptic": Panoptic,
+    "detector": Detector,
 }
+_BY_NETWORK: Mapping[Network, Mapping[str, Any]] = {"detector": {"batch": 8, "steps_per_epoch": 500}}
+"""Settings that a network wants otherwise than the others."""
 
 
 def train_spec(
@@ -191,15 +209,22 @@ def train_spec(
         return TrainSpec(
             name=name,
             network=_NETWORKS[network](**chosen),
-            optimiser=Sgd() if recipe == "paper" else AdamW(),
+            optimiser=_optimiser(network, recipe),
             seed=seed,
             **budget,
+            **_BY_NETWORK.get(network, {}),
         )
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][-1]).replace("_", "-")
         what = f"{first['input']!r} cannot be used: {first['msg']}"
         raise UsageError("E018", what, where=f"--{option}", action="Choose another value") from error
+
+
+def _optimiser(network: Network, recipe: Recipe) -> AdamW | Sgd:
+    if recipe == "paper":
+        return Sgd()
+    return AdamW(learning_rate=2e-3) if network == "detector" else AdamW()
 
 
 def _require_choices(network: Network, chosen: Mapping[str, object]) -> None:
