@@ -184,7 +184,7 @@ def _adaptor(described: Mapping[str, Any], given: Tensor, outputs: Sequence[Tens
         outputs=tuple(
             GraphOutput(
                 axes=output.letters,
-                border=_border(output, where),
+                border=_border(output, given, where),
                 steps=own,
                 channels=meaning,
                 longest=_longest(output, meaning, where),
@@ -235,12 +235,25 @@ def _sizes(tensor: Tensor, letter: str) -> Sizes:
     return axis.sizes if axis and axis.sizes else Sizes(minimum=1, step=1)
 
 
-def _border(output: Tensor, where: str) -> int:
+def _border(output: Tensor, given: Tensor, where: str) -> int:
     """Return how many pixels an output lacks at each side."""
-    lacking = {-axis.offset for axis in output.axes if axis.letter in "yx" and axis.sizes is None} or {0.0}
+    lacking = {_lacking(output, given, letter, where) for letter in "yx"}
     if len(lacking) > 1 or min(lacking) < 0 or min(lacking) % 2:
         raise no_tensor(where, f"{output.field}.axes", "it is not cut off by as many pixels at all four sides")
     return int(min(lacking)) // 2
+
+
+def _lacking(output: Tensor, given: Tensor, letter: str, where: str) -> float:
+    """Return by how many pixels an axis of an output is shorter than that of the input."""
+    axis, sizes = output.axis(letter), _sizes(given, letter)
+    if axis is None or axis.sizes is None:
+        return -axis.offset if axis else 0
+    length = axis.sizes.minimum
+    if sizes.step or (length != sizes.minimum and sizes.minimum % length == 0):
+        raise no_tensor(
+            where, f"{output.field}.axes.{letter}", f"it is always {length} px, which says nothing of an input's size"
+        )
+    return sizes.minimum - length
 
 
 def _longest(output: Tensor, meaning: tuple[Meaning, ...], where: str) -> float:
