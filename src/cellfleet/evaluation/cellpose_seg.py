@@ -7,7 +7,7 @@ not reached. Knows no image.
 
 from __future__ import annotations
 
-import pickle  # noqa: S403 (restricted below)
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +29,7 @@ def read_seg_masks(path: Path) -> NDArray[np.integer[Any]]:
         with path.open("rb") as file:
             _skip_header(file)
             (content,) = _Unpickler(file).load().values
-        masks = content["masks"].array()
+        masks: NDArray[Any] = content["masks"].array()
         if masks.dtype.kind not in "ui":
             raise ValueError(f"masks of type {masks.dtype}")
     except _REFUSALS as error:
@@ -73,16 +73,16 @@ class _Dtype:
     """Stands for ``numpy.dtype``: plain numbers only."""
 
     def __init__(self, code: str, *_: object) -> None:
-        self.code, self.order = code, "|"
+        self.code, self.order = code, ""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
+        self.order = str(state[1]).replace("|", "")
         if any(part is not None for part in state[2:5]):
             raise pickle.UnpicklingError("a type that is no plain number")
 
     def numpy(self) -> np.dtype[Any]:
         """Return what it stands for."""
-        dtype = np.dtype(self.code).newbyteorder(self.order)
+        dtype = np.dtype(self.order + self.code)
         if dtype.kind not in "biuf":
             raise pickle.UnpicklingError(f"values of type {dtype}")
         return dtype

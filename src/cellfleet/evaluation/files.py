@@ -146,12 +146,12 @@ def _by_name(place: Path, inside: str | None, compartment: Compartment | None = 
         compartment: Of a run, which files are meant.
     """
     if place.is_file():
-        return {_common_name(Path(place.name)): place}
+        return {common_name(Path(place.name)): place}
     of_data_set = place / (inside or "labels")
     folder = of_data_set if of_data_set.is_dir() and (place / "images").is_dir() else place
     found: dict[str, Path] = {}
     for path, named_as in _label_files(folder, compartment).items():
-        name = _common_name(named_as.relative_to(folder))
+        name = common_name(named_as.relative_to(folder))
         if name in found:
             raise InputError(
                 "E707",
@@ -199,7 +199,8 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _common_name(path: Path) -> str:
+def common_name(path: Path) -> str:
+    """Return the path without extension and without what programs append to the name of an image, with ``/``."""
     stem = path.stem
     for ending in _ENDINGS:
         stem = stem.removesuffix(ending) or stem
@@ -209,7 +210,7 @@ def _common_name(path: Path) -> str:
 def _without_image_suffix(name: str) -> str:
     """Of images that share a stem, results keep the extension: ``a.tif`` for ``a.tif_labels.tif``."""
     path = Path(name)
-    return _common_name(path) if path.suffix.lower() in _IMAGE_SUFFIXES else name
+    return common_name(path) if path.suffix.lower() in _IMAGE_SUFFIXES else name
 
 
 def _example(preds: dict[str, Path], truths: dict[str, Path]) -> str:

@@ -129,7 +129,7 @@ def _filled(outlines: Sequence[Outline], shape: tuple[int, int, int]) -> NDArray
             raise ValueError(f"outline {number} lies on plane {outline.plane}, the image has {shape[0]}")
         by_plane[outline.plane].append((outline.geometry, number))
     for plane, shapes in by_plane.items():
-        labels[plane] = rasterize(shapes, out_shape=shape[1:], fill=0, dtype="int32")
+        labels[plane] = rasterize(shapes, out_shape=shape[1:], fill=0, dtype="int32", skip_invalid=False)
     return labels
 
 

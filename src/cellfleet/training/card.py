@@ -27,7 +27,7 @@ def write_card(manifest: ModelManifest, out: Path, log: Sequence[dict[str, Any]]
     low, high = manifest.diameter_range_px or (0.0, 0.0)
     text = f"""# {manifest.name} {manifest.version}
 
-{_finds(manifest)}; one channel for each of: {", ".join(manifest.roles)}.
+{_finds(manifest)}; one channel for each of: {", ".join(manifest.roles)}.{_frames(manifest)}
 Works best at a median object diameter of {manifest.diameter_px:g} px. Images between {low:g} and {high:g} px stay at
 their own scale; others are resampled, by a diameter that the user gives or that a first pass estimates.
 
@@ -54,6 +54,12 @@ validation images, so these scores are slightly optimistic.
 
 def _finds(manifest: ModelManifest) -> str:
     return f"Finds {manifest.compartment} objects" if manifest.nuclei is None else "Finds whole cells and their nuclei"
+
+
+def _frames(manifest: ModelManifest) -> str:
+    if manifest.frames == 1:
+        return ""
+    return f"\nFor volumes and movies: {manifest.frames} consecutive planes are looked at, the middle one is labelled."
 
 
 def _objects(training: dict[str, Any]) -> str:

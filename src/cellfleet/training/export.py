@@ -138,7 +138,7 @@ def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         "license": "Apache-2.0",
         "authors": [{"name": "The cellfleet developers"}],
         "cite": [{"text": text, "doi": doi} for text, doi in _CITATIONS],
-        "tags": ["segmentation", *compartments, "2d", "fluorescence"],
+        "tags": ["segmentation", *compartments, "2d" if manifest.frames == 1 else "stack", "fluorescence"],
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_pixels(manifest, out), _contrast(manifest, out)],
@@ -165,16 +165,24 @@ def _tensor(out: Path, name: str, description: str, axes: list[dict[str, Any]], 
     }
 
 
+def _channel_names(manifest: ModelManifest) -> list[str]:
+    """Return ``nuclear``, or of several frames ``nuclear-1``, ``nuclear+0``, ``nuclear+1``."""
+    reach = manifest.frames // 2
+    if not reach:
+        return list(manifest.roles)
+    return [f"{role}{place:+d}" for role in manifest.roles for place in range(-reach, reach + 1)]
+
+
 def _pixels(manifest: ModelManifest, out: Path) -> dict[str, Any]:
     size = {"min": smallest_input(manifest.tile), "step": manifest.tile.multiple}
-    channels = {"type": "channel", "channel_names": list(manifest.roles)}
+    channels = {"type": "channel", "channel_names": _channel_names(manifest)}
     space = [{"type": "space", "id": axis, "size": size} for axis in "yx"]
     return _tensor(out, "pixels", "Raw pixel values", [channels, *space], "float32")
 
 
 def _contrast(manifest: ModelManifest, out: Path) -> dict[str, Any]:
     axes: list[dict[str, Any]] = [
-        {"type": "channel", "channel_names": list(manifest.roles)},
+        {"type": "channel", "channel_names": _channel_names(manifest)},
         {"type": "index", "id": "bound", "size": 2},
     ]
     return _tensor(out, "contrast", "Raw values that become 0 and 1, per channel", axes, "float32")

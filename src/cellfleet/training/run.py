@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cellfleet import __version__
 from cellfleet.errors import DeviceError
 from cellfleet.evaluation.matching import Match, match, pool
 from cellfleet.models import LoadedModel, load_model
 from cellfleet.pipeline.block import at_image_scale
-from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.pipeline.preprocess import resampled, scaled_shape
 from cellfleet.pipeline.survey import survey
@@ -34,6 +31,7 @@ from cellfleet.tiling.box import Box
 from cellfleet.tiling.pad import padded
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
+from cellfleet.training.detector_run import train_detector
 from cellfleet.training.export import (
     EXPORTED_HEADS,
     Packaged,
@@ -42,10 +40,12 @@ from cellfleet.training.export import (
     smallest_input,
     write_rdf,
 )
-from cellfleet.training.loop import LOG, State, Tell, optimise
+from cellfleet.training.loop import LOG, Tell, optimise
 from cellfleet.training.networks import tile_of
+from cellfleet.training.outcome import example_of, manifest_of, scores_of
 from cellfleet.training.pace import EVERY_EPOCH, Pace
-from cellfleet.training.spec import TrainSpec
+from cellfleet.training.spec import Detector, TrainSpec
+from cellfleet.training.stacks import plane_of
 
 _START = DeepWatershed(
     maxima_head="outer_distance",
@@ -102,7 +102,7 @@ def train(
     """
     spec = spec or TrainSpec(name=Path(out).name, minutes=20)
     require_device(device)
-    samples, held_out = load_dataset(Path(dataset), spec.seed, spec.channels)
+    samples, held_out = load_dataset(Path(dataset), spec.seed, spec.channels, spec.frames)
     return train_on(samples, held_out, Path(out), spec, device=device, tell=tell, pace=pace)
 
 
@@ -119,16 +119,21 @@ def train_on(
     """Train on samples, and score on those that are `held_out`. The rest, and what is raised, as `train`."""
     where = require_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    step = tile_of(spec.network).multiple
+    if isinstance(spec.network, Detector):
+        return train_detector(samples, held_out, out, spec, device=where, tell=tell, pace=pace)
+    tile = tile_of(spec.network)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        matches = zip(*_matches(_heads(network, held_out, step, where), held_out), strict=True)
+        matches = zip(*_matches(_heads(network, held_out, tile.multiple, where), held_out), strict=True)
         return _entry([scores_of(pool(of_compartment)) for of_compartment in matches])
 
     state = optimise(spec, samples, out, device=where, validate=validate, tell=tell, pace=pace)
     network = state.average.cpu().eval()
-    manifest = _manifest(spec, samples, held_out, state, where)
-    example = _example(max(held_out, key=lambda sample: int(sample.labels.max())).pixels, smallest_input(manifest.tile))
+    compartments = len(samples[0].compartments)
+    finds = {"heads": exported_heads(compartments), "postprocess": _START}
+    finds |= {"nuclei": _of_compartment(_START, 1)} if compartments > 1 else {}
+    manifest = manifest_of(spec, samples, held_out, state, where, tile=tile, **finds)
+    example = example_of(held_out, smallest_input(tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
     scored = _finished(manifest, choose_postprocess(out, held_out))
     write_rdf(scored, out)
@@ -143,12 +148,6 @@ def require_device(asked: Device) -> str:
             "E503", "cuda was asked for, but PyTorch finds no such device", where="--device", action="Use --device cpu"
         )
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _example(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return a square of `side` px for the test tensors, mirrored where the image is smaller."""
-    missing = [(0, 0), *((0, max(0, side - length)) for length in pixels.shape[1:])]
-    return np.pad(pixels, missing, mode="reflect")[:, :side, :side]
 
 
 def _heads(network: nn.Module, samples: list[Sample], multiple: int, device: str) -> Iterator[NDArray[np.uint8]]:
@@ -180,15 +179,6 @@ def _entry(scores: list[dict[str, float]]) -> dict[str, float]:
     """Return scores per compartment as one line of the log: those of nuclei in cells have names of their own."""
     first, *second = scores
     return first | {f"nuclei_{name}": value for of_nuclei in second for name, value in of_nuclei.items()}
-
-
-def scores_of(pooled: Match) -> dict[str, float]:
-    """Return F1 and AP at IoU 0.5, and AP averaged over 0.5…0.9."""
-    return {
-        "f1": round(pooled.at(0.5).f1, 4),
-        "ap": round(pooled.at(0.5).average_precision, 4),
-        "mean_ap": round(pooled.mean_average_precision, 4),
-    }
 
 
 Chosen = tuple[DeepWatershed, dict[str, float]]
@@ -240,10 +230,11 @@ def _search(fields: list[NDArray[Any]], zooms: list[float], truths: list[NDArray
 
 def _predicted(sample: Sample, model: LoadedModel) -> tuple[NDArray[Any], float]:
     """Return the heads of a sample in the image's own pixels, and the zoom that the survey finds."""
-    found = survey(Plane.of_array(sample.pixels), SegmentSpec(), None, model.manifest, model.predictor)
+    frames = model.manifest.frames
+    found = survey(plane_of(sample.pixels, frames), SegmentSpec(), None, model.manifest, model.predictor)
     zoom, shape = found.scale.zoom, _size(sample)
     pixels = sample.pixels if zoom == 1 else resampled(sample.pixels, scaled_shape(shape, zoom))
-    heads = model.predictor.predict(pixels, found.contrast)
+    heads = model.predictor.predict(pixels, np.repeat(found.contrast, frames, axis=0))
     scaled = (heads.shape[1], heads.shape[2])
     return at_image_scale(heads, Box.whole(scaled), scaled, shape, Box.whole(shape)), zoom
 
@@ -266,48 +257,3 @@ def _finished(manifest: ModelManifest, chosen: list[Chosen]) -> ModelManifest:
 
 def _size(sample: Sample) -> tuple[int, int]:
     return sample.labels.shape[0], sample.labels.shape[1]
-
-
-def _manifest(
-    spec: TrainSpec,
-    samples: list[Sample],
-    held_out: list[Sample],
-    state: State,
-    device: str,
-) -> ModelManifest:
-    median, log_sigma = spec.augmentation.diameter_px
-    compartments = len(samples[0].compartments)
-    two = {"nuclei": _of_compartment(_START, 1)} if compartments > 1 else {}
-    return ModelManifest(
-        name=spec.name,
-        version="1.0.0",
-        roles=spec.roles,
-        compartment="whole-cell" if samples[0].whole_cells else "nuclear",
-        microns_per_pixel=spec.microns_per_pixel,
-        diameter_px=median,
-        # The sizes that training saw most, so that little is gained by resampling (docs/decisions/0003-scale.md).
-        diameter_range_px=(round(median * np.exp(-1.1 * log_sigma), 1), round(median * np.exp(1.1 * log_sigma), 1)),
-        heads=exported_heads(compartments),
-        tile=tile_of(spec.network),
-        postprocess=_START,
-        **two,
-        training={
-            "spec": spec.model_dump(mode="json"),
-            "train_images": len(samples),
-            "train_objects": int(sum(len(np.unique(s.labels)) - 1 for s in samples)),
-            **_nuclei_seen(samples),
-            "validation_images": len(held_out),
-            "steps": state.step,
-            "minutes": round(state.seconds / 60, 1),
-            "device": device,
-            "processor": platform.processor() or platform.machine(),
-            "parameters": sum(p.numel() for p in state.network.parameters()),
-            "cellfleet": __version__,
-            "torch": torch.__version__,
-        },
-    )
-
-
-def _nuclei_seen(samples: list[Sample]) -> dict[str, int]:
-    nuclei = [len(np.unique(s.nuclei)) - 1 for s in samples if s.nuclei is not None]
-    return {"train_nuclei": sum(nuclei)} if nuclei else {}

@@ -1,0 +1,120 @@
+"""Which file holds the labels of an image, whatever program drew them; and these labels. Knows no pixels.
+
+Label images of any program, masks of Cellpose's GUI, outlines of QuPath and of napari. Files are told by how their
+names end, and belong to the image whose name goes before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellfleet.errors import TrainingError
+from cellfleet.evaluation.cellpose_seg import read_seg_masks
+from cellfleet.evaluation.files import SUFFIXES, common_name, read_labels
+from cellfleet.evaluation.outlines import read_outlines
+
+_SEG, _CP_MASKS = "_seg.npy", "_cp_masks"
+_OUTLINES = (".geojson", ".geojson.gz", "_shapes.csv", ".csv")
+_LABELLED = ("_labels", "_label", _CP_MASKS, "_masks", "_mask")
+"""What tells a label image from the image beside which it lies."""
+
+
+def pair_labels(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Return image → the file in a folder that holds its labels, of those images that have one.
+
+    A file belongs to the image whose name it has, without ending; else to the one whose name is equal after what
+    programs append is taken away (``a.ome.tif``, ``a_cp_masks.tif``).
+
+    Raises:
+        TrainingError: E622, two files hold labels of one image.
+    """
+    # A name as it is goes before one that is shortened.
+    by_name = {_common(image.stem): image for image in images}
+    by_name |= {name: image for image in images for name in (image.name, image.stem)}
+    own, found = set(images), dict[Path, Path]()
+    for path in sorted(folder.iterdir()):
+        name = None if path.name.startswith(".") or path in own else _labelled(path)
+        if name is not None and (image := by_name.get(name) or by_name.get(_common(name))):
+            found[image] = _the_one(found.get(image), path)
+    return found
+
+
+def are_labels(path: Path) -> bool:
+    """Say whether a file among images holds labels, as far as its name tells."""
+    return path.name.lower().endswith((_SEG, *_OUTLINES)) or path.stem.lower().endswith(_LABELLED)
+
+
+def read_label_planes(path: Path, shape: tuple[int, int, int], *, nuclei: bool) -> NDArray[np.int32]:
+    """Return labels (P, Y, X), numbered in each plane from 1 without gaps: maps are made per number.
+
+    Args:
+        path: A file that `label_files` found.
+        shape: (P, Y, X) of the image, for files that do not say.
+        nuclei: Of cells with nuclei the nuclei are wanted.
+
+    Raises:
+        TrainingError: E603 another size, E608 no label image, E620, E621, E623.
+        InputError: E706, a label image cannot be read.
+    """
+    labels = _read(path, shape, nuclei=nuclei)
+    planes = labels[np.newaxis] if labels.ndim == 2 else labels
+    # The three colours of a picture are no three planes.
+    if labels.ndim not in {2, 2 + (shape[0] > 1)} or planes.dtype.kind not in "ui" or planes.min(initial=0) < 0:
+        raise TrainingError(
+            "E608",
+            f"is no label image: {size(labels.shape)} px of type {labels.dtype}",
+            where=str(path),
+            action="Save whole numbers: 0 is background, each object has a number of its own",
+        )
+    return np.stack([_numbered(plane) for plane in planes])
+
+
+def size(shape: Iterable[int]) -> str:
+    """Return ``480 × 640``."""
+    return " × ".join(str(length) for length in shape)
+
+
+def _labelled(path: Path) -> str | None:
+    """Return the name of a file of labels without what tells its kind; None: it is no such file."""
+    for ending in (_SEG, *_OUTLINES):
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem if path.suffix.lower() in SUFFIXES else None
+
+
+def _common(name: str) -> str:
+    return common_name(Path(f"{name}.tif"))
+
+
+def _the_one(before: Path | None, path: Path) -> Path:
+    """Return which of two files counts: of Cellpose's own the one that its GUI saves while masks are corrected."""
+    if before is None:
+        return path
+    seg, masks = (path, before) if path.name.lower().endswith(_SEG) else (before, path)
+    if seg.name.lower().endswith(_SEG) and masks.stem.lower().endswith(_CP_MASKS):
+        return seg
+    raise TrainingError(
+        "E622",
+        f"{before.name} and {path.name} both hold labels of one image",
+        where=str(path.parent),
+        action="Keep the one that was corrected last",
+    )
+
+
+def _read(path: Path, shape: tuple[int, int, int], *, nuclei: bool) -> NDArray[Any]:
+    name = path.name.lower()
+    if name.endswith(_OUTLINES):
+        return read_outlines(path, shape, nuclei=nuclei)
+    read: Callable[[Path], NDArray[Any]] = read_seg_masks if name.endswith(_SEG) else read_labels
+    return read(path)
+
+
+def _numbered(plane: NDArray[Any]) -> NDArray[np.int32]:
+    # The 0 in front is background, also where no pixel is.
+    numbers = np.unique(np.append(0, plane), return_inverse=True)[1]
+    return numbers[1:].reshape(plane.shape).astype(np.int32)
