@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import OutputError
+from cellfleet.results.columns import NUCLEUS
 from cellfleet.results.labelled import Labelled, all_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _STATISTICS = ("std", "min", "max", "sum")
+_NUCLEUS_MEAN = f"{NUCLEUS}mean"
 
 
 def require_anndata() -> None:
@@ -31,7 +33,8 @@ def require_anndata() -> None:
 def write_anndata(path: Path, result: Labelled) -> None:
     """Write the table as AnnData.
 
-    X holds the mean of each channel (n, channels) as float32, the layers its other statistics, obs all other columns,
+    X holds the mean of each channel (n, channels) as float32, the layers its other statistics and, of cells whose
+    nuclei were found, its mean in the nucleus (``nucleus_mean``, NaN where there is none), obs all other columns,
     ``obsm["spatial"]`` the centroids x, y in the unit that ``uns["cellfleet"]["spatial_unit"]`` names.
     ``uns["spatialdata_attrs"]`` says which label image the rows belong to, so that the table fits into SpatialData.
 
@@ -49,7 +52,10 @@ def write_anndata(path: Path, result: Labelled) -> None:
         X=_matrix(columns, "mean", channels).astype(np.float32),
         obs=_observations(columns, channels, result.name, region),
         obsm={"spatial": np.column_stack([columns[f"x_{unit}"], columns[f"y_{unit}"]])},
-        layers={statistic: _matrix(columns, statistic, channels) for statistic in _STATISTICS},
+        layers={
+            statistic: _matrix(columns, statistic, channels)
+            for statistic in (*_STATISTICS, *([_NUCLEUS_MEAN] if result.nuclei is not None else []))
+        },
         uns={
             "spatialdata_attrs": {"region": region, "region_key": "region", "instance_key": "label"},
             "cellfleet": _told(result, "µm" if unit == "um" else unit),
@@ -73,7 +79,9 @@ def _matrix(columns: dict[str, NDArray[Any]], statistic: str, channels: list[str
 def _observations(columns: dict[str, NDArray[Any]], channels: list[str], image: str, region: str) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 (comes with anndata)
 
-    of_channels = {f"{statistic}_{channel}" for statistic in ("mean", *_STATISTICS) for channel in channels}
+    of_channels = {
+        f"{statistic}_{channel}" for statistic in ("mean", *_STATISTICS, _NUCLEUS_MEAN) for channel in channels
+    }
     count = len(columns["label"])
     return pd.DataFrame(
         {

@@ -44,8 +44,13 @@ def written_for(forms: Iterable[Format], *, nuclei: bool) -> Iterator[Output]:
     """Yield what is written for these formats, of cells with or without `nuclei`."""
     for form in forms:
         yield form
-        if nuclei and (besides := _PREFIX + form) in _NUCLEI:
+        if nuclei and (besides := nuclei_output(form)):
             yield besides
+
+
+def nuclei_output(form: Format) -> NucleiOutput | None:
+    """Return the output that holds the nuclei of cells; None: the format itself holds both."""
+    return next((output for output in _NUCLEI if output == _PREFIX + form), None)
 
 
 def format_of(form: str) -> str:

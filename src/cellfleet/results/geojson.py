@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellfleet.results.columns import NUCLEUS
 from cellfleet.results.labelled import Columns, Labelled
 from cellfleet.results.polygons import Part, Ring, outlines
 
@@ -34,35 +35,66 @@ _SHAPES = {
     "extent": "Extent",
 }
 _UNITS = {"um2": "µm^2", "um": "µm", "px": "px"}
+_SIDES = ("y_min", "x_min", "y_max", "x_max")
 _STATISTICS = {"mean": "Mean", "std": "Std.Dev.", "min": "Min", "max": "Max", "sum": "Sum"}
 
 
 def write_geojson(path: Path, result: Labelled) -> None:
     """Write a FeatureCollection, one feature per object, ascending label.
 
+    A cell with a nucleus has it as its ``nucleusGeometry``. Further nuclei of a cell, for which a cell of QuPath has no
+    place, and nuclei without a cell are features of their own, of the type ``detection``.
+
     Coordinates are px of the image at full size; pixel (0, 0) reaches from 0 to 1. A feature's `id` follows from the
     run's key, the image's name and the label, so that it is the same in every export. Measurements have seven digits;
     missing ones are left out.
     """
-    namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"cellfleet:{result.key}/{result.name}")
-    object_type = _OBJECT_TYPES[result.compartment]
-    names = measurement_names(result.rows.types, "Cell: " if object_type == "cell" else "")
     # No file name and no time in the header, so that equal objects give equal bytes.
     with open(path, "wb") as file, gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
         packed.write(b'{"type":"FeatureCollection","features":[')
         separator = b"\n"
-        for columns in result.rows.batches():
-            measured = _measurements(columns, names)
-            for row, (parts, told) in enumerate(zip(outlines(result.labels, columns), measured, strict=True)):
-                label = str(columns["label"][row])
-                feature = (
-                    f'{{"type":"Feature","id":"{uuid.uuid5(namespace, label)}",'
-                    f'"geometry":{_geometry(parts, _plane(columns, row))},'
-                    f'"properties":{{"objectType":"{object_type}","name":"{label}","measurements":{told}}}}}'
-                )
-                packed.write(separator + feature.encode())
-                separator = b",\n"
+        for feature in _features(result):
+            packed.write(separator + feature.encode())
+            separator = b",\n"
         packed.write(b"\n]}\n")
+
+
+def _features(result: Labelled) -> Iterator[str]:
+    object_type = _OBJECT_TYPES[result.compartment]
+    names = measurement_names(result.rows.types, "Cell: " if object_type == "cell" else "")
+    for columns in result.rows.batches():
+        yield from _of_batch(result, columns, names, object_type)
+    if result.nuclei is not None:
+        nuclei = result.of_nuclei()
+        names = measurement_names(nuclei.rows.types, "Nucleus: ")
+        for columns in nuclei.rows.batches():
+            own = columns["label"] > result.labels.count
+            yield from _of_batch(nuclei, {name: values[own] for name, values in columns.items()}, names, "detection")
+
+
+def _of_batch(result: Labelled, columns: Columns, names: Mapping[str, str], object_type: str) -> Iterator[str]:
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"cellfleet:{result.key}/{result.name}")
+    drawn = zip(outlines(result.labels, columns), _nuclei(result, columns), strict=True)
+    for row, ((parts, nucleus), told) in enumerate(zip(drawn, _measurements(columns, names), strict=True)):
+        label, plane = str(columns["label"][row]), _plane(columns, row)
+        inner = f'"nucleusGeometry":{_geometry(nucleus, plane)},' if nucleus else ""
+        yield (
+            f'{{"type":"Feature","id":"{uuid.uuid5(namespace, label)}",'
+            f'"geometry":{_geometry(parts, plane)},{inner}'
+            f'"properties":{{"objectType":"{object_type}","name":"{label}","measurements":{told}}}}}'
+        )
+
+
+def _nuclei(result: Labelled, columns: Columns) -> list[tuple[Part, ...]]:
+    """Return the polygons of the nucleus of each cell, none of one that has none."""
+    found: list[tuple[Part, ...]] = [()] * len(columns["label"])
+    if result.nuclei is not None:
+        has = np.flatnonzero(columns["nuclei"] > 0)
+        boxes = {f"{side}_px": columns[f"{NUCLEUS}{side}_px"][has].astype(np.int64) for side in _SIDES}
+        places = {name: columns[name][has] for name in ("label", "t", "z") if name in columns}
+        for row, parts in zip(has, outlines(result.nuclei.labels, places | boxes), strict=True):
+            found[row] = parts
+    return found
 
 
 def measurement_names(columns: Mapping[str, object], compartment: str = "") -> dict[str, str]:
@@ -76,7 +108,8 @@ def measurement_names(columns: Mapping[str, object], compartment: str = "") -> d
     """
     metric = "area_um2" in columns
     names = {}
-    for column in columns:
+    nucleus = {column.removeprefix(NUCLEUS): column for column in columns if column.startswith(NUCLEUS)}
+    for column in [column for column in columns if not column.startswith(NUCLEUS)]:
         shape, _, unit = column.rpartition("_")
         statistic, _, channel = column.partition("_")
         if column in _SHAPES:
@@ -86,7 +119,10 @@ def measurement_names(columns: Mapping[str, object], compartment: str = "") -> d
             names[column] = f"{compartment}{_SHAPES[shape]} {_UNITS[unit]}{square}"
         elif statistic in _STATISTICS and channel:
             names[column] = f"{channel}: {compartment}{_STATISTICS[statistic]}"
-    return names
+        elif column == "nuclei":
+            names[column] = "Number of nuclei"
+    its = measurement_names(nucleus, "Nucleus: ") if nucleus else {}
+    return names | {nucleus[column]: name for column, name in its.items()}
 
 
 def _measurements(columns: Columns, names: Mapping[str, str]) -> Iterator[str]:

@@ -36,7 +36,7 @@ class LabelImage(Protocol):
 
     @property
     def count(self) -> int:
-        """Largest label: number of objects, unless these are nuclei, which cells may lack."""
+        """Largest label: number of objects, unless these are nuclei, where cells that lack one leave gaps."""
         ...
 
     @property

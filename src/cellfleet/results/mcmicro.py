@@ -35,18 +35,20 @@ _MEAN = "mean_"
 def write_mcmicro(folder: Path, result: Labelled) -> None:
     """Write label image, table and parameters into `folder`, which is made.
 
-    ``segmentation/cellfleet-<sample>/nuclei.ome.tif`` (``cell`` for a model of whole cells),
+    ``segmentation/cellfleet-<sample>/nuclei.ome.tif`` (``cell`` for whole cells, both where nuclei were found, too),
     ``quantification/cellfleet-<sample>_nuclei.csv`` with CellID, the mean of each marker and the shape in px, and
     ``qc/params.yml``. The sample is the image's file name without its ending.
     """
-    sample, compartment = sample_name(result.name), _COMPARTMENTS[result.compartment]
-    mask = folder / "segmentation" / f"cellfleet-{sample}" / f"{compartment}.ome.tif"
-    table = folder / "quantification" / f"cellfleet-{sample}_{compartment}.csv"
-    parameters = folder / "qc" / "params.yml"
-    for path in (mask, table, parameters):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_ome_tiff(mask, result.labels, microns_per_pixel=result.microns_per_pixel)
-    _write_quantification(table, result)
+    sample, parameters = sample_name(result.name), folder / "qc" / "params.yml"
+    parameters.parent.mkdir(parents=True)
+    for objects in (result, *([] if result.nuclei is None else [result.of_nuclei()])):
+        compartment = _COMPARTMENTS[objects.compartment]
+        mask = folder / "segmentation" / f"cellfleet-{sample}" / f"{compartment}.ome.tif"
+        table = folder / "quantification" / f"cellfleet-{sample}_{compartment}.csv"
+        for path in (mask, table):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_ome_tiff(mask, objects.labels, microns_per_pixel=objects.microns_per_pixel)
+        _write_quantification(table, objects)
     told = {
         "image": result.name,
         "method": "cellfleet",

@@ -36,7 +36,13 @@ TABLE_FORMATS: tuple[Format, ...] = ("parquet", "csv")
 """Formats that tables are read back from; the one that keeps the types first."""
 
 _BATCH_ROWS = 1 << 15
-_COUNTED: dict[str, type[np.generic]] = {"label": np.uint32, "t": np.int32, "z": np.int32}
+_COUNTED: dict[str, type[np.generic]] = {
+    "label": np.uint32,
+    "cell": np.uint32,
+    "t": np.int32,
+    "z": np.int32,
+    "nuclei": np.int64,
+}
 """Types of columns, as *measure* and the run make them; the others hold float64."""
 _PIXELS = ("y_min_px", "x_min_px", "y_max_px", "x_max_px", "area_px")
 _WHOLE = ("min_", "max_", "sum_")
@@ -58,13 +64,14 @@ class FileLabels:
         return self.reader(plane, box).astype(np.uint32, copy=False)
 
 
-def open_labels(form: Format, address: str, record: ImageRecord) -> FileLabels:
+def open_labels(form: Format, address: str, record: ImageRecord, *, nuclei: bool = False) -> FileLabels:
     """Open the label image of a run.
 
     Args:
         form: One of `LABEL_FORMATS`.
         address: Path or address of its file or folder.
         record: Of the image, from the same run.
+        nuclei: Whether they are those of the cells' nuclei.
 
     Raises:
         InputError: E1xx, it cannot be read; E043, it is not the one that the record tells of.
@@ -76,7 +83,8 @@ def open_labels(form: Format, address: str, record: ImageRecord) -> FileLabels:
         if form == "labels-tiff"
         else _zarr_reader(address, shape, record.image)
     )
-    return FileLabels(axes, shape, record.objects, reader)
+    count = record.nuclei.numbers if nuclei and record.nuclei else record.objects
+    return FileLabels(axes, shape, count, reader)
 
 
 def _tiff_reader(address: str, lengths: Mapping[str, int], name: str) -> Callable[[int, Box], NDArray[Any]]:
@@ -125,20 +133,22 @@ def _not_these_labels(found: str, address: str) -> InputError:
     return _not_of_this_run(f"holds {found}, not the labels of this image", address)
 
 
-def open_rows(form: Format, opened: Callable[[], BinaryIO], record: ImageRecord) -> FileRows:
+def open_rows(form: Format, opened: Callable[[], BinaryIO], record: ImageRecord, *, nuclei: bool = False) -> FileRows:
     """Return the table of a run.
 
     Args:
         form: One of `TABLE_FORMATS`.
         opened: Opens its file, seekable.
         record: Of the image, from the same run.
+        nuclei: Whether it is that of the cells' nuclei.
 
     Raises:
         InputError: E043, it is damaged or not the one that the record tells of; also while it is read.
     """
     with _reading(record), opened() as file:
         types = _parquet_types(file) if form == "parquet" else _csv_types(file, record)
-    return FileRows(form, opened, record, types)
+    count = record.nuclei.objects if nuclei and record.nuclei else record.objects
+    return FileRows(form, opened, record, types, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +159,8 @@ class FileRows:
     opened: Callable[[], BinaryIO]
     record: ImageRecord
     types: Mapping[str, np.dtype[Any]]
-
-    @property
-    def count(self) -> int:
-        """Number of rows."""
-        return self.record.objects
+    count: int
+    """Number of rows."""
 
     def batches(self) -> Iterator[Columns]:
         """Yield the rows."""

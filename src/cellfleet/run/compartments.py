@@ -55,12 +55,14 @@ def put_together(layout: Layout, parts: Parts) -> tuple[Objects, Rows, Nuclei]:
     held = HeldParts(parts)
     cells, nuclei = Stitched(layout, held), Stitched(layout, _NucleiOf(held))
     matches = match(_counted(held, cells, nuclei), nuclei.count, cells.count)
-    # The table of cells has a row for each.
-    require_numbers(int(matches.number.max()))
+    without_cell = int(np.count_nonzero(matches.cell[1:] == 0))
+    cells_without = int(np.count_nonzero(matches.nucleus[1:] == 0))
+    # The numbers of all cells, and behind them those of the nuclei that do not have the number of one.
+    numbers = nuclei.count + cells_without
+    require_numbers(numbers)
     rows, found = StitchedRows(cells), _ByNumber(nuclei)
-    its = Objects(_Renumbered(nuclei, matches.number), _NucleusRows(found, matches))
-    without = int(np.count_nonzero(matches.cell[1:] == 0)), int(np.count_nonzero(matches.nucleus[1:] == 0))
-    return Objects(cells, _CellRows(rows, found, matches)), rows, Nuclei(its, found.rows, *without)
+    its = Objects(_Renumbered(nuclei, matches.number, numbers), _NucleusRows(found, matches))
+    return Objects(cells, _CellRows(rows, found, matches)), rows, Nuclei(its, found.rows, without_cell, cells_without)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ class _Renumbered:
     labels: LabelImage
     numbers: NDArray[np.uint32]
     """New label of each label."""
+    count: int
 
     @property
     def axes(self) -> str:
@@ -102,10 +105,6 @@ class _Renumbered:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.labels.shape
-
-    @property
-    def count(self) -> int:
-        return int(self.numbers.max())
 
     @property
     def block(self) -> int:

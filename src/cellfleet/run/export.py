@@ -15,16 +15,16 @@ from typing import BinaryIO
 
 from cellfleet.errors import CellfleetError, InputError, Notice, UsageError
 from cellfleet.results import formats
-from cellfleet.results.labelled import Labelled
+from cellfleet.results.labelled import Labelled, Objects
 from cellfleet.results.record import load_records, load_run_record, write_image_record, write_run_record
 from cellfleet.results.reread import LABEL_FORMATS, TABLE_FORMATS, open_labels, open_rows
 from cellfleet.results.tables import portable_text
 from cellfleet.run import summary
 from cellfleet.run.events import ImageFinished, Tell
-from cellfleet.run.names import all_files, is_tree
+from cellfleet.run.names import all_files, is_tree, output_names
 from cellfleet.run.plan import recorded_files
 from cellfleet.run.process import DISK_FULL, write_format
-from cellfleet.spec.choices import Format
+from cellfleet.spec.choices import Format, Output
 from cellfleet.spec.record import ImageRecord, RunRecord, Told
 from cellfleet.stores.place import FolderPlace, Place, open_place
 from cellfleet.stores.remote import open_remote
@@ -56,10 +56,9 @@ class _Export:
     known: dict[str, ImageRecord]
     """What is recorded in `target`, by image."""
 
-    def to_do(self, record: ImageRecord) -> dict[Format, str]:
-        """Return the formats that an image still needs: format → its first file, or its folder."""
-        stem = _stem(record)
-        wanted = {form: (stem + formats.outputs_of(form)[0]).rstrip("/") for form in self.formats}
+    def to_do(self, record: ImageRecord) -> dict[Output, str]:
+        """Return what an image still needs: output → its first file, or its folder."""
+        wanted = output_names(_stem(record), self.formats, nuclei=record.nuclei is not None)
         known = self.known.get(record.image)
         if self.overwrite or known is None or (known.key, known.input) != (record.key, record.input):
             return wanted
@@ -69,7 +68,7 @@ class _Export:
             if known.outputs.get(form) != first or not self._stands(form, first)
         }
 
-    def _stands(self, form: Format, first: str) -> bool:
+    def _stands(self, form: Output, first: str) -> bool:
         if is_tree(form):
             return any(True for _ in self.target.names(first))
         return all(map(self.target.exists, all_files(form, first)))
@@ -167,7 +166,7 @@ def _work_off(work: _Export, records: Sequence[ImageRecord], tell: Tell, stop: t
     return Exported(len(records), len(records) - len(todo), failed, stopped=done < len(todo))
 
 
-def _one(work: _Export, record: ImageRecord, forms: dict[Format, str], stop: threading.Event) -> ImageRecord | None:
+def _one(work: _Export, record: ImageRecord, forms: dict[Output, str], stop: threading.Event) -> ImageRecord | None:
     """Export one image; None after a stop. The record that is returned tells what happened now, not before."""
     written, told = _before(work, record), []
     try:
@@ -205,20 +204,34 @@ def _labelled(work: _Export, record: ImageRecord) -> Labelled:
     label_form, table_form = (
         next(form for form in forms if form in record.outputs) for forms in (LABEL_FORMATS, TABLE_FORMATS)
     )
-    labels, table = record.outputs[label_form], record.outputs[table_form]
+    asked = work.run.spec.compartment
+    cells = _objects(work, record, label_form, table_form)
+    return Labelled(
+        name=record.image,
+        labels=cells.labels,
+        rows=cells.rows,
+        key=record.key,
+        model=f"{work.run.model.name}:{work.run.model.version}",
+        compartment=asked if asked == "nuclear" else work.run.manifest.get("compartment", "nuclear"),
+        microns_per_pixel=record.microns_per_pixel,
+        source=record.input.path if record.input else "",
+        nuclei=_objects(work, record, label_form, table_form, nuclei=True) if record.nuclei else None,
+    )
+
+
+def _objects(
+    work: _Export, record: ImageRecord, label_form: Format, table_form: Format, *, nuclei: bool = False
+) -> Objects:
+    """Open the labels and the table of the objects, or of their nuclei."""
+    outputs = [(formats.nuclei_output(form) if nuclei else form) or form for form in (label_form, table_form)]
+    labels, table = (record.outputs.get(output, output) for output in outputs)
     for name in (labels, table):
         if not work.source.exists(name):
             action = "Run cellfleet segment again: what is missing is done anew"
             raise InputError("E043", f"the result {name} that was there is gone", where=record.image, action=action)
-    return Labelled(
-        name=record.image,
-        labels=open_labels(label_form, _address(work.source, labels), record),
-        rows=open_rows(table_form, lambda: _opened(work.source, table), record),
-        key=record.key,
-        model=f"{work.run.model.name}:{work.run.model.version}",
-        compartment=work.run.manifest.get("compartment", "nuclear"),
-        microns_per_pixel=record.microns_per_pixel,
-        source=record.input.path if record.input else "",
+    return Objects(
+        open_labels(label_form, _address(work.source, labels), record, nuclei=nuclei),
+        open_rows(table_form, lambda: _opened(work.source, table), record, nuclei=nuclei),
     )
 
 

@@ -101,6 +101,11 @@ class NucleiFound(_Record):
     """How many cells have none."""
     median_diameter_px: float | None = None
 
+    @property
+    def numbers(self) -> int:
+        """The largest number that a nucleus may have: cells without one keep theirs."""
+        return self.objects + self.cells_without
+
 
 class ImageRecord(_Record):
     """All that is known about one image of a run."""
