@@ -34,6 +34,7 @@ from cellfleet.run.process import write_results
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice, require_threads
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
+from cellfleet.run.workflow import predicted_image
 from cellfleet.spec.choices import Device, Format
 from cellfleet.spec.record import PlaneClasses
 from cellfleet.spec.segment import SegmentSpec
@@ -58,6 +59,18 @@ class Result:
     """Of the settings: `SegmentSpec.digest`."""
     stem: str
     """Of saved files; keeps the extension where another image of the same call has the same stem."""
+    between: Image | None = field(default=None, repr=False)
+    """What a workflow predicted and found the cells in, by region; None: the model is no workflow."""
+
+    @cached_property
+    def predicted(self) -> NDArray[np.uint16] | None:
+        """What a workflow predicted, with the axes `between.axes`; None: the model is no workflow."""
+        if self.between is None:
+            return None
+        planes = [self.between.read_plane(t, z) for t, z in self.between.planes()]
+        depth = self.between.length("Z")
+        stacks = [np.stack(planes[first : first + depth], axis=1) for first in range(0, len(planes), depth)]
+        return np.stack(stacks).astype(np.uint16).reshape(self.between.shape)
 
     @cached_property
     def labels(self) -> NDArray[np.uint32]:
@@ -106,7 +119,7 @@ class Result:
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
         outputs = output_names(stem, formats)
         place = open_place(fspath(folder))
-        write_results(place, self.name, outputs, self.found, model=self.model, key=self.key)
+        write_results(place, self.name, outputs, self.found, model=self.model, key=self.key, predicted=self.between)
         files = [path for form, first in outputs.items() for path in all_files(form, first)]
         return (
             [place.local(path) for path in files]
@@ -297,6 +310,7 @@ def _results(inputs: list[str], spec: SegmentSpec, model: LoadedModel, pools: Po
 
 
 def _segmented(image: Image, stem: str, spec: SegmentSpec, model: LoadedModel, pools: Pools) -> Result:
-    found = segment_image(image, spec, model, How(pools))
+    seen, rest = predicted_image(image, spec, model, pools)
+    found = segment_image(seen, rest, model, How(pools))
     assert isinstance(found, Segmented), "nobody shares it"
-    return Result(image.name, found, model, spec.digest(model.sha256), stem)
+    return Result(image.name, found, model, spec.digest(model.sha256), stem, seen if model.before else None)

@@ -16,9 +16,18 @@ from cellfleet.inference.detections import MASK_PX
 from cellfleet.inference.detector import OUTPUTS
 from cellfleet.models.bioimage.manifest import with_outputs
 from cellfleet.models.listing import LARGEST_WEIGHTS_BYTES, read_named_package
-from cellfleet.models.load import AnyModel, LoadedClassifier, LoadedModel, require_content, start_any
+from cellfleet.models.load import (
+    AnyModel,
+    LoadedClassifier,
+    LoadedModel,
+    LoadedTranslator,
+    require_content,
+    start_any,
+    start_translator,
+)
 from cellfleet.models.package import LARGEST_RDF_BYTES, RDF, README, Example, Package, broken
 from cellfleet.models.source import Source
+from cellfleet.spec.model import TranslatorManifest, WorkflowManifest
 from cellfleet.spec.postprocess import Detection
 
 _LARGEST_TENSOR_BYTES = 16 << 20
@@ -74,18 +83,26 @@ def check_package(source: Source, *, outputs: Sequence[str] = ()) -> Checked:
     for name, most in beside.items():
         if name and (more := source.read(name, most)) is not None:
             files.setdefault(name, more)
-    model = start_any(package, files[package.graph.source] if package.graph else b"", source.where, device="cpu")
+    if isinstance(package.declared, WorkflowManifest):  # its steps are tried when they are added themselves
+        return Checked(package, content, files)
+    weights = files[package.graph.source] if package.graph else b""
+    start = start_translator if isinstance(package.declared, TranslatorManifest) else start_any
+    model = start(package, weights, source.where, device="cpu")
     tensors = {name: _array(files[file.source], file.source, source) for name, file in package.test_tensors.items()}
     _require_same(model, package, tensors, source.where)
     return Checked(package, content, files)
 
 
-def _require_same(model: AnyModel, package: Package, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+def _require_same(
+    model: AnyModel | LoadedTranslator, package: Package, tensors: Mapping[str, NDArray[Any]], where: str
+) -> None:
     """Raise `ModelError` E407 unless the model predicts what its test tensors say; without them nothing is asked."""
     if not package.has_test:
         return
     if isinstance(model, LoadedClassifier):
         _require_scores(model, tensors["image"], tensors["scores"], where)
+    elif isinstance(model, LoadedTranslator):
+        _require_image(model, tensors, where)
     elif isinstance(model.predictor, AdaptedPredictor):
         _require_outputs(model.predictor, tensors, where)
     elif model.manifest.detection:
@@ -152,6 +169,20 @@ def _require_detections(model: LoadedModel, spec: Detection, tensors: Mapping[st
     missing = np.count_nonzero(~near.any(axis=1)) / max(1, len(near))
     if missing > MOST_ELSEWHERE:
         raise _another_prediction(missing, where)
+
+
+def _require_image(model: LoadedTranslator, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    pixels, contrast, image = tensors["pixels"], tensors["contrast"], tensors["image"]
+    planes, outputs = model.manifest.planes, len(model.manifest.outputs)
+    expected = ((1, planes, *image.shape[2:]), (1, planes, 2), (1, outputs, *image.shape[2:]))
+    if (pixels.shape, contrast.shape, image.shape) != expected or image.dtype != np.uint16 or 0 in image.shape:
+        raise broken(where, f"its test tensors have the shapes {pixels.shape}, {contrast.shape} and {image.shape}")
+    if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (pixels, contrast)):
+        raise broken(where, "its test tensors hold values that are no numbers")
+    found = model.translator.predict(pixels[0].astype(np.float32), contrast[0].astype(np.float32))
+    near = np.isclose(found.astype(np.float64), image[0].astype(np.float64), rtol=5e-3, atol=_STEPS)
+    if near.mean() < 1 - MOST_ELSEWHERE:
+        raise _another_prediction(1 - float(near.mean()), where)
 
 
 def _require_scores(model: LoadedClassifier, images: NDArray[Any], scores: NDArray[Any], where: str) -> None:

@@ -152,7 +152,10 @@ def oip_server(user: Asking) -> ServerMetadata:
 
 
 def _model(service: Shared, user: Asking, name: str, version: str | None = None) -> LoadedModel | LoadedClassifier:
-    model = service.warm.get_any(model_to_use(service, name, version))
+    pinned = model_to_use(service, name, version)
+    if service.models.steps(pinned):
+        raise oip.unfit(f"{name} is a workflow, which works on whole stacks. Submit images as a job", status=501)
+    model = service.warm.get_any(pinned)
     if isinstance(model, LoadedModel) and model.manifest.detection:
         raise oip.unfit(f"{name} detects objects: it has no heads to answer with. Submit images as a job", status=501)
     return model
