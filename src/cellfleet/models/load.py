@@ -266,10 +266,11 @@ def find_folder(model: str) -> Path:
 
 
 def _find_step(name: str, beside: Path) -> Path:
-    """Return the folder of a step: of the bundled models and those beside the workflow the newest that fits."""
-    found = _newest(*(split_name(name) or (name, None)), (*_folders(BUNDLED), *_folders(beside)))
+    """Return the folder of a step: of the models here and those beside the workflow the newest that fits."""
+    places = (BUNDLED, models_folder(), beside)
+    found = _newest(*(split_name(name) or (name, None)), (folder for place in places for folder in _folders(place)))
     if found is None:
-        raise ModelError("E401", "is no bundled model, and none beside the workflow", where=name)
+        raise ModelError("E401", "is no model here, and none beside the workflow", where=name)
     return found
 
 

@@ -6,6 +6,7 @@ A folder per package, whatever it is called; ``name:version`` means one content.
 from __future__ import annotations
 
 from cellfleet.errors import ModelError
+from cellfleet.models.chained import with_steps
 from cellfleet.models.check import Checked
 from cellfleet.models.listing import Entry, find_packages
 from cellfleet.models.load import BUNDLED, split_name
@@ -18,7 +19,7 @@ from cellfleet.stores.folder import FolderPlace
 def local_models() -> list[Entry]:
     """Return the bundled models and the user's own, by name, of each the newest version first."""
     bundled = FolderPlace(BUNDLED)
-    entries = [*find_packages(bundled, bundled.names(), bundled=True), *own_models()]
+    entries = with_steps([*find_packages(bundled, bundled.names(), bundled=True), *own_models()], lambda entry: [])
     newest_first = sorted(entries, key=lambda entry: newness(entry.version), reverse=True)
     return sorted(newest_first, key=lambda entry: entry.name)
 
@@ -33,10 +34,16 @@ def add_own(checked: Checked) -> Entry:
     """Keep a package that was checked; one that is there already stays as it is.
 
     Raises:
-        ModelError: E437, its name and version stand for another content here.
+        ModelError: E437, its name and version stand for another content here; E413–E415, it is a workflow whose steps
+            are not there or do not go together.
         OutputError: The folder cannot be written.
     """
     declared, sha256 = checked.package.declared, checked.package.sha256
+    place, folder = FolderPlace(models_folder()), f"{declared.name}-{declared.version}"
+    added = Entry(place, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
+    *_, added = with_steps([*local_models(), added], lambda entry: [])
+    if added.trouble is not None:
+        raise added.trouble
     for entry in local_models():
         if (entry.name, entry.version) == (declared.name, declared.version):
             if entry.package.sha256 == sha256:
@@ -48,12 +55,11 @@ def add_own(checked: Checked) -> Entry:
                 action="Give the new one another version in its rdf.yaml, or take the other away: cellfleet models "
                 f"remove {entry.name}:{entry.version}",
             )
-    place, folder = FolderPlace(models_folder()), f"{declared.name}-{declared.version}"
     for name, content in checked.files.items():
         place.write(f"{folder}/{name}", content)
     # It makes the folder a package, so it comes last.
     place.write(f"{folder}/{RDF}", checked.content)
-    return Entry(place, folder, checked.content, checked.package, checked.weights_bytes, bundled=False)
+    return added
 
 
 def remove_own(model: str) -> Entry:

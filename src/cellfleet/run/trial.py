@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 
 from cellfleet.images.read import image_from_array
 from cellfleet.models.check import Checked, check_package
-from cellfleet.models.load import LoadedClassifier, LoadedModel, find_folder, start_any
+from cellfleet.models.load import (
+    LoadedClassifier,
+    LoadedModel,
+    find_folder,
+    load_model,
+    start_any,
+    start_translator,
+)
 from cellfleet.models.source import open_source
 from cellfleet.run.pools import Pools
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.spec.choices import Device
-from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.model import ModelManifest, TranslatorManifest, WorkflowManifest
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
 from cellfleet.stores.url import is_url
 
@@ -69,6 +76,10 @@ def try_model(checked: Checked, where: str, *, device: Device = "auto") -> Trial
     """
     package = checked.package
     weights = checked.files[package.graph.source] if package.graph else b""
+    if isinstance(package.declared, WorkflowManifest):
+        return Trial(checked, load_model(where, device=device).device, 0, None, None)
+    if isinstance(package.declared, TranslatorManifest):
+        return Trial(checked, start_translator(package, weights, where, device=device).device, 0, None, None)
     model = start_any(package, weights, where, device=device)
     if isinstance(model, LoadedClassifier):
         model.classifier.scores(np.zeros((1, *model.manifest.shape), np.float32))
