@@ -47,6 +47,27 @@ def write_package(folder: Path, name: str = "small", version: str = "1.0", *, ga
     return folder
 
 
+def write_tissue(folder: Path, name: str = "small-tissue") -> Path:
+    """Write a model of two channels: what is bright in the membrane's is a cell, in the nuclear one its nucleus."""
+    write_package(folder, name)
+    weights = graph(1, roles=2)
+    (folder / "weights.onnx").write_bytes(weights)
+    manifest = {
+        "name": name,
+        "version": "1.0",
+        "roles": ["nuclear", "membrane"],
+        "compartment": "whole-cell",
+        "microns_per_pixel": 0.5,
+        "heads": ["nuclei_outer_distance", "outer_distance", "nuclei_foreground", "foreground"],
+        "tile": {"multiple": 16, "halo": 16},
+        "postprocess": {"maxima_head": "outer_distance", "interior_head": "foreground"},
+        "nuclei": {"maxima_head": "nuclei_outer_distance", "interior_head": "nuclei_foreground"},
+    }
+    graph_file = {"source": "weights.onnx", "sha256": hashlib.sha256(weights).hexdigest()}
+    change(folder, inputs=[], outputs=[], weights={"onnx": graph_file}, config={"cellfleet": manifest})
+    return folder
+
+
 def write_otsu(folder: Path, name: str, version: str, *, radius: int = 2) -> Path:
     """Write a package that needs no weights; return its folder."""
     folder.mkdir(parents=True)
@@ -113,8 +134,8 @@ def expected(pixels: NDArray[np.float32], contrast: NDArray[np.float32], gain: f
     return np.concatenate([heads, heads], axis=1)
 
 
-def graph(gain: float) -> bytes:
-    """Return an ONNX file."""
+def graph(gain: float, roles: int = 1) -> bytes:
+    """Return an ONNX file; of several roles, the heads are those of each role, twice."""
     floats = TensorProto.FLOAT
     nodes = [
         helper.make_node("Split", ["contrast", "halves"], ["low3", "high3"], axis=2),
@@ -139,10 +160,10 @@ def graph(gain: float) -> bytes:
         nodes,
         "small",
         [
-            helper.make_tensor_value_info("pixels", floats, ["n", 1, "y", "x"]),
-            helper.make_tensor_value_info("contrast", floats, ["n", 1, 2]),
+            helper.make_tensor_value_info("pixels", floats, ["n", roles, "y", "x"]),
+            helper.make_tensor_value_info("contrast", floats, ["n", roles, 2]),
         ],
-        [helper.make_tensor_value_info("heads", TensorProto.UINT8, ["n", 2, "y", "x"])],
+        [helper.make_tensor_value_info("heads", TensorProto.UINT8, ["n", 2 * roles, "y", "x"])],
         constants,
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

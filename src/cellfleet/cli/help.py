@@ -163,6 +163,14 @@ COMMANDS: dict[str, Help] = {
   cellfleet evaluate results/ truth/
   cellfleet evaluate a_labels.tif a_truth.tif --iou 0.5:0.95:0.05 --json -""",
     ),
+    "mesmer": Help(
+        "Segment a nuclear and a membrane image as deepcell-applications' run_app.py mesmer does.\n\n"
+        "Takes its options and writes its file, so that a pipeline can swap the container; the labels are those of "
+        "'cellfleet segment --model tissue'.",
+        """Examples:
+  cellfleet mesmer -n nuclei.tif -m membrane.tif -o out -f mask.tif --squeeze
+  cellfleet mesmer -n stack.ome.tif -nc 0 -m stack.ome.tif -mc 4 5 --image-mpp 0.65 --compartment both""",
+    ),
     "bench": Help(
         "Measure an installation as the papers did, and reckon their figures again.",
         """Example:
