@@ -1,0 +1,82 @@
+"""Training runs for tests: a data set of drawn discs, and settings with which a network learns it in seconds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tifffile
+from tests.services import Running
+
+from cellfleet.jobs.training_files import RunFiles
+from cellfleet.service.access import User
+from cellfleet.service.sets import folder_of, new_set
+from cellfleet.stores.place import Place
+
+QUICK: Final[dict[str, Any]] = {
+    "network": {"kind": "unet", "widths": [8, 12]},
+    "optimiser": {"kind": "adamw", "learning_rate": 1e-2, "warm_up_steps": 5},
+    "augmentation": {"diameter_px": [14.0, 0.2], "empty_share": 0},
+    "crop_px": 64,
+    "batch": 4,
+    "ema_decay": 0.9,
+}
+"""Changes to what a request means."""
+
+
+def discs_and_labels(seed: int, side: int = 96) -> tuple[bytes, bytes]:
+    """Return an image of bright discs and its labels, as TIFF files."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    labels = np.zeros((side, side), np.uint16)
+    for label in range(1, 9):
+        cy, cx, radius = *random.uniform(8, side - 8, 2), random.uniform(6, 8)
+        disc = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+        if not labels[disc].any():
+            labels[disc] = label
+    image = (20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)).clip(0, 255).astype(np.uint8)
+    return _tiff(image), _tiff(labels)
+
+
+def dataset_files(count: int = 8, below: str = "") -> dict[str, bytes]:
+    """Return the files of a data set by path."""
+    files = {}
+    for number in range(count):
+        files[f"{below}images/{number}.tif"], files[f"{below}labels/{number}.tif"] = discs_and_labels(number)
+    return files
+
+
+def write_dataset(folder: Path, count: int = 8) -> Path:
+    """Write a data set; return its folder."""
+    for name, content in dataset_files(count).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def add_dataset(running: Running, owner: str, files: dict[str, bytes]) -> str:
+    """Put a data set into a new set of a user; return it as the data set of a request."""
+    made = new_set(running.service, User(owner, "user"), "data")
+    for path, content in files.items():
+        running.store.write(f"{folder_of(made.id)}/{path}", content)
+    return f"set:{made.id}"
+
+
+def make_quick(store: Place, run: str) -> None:
+    """Have a run train a small network: its settings stand in the store before a trainer comes."""
+    from cellfleet.training.spec import TrainSpec
+
+    files = RunFiles(store, run)
+    order = files.order()
+    assert order is not None
+    spec = TrainSpec.model_validate({"name": order.request.name, **QUICK, **order.request.budget})
+    assert store.create(files.name("train.json"), json.dumps(spec.model_dump(mode="json")).encode())
+
+
+def _tiff(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels)
+    return file.getvalue()
