@@ -68,6 +68,13 @@ def labels_of(
     return _of_box(labels, len(areas), box, region)
 
 
+def sizes_of(found: Detections, spec: Detection) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return area (px) and score of the detections that no better one displaces, at model scale."""
+    kept = _kept(found, spec, 1)
+    height, width = _sides(_windows(kept["box"], spec.mask_margin))
+    return height * width * (kept["mask"] > 255 * spec.mask_threshold).mean(axis=(1, 2)), kept["score"]
+
+
 def _kept(found: Detections, spec: Detection, zoom: float) -> Detections:
     """Return the detections that no better one displaces, best first; equal ones by their place."""
     height, width = _sides(found["box"])

@@ -7,12 +7,14 @@ objects have a size that the model knows tells their diameter (docs/decisions/00
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellfleet.errors import Notice
 from cellfleet.inference.predictor import Predictor
+from cellfleet.pipeline.detection import sizes_of
 from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.pipeline.preprocess import resampled, scaled_shape
@@ -122,6 +124,8 @@ _WINDOW_PX = 128
 _SMALLEST_COPY_PX = 24
 _CREDIBLE_PEAK = 0.8
 """Objects at a scale that the model knows reach an outer distance near 1 at their middle; blurred specks do not."""
+_CREDIBLE_SCORE = 0.7
+"""So do the scores of detected ones."""
 _CREDIBLE_DIAMETER_PX = 8.0
 _POSSIBLE_PEAK = 0.5
 """Where no rung is credible, the likeliest one is taken if it reaches this."""
@@ -143,42 +147,45 @@ def estimate_diameter(
         predictor: Segments the copies.
     """
     likeliest: tuple[float, float] | None = None
+    credible = _CREDIBLE_SCORE if manifest.detection else _CREDIBLE_PEAK
     low_high = np.repeat(low_high, manifest.frames, axis=0)
     for zoom in _LADDER:
         copy = _copy(plane, sample, zoom)
         if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:
             continue
-        heads = predictor.predict(copy, low_high)
-        found = _typical(_labels(heads, manifest), heads[manifest.heads.index("outer_distance")])
+        found = _typical(*_seen(predictor.predict(copy, low_high), manifest))
         if found is None:
             continue
         diameter, peak = found
-        if diameter >= _CREDIBLE_DIAMETER_PX and peak >= _CREDIBLE_PEAK:
+        if diameter >= _CREDIBLE_DIAMETER_PX and peak >= credible:
             return diameter / zoom
         if peak >= max(_POSSIBLE_PEAK, likeliest[1] if likeliest else 0):
             likeliest = diameter / zoom, peak
     return likeliest[0] if likeliest else None
 
 
-def _labels(heads: NDArray[np.uint8], manifest: ModelManifest) -> NDArray[np.uint32]:
-    spec = manifest.makers[0]
-    maxima, interior = (heads[manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
-    return deep_watershed(maxima, interior, spec)
-
-
-def _typical(labels: NDArray[np.uint32], outer: NDArray[np.uint8]) -> tuple[float, float] | None:
-    """Return the median diameter (px), specks not counted, and the area-weighted mean of the objects' peaks (0…1)."""
-    index = labels.ravel()
+def _seen(predicted: NDArray[Any], manifest: ModelManifest) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the area (px) of each object that a prediction shows, and how much it looks like one (0…1)."""
+    if manifest.detection:
+        return sizes_of(predicted, manifest.detection)
+    spec, outer = manifest.makers[0], predicted[manifest.heads.index("outer_distance")]
+    maxima, interior = (predicted[manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
+    index = deep_watershed(maxima, interior, spec).ravel()
     areas = np.bincount(index)[1:]
-    if not areas.size:
-        return None
     peaks = np.zeros(areas.size + 1, np.uint8)
     np.maximum.at(peaks, index, outer.ravel())
+    return areas, peaks[1:] / 255
+
+
+def _typical(areas: NDArray[Any], peaks: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the median diameter (px), specks not counted, and the area-weighted mean of the objects' peaks (0…1)."""
+    if not areas.size:
+        return None
     ordered = np.sort(areas)
     half_of_all = ordered[np.searchsorted(np.cumsum(ordered), areas.sum() / 2)]
     # Debris is numerous but small: what is under half the diameter of the object in the middle of all area is left out.
     middle = np.median(areas[areas >= half_of_all / 4])
-    return float(2 * np.sqrt(middle / np.pi)), float(np.average(peaks[1:] / 255, weights=areas))
+    return float(2 * np.sqrt(middle / np.pi)), float(np.average(peaks, weights=areas))
 
 
 def _copy(plane: Plane, sample: Sample, zoom: float) -> NDArray[np.float32]:

@@ -126,7 +126,7 @@ def export_graph(packaged: PackagedDetector, tensors: tuple[Tensor, Tensor], wei
         # As in `export`: the newer exporter fixes the sizes of the graph.
         warnings.simplefilter("ignore", DeprecationWarning)
         # The loop of `_Best.forward` is not in the graph.
-        warnings.filterwarnings("ignore", "Converting a tensor")
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         torch.onnx.export(
             packaged,
