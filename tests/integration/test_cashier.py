@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,9 @@ from tests.services import Running, running_service
 from tests.worked import add_job, add_set, broken_image, small_image, work_off
 
 from cellfleet.jobs.cashier import Cashier
-from cellfleet.jobs.usage import billed_jobs, this_month, write_usage
+from cellfleet.jobs.usage import billed_jobs, this_month, write_bill, write_usage
 from cellfleet.service.state import Settings
-from cellfleet.spec.usage import Machine, Usage
+from cellfleet.spec.usage import Bill, Machine, Usage
 from cellfleet.stores.folder import FolderPlace
 
 pytestmark = pytest.mark.slow
@@ -140,9 +141,46 @@ def test_bills_that_change_no_more_are_read_once(tmp_path: Path) -> None:
         work_off(running, machine=N1)
         cashier = replace(running.service.cashier, budget_usd=10)
         first = cashier.costs(this_month())
-        assert store.read_bills == 3
+        assert store.read_bills == 4, "three bills, and the sums that are not there yet"
         cashier.watch_budget()
-        assert cashier.costs(this_month()) == first and store.read_bills == 3
+        assert cashier.costs(this_month()) == first and store.read_bills == 4
         ids = [bill.job for bill in cashier.bills(this_month())]
         assert len(ids) == 3 and ids == sorted(ids)
         assert [bill.job for bill in cashier.bills(this_month(), after=ids[0])] == ids[1:]
+
+
+def a_bill(number: int, *, complete: bool = True) -> Bill:
+    """Return a bill of this month."""
+    at = time.time_ns() // 1_000_000
+    return Bill(
+        job=f"job-{number}", owner="ann", final=True, complete=complete, submitted_ms=at, requests_usd=1, images=2
+    )
+
+
+def test_who_looks_first_reads_the_sums_and_the_few_bills_that_they_lack(tmp_path: Path) -> None:
+    store = Counting(tmp_path / "store")
+    with running_service(tmp_path, store=store) as running:
+        for number in range(150):
+            write_bill(store, a_bill(number, complete=number != 7))
+
+        def looked(usd: float, *, reads: int) -> None:
+            """A process that has just begun comes to this sum with so many requests."""
+            store.read_bills = 0
+            costs = another(running).costs(this_month())
+            assert (costs.usd, costs.users[0].jobs, store.read_bills) == (usd, usd, reads)
+
+        looked(150, reads=1 + 150)
+        looked(150, reads=1 + 1)
+        for number in range(200, 220):
+            write_bill(store, a_bill(number))
+        looked(170, reads=1 + 21)
+        for number in range(300, 400):
+            write_bill(store, a_bill(number))
+        looked(270, reads=1 + 121)
+        looked(270, reads=1 + 1)
+        store.write(f"bills/{this_month()}.json", b"{")
+        looked(270, reads=1 + 270)
+        store.remove(f"bills/{this_month()}/job-0.json")
+        looked(269, reads=1 + 269)
+        looked(269, reads=1 + 1)
+        assert len(list(running.service.cashier.bills(this_month()))) == 269

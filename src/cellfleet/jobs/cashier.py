@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from cellfleet.errors import JobError
 from cellfleet.jobs.desk import Desk
+from cellfleet.jobs.month_sums import MonthSums
 from cellfleet.jobs.usage import billed_jobs, month_of, read_bill, read_bills, read_usage, this_month, write_bill
 from cellfleet.planning.bill import Subject, Sums, Tariff, make_bill
 from cellfleet.spec.http import Job
@@ -23,14 +24,6 @@ _MONTHS_KEPT = 12
 _READ_AT_ONCE = 200
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Kept:
-    """Of a month: the bills that change no more, so that each is read once."""
-
-    jobs: set[str] = field(default_factory=set)
-    sums: Sums = field(default_factory=Sums)
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class Cashier:
     """For the jobs of a month, all users together; None: no limit."""
     spent: threading.Event = field(default_factory=threading.Event)
     """Set while the budget of this month is reached."""
-    _months: OrderedDict[str, _Kept] = field(default_factory=OrderedDict, init=False, repr=False)
+    _months: OrderedDict[str, MonthSums] = field(default_factory=OrderedDict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def bill(self, job: Job) -> Bill:
@@ -116,25 +109,31 @@ class Cashier:
     def _sums(self, month: str) -> Sums:
         """Return what the jobs of a month come to. Costs a listing, and reads what may have changed."""
         with self._lock:
-            kept = self._months.setdefault(month, _Kept())
-            self._months.move_to_end(month)
-            if len(self._months) > _MONTHS_KEPT:
-                self._months.popitem(last=False)
             # In this order: a job that ends meanwhile is met at least once.
             going_on = self._going_on(month)
-            unread = billed_jobs(self.desk.store, month) - kept.jobs
+            billed = billed_jobs(self.desk.store, month)
+            kept = self._kept(month, billed)
             changing = dict(going_on)
-            for bill in read_bills(self.desk.store, month, unread):
+            for bill in read_bills(self.desk.store, month, billed - kept.jobs):
                 if bill.complete:
-                    kept.jobs.add(bill.job)
-                    kept.sums.add(bill)
+                    kept.add(bill)
                 else:  # what failed may be tried again: then the newest counts
                     changing.setdefault(bill.job, bill)
+            kept.write_now_and_then(self.desk.store, month)
             sums = kept.sums.copy()
         for job, bill in changing.items():
             if job not in kept.jobs:
                 sums.add(bill)
         return sums
+
+    def _kept(self, month: str, billed: set[str]) -> MonthSums:
+        """Return what this process knows of a month, or else what the store keeps of it."""
+        if month not in self._months:
+            self._months[month] = MonthSums.read(self.desk.store, month, billed)
+        self._months.move_to_end(month)
+        if len(self._months) > _MONTHS_KEPT:
+            self._months.popitem(last=False)
+        return self._months[month]
 
     def _going_on(self, month: str) -> dict[str, Bill]:
         """Return the bills so far of the jobs of a month that have not ended, or of which none was made out yet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import starmap
@@ -102,13 +102,21 @@ class Sums:
 
     def __init__(self, bills: Iterable[Bill] = ()) -> None:
         """Begin with these."""
-        self._users: dict[str, _User] = defaultdict(_User)
+        self.users: dict[str, UserSums] = defaultdict(UserSums)
+        """By name."""
         for bill in bills:
             self.add(bill)
 
+    @classmethod
+    def of(cls, users: Mapping[str, UserSums]) -> Sums:
+        """Return the sums of these users, by name."""
+        sums = cls()
+        sums.users.update(users)
+        return sums
+
     def add(self, bill: Bill) -> None:
         """Add a bill."""
-        user, usd = self._users[bill.owner], known_usd(bill)
+        user, usd = self.users[bill.owner], known_usd(bill)
         user.jobs += 1
         user.images += bill.images
         user.pixels += bill.pixels
@@ -121,20 +129,20 @@ class Sums:
     def copy(self) -> Sums:
         """Return sums that grow on their own."""
         other = Sums()
-        for owner, user in self._users.items():
-            other._users[owner] = replace(user, days=user.days.copy())
+        for owner, user in self.users.items():
+            other.users[owner] = replace(user, days=user.days.copy())
         return other
 
     @property
     def usd(self) -> float:
         """Of all users together, of what has a price."""
-        return math.fsum(user.usd for user in self._users.values())
+        return math.fsum(user.usd for user in self.users.values())
 
     def costs(
         self, month: str, owner: str | None = None, *, budget_usd: float | None = None, paused: bool = False
     ) -> Costs:
         """Return the sums of one user, or of all, the dearest first."""
-        users = {name: user for name, user in self._users.items() if owner in {None, name}}
+        users = {name: user for name, user in self.users.items() if owner in {None, name}}
         days = defaultdict[int, float](float)
         for user in users.values():
             for day, usd in user.days.items():
@@ -151,7 +159,9 @@ class Sums:
 
 
 @dataclass
-class _User:
+class UserSums:
+    """What the bills of a user come to."""
+
     jobs: int = 0
     images: int = 0
     pixels: int = 0
@@ -160,6 +170,7 @@ class _User:
     unpriced_seconds: float = 0.0
     usd: float = 0.0
     days: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    """Day of the month → USD."""
 
 
 def known_usd(bill: Bill) -> float:
@@ -188,7 +199,7 @@ def _by_stage(lines: Sequence[BillLine]) -> dict[str, float]:
     return dict(stages)
 
 
-def _of_user(owner: str, user: _User) -> UserCosts:
+def _of_user(owner: str, user: UserSums) -> UserCosts:
     return UserCosts(
         owner=owner,
         jobs=user.jobs,
