@@ -121,7 +121,7 @@ def test_a_fleet_of_the_settings_gives_the_same_and_options_go_before_it(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cellfleet.toml").write_text(
         f'[fleets.lab]\nwhere = "gcp-batch"\nproject = "p"\nregion = "us-west1"\nmachine = "{T4}"\nmax_workers = 6\n'
-        '[fleets.hpc]\nwhere = "slurm"\ncpus = 8\n'
+        '[fleets.hpc]\nwhere = "slurm"\ncpus = 8\n[fleets.gpus]\nwhere = "slurm"\ngpus = 1\n'
     )
     found = planned(images, "-m", "otsu", "--on", "lab", capsys=capsys)
     assert (found.machine, found.region, found.sizes[-1].workers) == (T4, "us-west1", 6)
@@ -131,6 +131,11 @@ def test_a_fleet_of_the_settings_gives_the_same_and_options_go_before_it(
     assert (found.machine, found.region, found.sizes[-1].workers) == ("n2-standard-8", "us-west1", 2)
     found = planned(images, "-m", "otsu", "--on", "hpc", capsys=capsys)
     assert found.workers_on.startswith("8 threads") and found.upload_bytes == 0
+    unnamed = [
+        "W708" in {told.code for told in planned(images, "-m", "otsu", "--on", *words, capsys=capsys).notices}
+        for words in (["hpc"], ["gpus"], ["gpus", "--machine", T4], ["lab"])
+    ]
+    assert unnamed == [False, True, False, False]
 
 
 @pytest.mark.parametrize(

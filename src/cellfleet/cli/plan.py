@@ -166,6 +166,7 @@ def _of_fleet(where: Where, money: Money) -> Target | None:
         fleet.max_workers,
         upload_mbps=where.upload_mbps,
         threads=where.threads or (fleet.cpus if fleet.where == "slurm" else None),
+        gpus=fleet.gpus,
     )
 
 

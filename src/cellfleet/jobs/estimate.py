@@ -40,6 +40,8 @@ class Target:
     threads: int | None = None
     """Of this machine; None: all."""
     upload_mbps: float | None = None
+    gpus: int = 0
+    """Of one worker, where no machine says it."""
 
 
 def estimate(
@@ -76,6 +78,7 @@ def estimate(
         upload_bytes=_to_upload(inputs, counted) if target.place == "cloud" else 0,
         upload_mbps=target.upload_mbps,
         in_bucket=target.place == "cloud",
+        unnamed_gpus=quote is None and target.gpus > 0,
         fixed_workers=here,
     )
     rate = rate_on(_measured(model.sha256, own, spec.model, target, tell), wanted.hardware)

@@ -63,6 +63,8 @@ class Wanted:
     """None: not known."""
     in_bucket: bool = True
     """Images and results are in one, which counts requests."""
+    unnamed_gpus: bool = False
+    """A worker has a GPU, and nobody said of which kind."""
     fixed_workers: bool = False
     """There are `max_workers`, and no other number of them."""
 
@@ -255,6 +257,12 @@ def _notices(rate: Rate, wanted: Wanted, counted: Counted, old: Notice | None) -
     if wanted.upload_bytes and wanted.upload_mbps is None:
         text = f"How fast uploads are is not known; taken as {ASSUMED_MBPS:.0f} Mbit/s. --upload-mbps says it."
         told.append(Notice("W706", text))
+    if wanted.unnamed_gpus:
+        text = (
+            "The workers have GPUs of a kind that nobody named; reckoned as if the processor did their work: times are "
+            "upper bounds. --machine, or machine of the fleet, names it."
+        )
+        told.append(Notice("W708", text))
     if wanted.spot:
         text = (
             "Spot machines may be taken back; each time at most one piece of work is done again, which is not reckoned."
