@@ -18,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cellfleet.inference.detections import MASK_PX
 from cellfleet.spec.model import ModelManifest, Tile
 from cellfleet.training.loop import CLASS_WEIGHTS
 
@@ -142,7 +143,7 @@ def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_pixels(manifest, out), _contrast(manifest, out)],
-        "outputs": [_heads(manifest, out)],
+        "outputs": _found(out) if manifest.detection else [_heads(manifest, out)],
         "weights": {
             "onnx": {
                 "source": f"{manifest.name}.onnx",
@@ -195,6 +196,20 @@ def _heads(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         for axis in "yx"
     ]
     return _tensor(out, "heads", "255 × head", [channels, *space], "uint8")
+
+
+def _found(out: Path) -> list[dict[str, Any]]:
+    """Describe what a detector returns of one tile: tables with a row per object."""
+    index = {"type": "index", "size": {"min": 0}}
+    side = {"type": "space", "size": MASK_PX}
+    corners = {"type": "channel", "channel_names": ["y0", "x0", "y1", "x1"]}
+    return [
+        _tensor(out, "boxes", "Boxes of objects, px", [index, corners], "float32"),
+        _tensor(out, "scores", "How certain each is, 0…1", [index], "float32"),
+        _tensor(
+            out, "masks", "255 × mask of each, over its box", [index, side | {"id": "y"}, side | {"id": "x"}], "uint8"
+        ),
+    ]
 
 
 def _sha256(path: Path) -> str:
