@@ -25,17 +25,17 @@ from cellfleet.images.source import Source
 from cellfleet.inference.threads import usable_threads
 from cellfleet.models import LoadedClassifier, LoadedModel, load_classifier, load_model
 from cellfleet.results.labelled import all_columns, read_all
-from cellfleet.results.picture import outline_picture
 from cellfleet.results.tables import arrow_table
 from cellfleet.run.classify_image import TOP, classify_image
+from cellfleet.run.compartments import Nuclei
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.pools import Pools
-from cellfleet.run.process import write_results
-from cellfleet.run.request import Channels, make_spec, python_channels, require_choice, require_threads
+from cellfleet.run.process import picture_of, write_results
+from cellfleet.run.request import Channels, asked_manifest, make_spec, python_channels, require_choice, require_threads
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.workflow import predicted_image
-from cellfleet.spec.choices import Device, Format
+from cellfleet.spec.choices import CompartmentChoice, Device, Format
 from cellfleet.spec.record import PlaneClasses
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, open_place
@@ -44,6 +44,31 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 AnyPath = str | PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class NucleiResult:
+    """The nuclei of the cells of one image. A nucleus has the number of its cell; further ones of a cell, and those
+    without one, have numbers behind the last cell.
+    """
+
+    name: str
+    """Of the image."""
+    found: Nuclei
+    """Everything the pipeline found of them."""
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint32]:
+        """Label image with the axes of that of the cells: 0 = background."""
+        return read_all(self.found.objects.labels)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """A row per nucleus, in the order of the labels; its cell stands in ``cell``, 0 where it meets none."""
+        return arrow_table(self.name, all_columns(self.found.objects.rows))
+
+    def __repr__(self) -> str:
+        return f"<cellfleet nuclei of {self.name}: {self.found.objects.rows.count}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +112,11 @@ class Result:
         """A row per cell, in the order of the labels; `.to_pandas()` where pandas is installed."""
         return arrow_table(self.name, all_columns(self.found.rows))
 
+    @cached_property
+    def nuclei(self) -> NucleiResult | None:
+        """The nuclei of the cells; None: the model does not find them, or was not asked to."""
+        return None if self.found.nuclei is None else NucleiResult(self.name, self.found.nuclei)
+
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What the user should know about this image."""
@@ -117,7 +147,7 @@ class Result:
         stem = self.stem if name is None else name
         if Path(stem).is_absolute() or ".." in Path(stem).parts or Path(stem).name == "":
             raise UsageError("E014", f"{stem!r} is not a name inside the folder", where="name", action="Give a name")
-        outputs = output_names(stem, formats)
+        outputs = output_names(stem, formats, nuclei=self.found.nuclei is not None)
         place = open_place(fspath(folder))
         write_results(place, self.name, outputs, self.found, model=self.model, key=self.key, predicted=self.between)
         files = [path for form, first in outputs.items() for path in all_files(form, first)]
@@ -135,7 +165,7 @@ class Result:
         """For notebooks: a picture with outlines, the count and the median size."""
         diameters = np.sqrt(4 / np.pi * self.found.areas())
         size = f", median diameter {np.median(diameters):.1f} px" if len(diameters) else ""
-        picture = outline_picture(self.found.shown_pixels(), self.found.contrast, self.found.shown_labels())
+        picture = picture_of(self.found)
         source = base64.b64encode(picture).decode()
         name = html.escape(self.name)
         return (
@@ -232,6 +262,7 @@ def segment(
     pixel_size: float | None = ...,
     diameter: float | None = ...,
     axes: str | None = ...,
+    compartment: CompartmentChoice | None = ...,
     device: Device = ...,
     threads: int | None = ...,
 ) -> Result: ...
@@ -246,12 +277,13 @@ def segment(
     pixel_size: float | None = ...,
     diameter: float | None = ...,
     axes: str | None = ...,
+    compartment: CompartmentChoice | None = ...,
     device: Device = ...,
     threads: int | None = ...,
 ) -> Any: ...
 
 
-def segment(
+def segment(  # noqa: PLR0913 (the options of the command, each by its name)
     images: AnyPath | NDArray[Any] | Sequence[AnyPath],
     *,
     model: AnyPath | LoadedModel = "nuclei",
@@ -259,6 +291,7 @@ def segment(
     pixel_size: float | None = None,
     diameter: float | None = None,
     axes: str | None = None,
+    compartment: CompartmentChoice | None = None,
     device: Device = "auto",
     threads: int | None = None,
 ) -> Any:
@@ -273,6 +306,7 @@ def segment(
         pixel_size: µm per pixel; None: as in the file.
         diameter: Typical diameter of a cell, px; None: from the pixel size, or estimated.
         axes: One letter per dimension out of T C Z Y X S; None: as in the file.
+        compartment: Of a model of cells and nuclei: ``whole-cell``, ``nuclear`` or ``both``; None: all that it finds.
         device: ``auto``, ``cpu`` or ``cuda``; never falls back silently.
         threads: Processor threads; None: all that this process may use.
 
@@ -281,6 +315,8 @@ def segment(
     """
     require_threads(threads)
     require_choice(device, Device, "device")
+    if compartment is not None:
+        require_choice(compartment, CompartmentChoice, "compartment")
     loaded = model if isinstance(model, LoadedModel) else load_model(str(model), device=device)
     spec = make_spec(
         model=loaded.manifest.name if isinstance(model, LoadedModel) else str(model),
@@ -288,7 +324,9 @@ def segment(
         microns_per_pixel=pixel_size,
         diameter_px=diameter,
         axes=axes,
+        compartment=compartment,
     )
+    asked_manifest(loaded.manifest, spec)
     pools = Pools(threads or usable_threads(), loaded, fair_share())
     if isinstance(images, str | PathLike):
         found = _results([fspath(images)], spec, loaded, pools)

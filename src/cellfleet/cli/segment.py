@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter, validators
 
 from cellfleet.errors import UsageError
-from cellfleet.spec.choices import Device, Format, Progress
+from cellfleet.spec.choices import CompartmentChoice, Device, Format, Progress
 
 _INPUT = Group("Input", sort_key=1)
 _MODEL = Group("Model", sort_key=2)
@@ -28,7 +28,7 @@ class InputOptions:
             group=_INPUT,
             show_default=False,
             metavar="STR",
-            help="Number from 1, name, or role=name; a+b sums two. Repeat per role.",
+            help="Number from 1, name or role=name; a+b: sum. Repeat per role.",
         ),
     ] = ()
     pixel_size: Annotated[
@@ -52,6 +52,10 @@ class ModelOptions:
     diameter: Annotated[
         float | None,
         Parameter(group=_MODEL, help="Typical diameter of a cell, px. [default: from pixel size or estimated]"),
+    ] = None
+    compartment: Annotated[
+        CompartmentChoice | None,
+        Parameter(name=("--compartment", "-c"), group=_MODEL, help="What to outline. [default: all]"),
     ] = None
 
 
@@ -163,6 +167,7 @@ def segment(
             microns_per_pixel=read.pixel_size,
             diameter_px=find.diameter,
             axes=read.axes,
+            compartment=find.compartment,
         )
         options = RunOptions(
             device=how.device,

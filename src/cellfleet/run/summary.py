@@ -153,6 +153,8 @@ def _asked(spec: SegmentSpec) -> list[str]:
         words += ["--diameter", _exact(spec.diameter_px)]
     if spec.axes:
         words += ["--axes", spec.axes]
+    if spec.compartment:
+        words += ["--compartment", spec.compartment]
     return words
 
 
@@ -184,6 +186,8 @@ def as_python(inputs: Sequence[str], out: str, spec: SegmentSpec, options: RunOp
         arguments.append(f"diameter={_exact(spec.diameter_px)}")
     if spec.axes:
         arguments.append(f"axes={spec.axes!r}")
+    if spec.compartment:
+        arguments.append(f"compartment={spec.compartment!r}")
     if options.device != RunOptions().device:
         arguments.append(f"device={options.device!r}")
     if spec.top:
