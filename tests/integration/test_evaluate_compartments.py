@@ -35,7 +35,7 @@ def both(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("a", "b_nuclei"):
         tifffile.imwrite(folder / f"{name}_labels.tif", CELLS)
-        tifffile.imwrite(folder / f"{name}_nuclei_labels.tif", THREE)
+        tifffile.imwrite(folder / f"{name}_nuclei.tif", THREE)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 Files are paired by their path inside the two folders without extension and without ``_labels`` or ``_masks``:
 ``plate/a_labels.tif`` of a run belongs to ``plate/a.png`` of the truth. Where a run found cells and their nuclei, the
-latter stand in ``plate/a_nuclei_labels.tif``; a data set has them in ``nuclei/`` beside ``cells/`` and ``images/``.
+latter stand in ``plate/a_nuclei.tif``; a data set has them in ``nuclei/`` beside ``cells/`` and ``images/``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
 _ENDINGS = (".ome", "_labels", "_label", "_cp_masks", "_masks", "_mask", ".stardist", ".ome")
 """What programs append to the name of an image, beside the extension."""
 
-_OF_NUCLEI = "_nuclei_labels"
-"""Ends the name of the nuclei's file where a run found the cells, too."""
+_OF_CELLS, _OF_NUCLEI = "_labels", "_nuclei"
+"""End the names of a run's files where it found cells and their nuclei."""
 _FOLDERS: Mapping[Compartment | None, str] = MappingProxyType(
     {None: "labels", "whole-cell": "cells", "nuclear": "nuclei"}
 )
@@ -177,18 +177,17 @@ def _label_files(folder: Path, compartment: Compartment | None) -> dict[Path, Pa
     of the cells where none is said.
     """
     files = sorted(path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
-    named = [path for path in files if path.stem.endswith("_labels")]
-    nuclei = _of_nuclei(named)
+    nuclei = _of_nuclei(files)
     if compartment == "nuclear" and nuclei:
         return nuclei
-    return {path: path for path in named if path not in nuclei} or {path: path for path in files}
+    return {path: path for path in files if path.stem.endswith(_OF_CELLS)} or {path: path for path in files}
 
 
 def _of_nuclei(files: list[Path]) -> dict[Path, Path]:
     """Return the files of nuclei, each with that of its cells: without it beside, a name says nothing of nuclei."""
     there = set(files)
     ending = [path for path in files if path.stem.endswith(_OF_NUCLEI)]
-    cells = {path: path.with_stem(f"{path.stem.removesuffix(_OF_NUCLEI)}_labels") for path in ending}
+    cells = {path: path.with_stem(path.stem.removesuffix(_OF_NUCLEI) + _OF_CELLS) for path in ending}
     return {path: its_cells for path, its_cells in cells.items() if its_cells in there}
 
 
