@@ -18,6 +18,7 @@ from urllib.parse import quote
 from cellfleet.results.class_report import class_sections, class_tiles
 from cellfleet.results.classes import read_class_counts
 from cellfleet.results.figures import duration, grouped, histogram_svg, short, stage_bar
+from cellfleet.results.formats import format_of
 from cellfleet.results.overview import (
     SizeHistogram,
     chosen_for_thumbnails,
@@ -112,9 +113,11 @@ Tile = tuple[str, str, str]
 
 def _objects_found(done: Sequence[ImageRecord], sizes: SizeHistogram | None) -> list[Tile]:
     size = f"{short(sizes.median)} <small>{sizes.unit}</small>" if sizes else "–"
+    nuclei = [record.nuclei.objects for record in done if record.nuclei]
     return [
         ("", "Images segmented", grouped(len(done))),
-        ("", "Objects", grouped(total_objects(done))),
+        ("", "Cells" if nuclei else "Objects", grouped(total_objects(done))),
+        *([("", "Nuclei", grouped(sum(nuclei)))] if nuclei else []),
         ("", "Median diameter", size),
     ]
 
@@ -228,7 +231,7 @@ def _images(done: Sequence[ImageRecord], out: Place) -> str:
     first = [record for record in done if record.image in flagged and record.image in shown]
     rest = [record for record in done if record.image not in flagged and record.image in shown]
     kind = "single" if len(done) <= _SINGLE else "few" if len(done) <= _FEW else ""
-    parts = [f"<h2>{_count(len(done), 'image')}</h2>", f'<p class="note">{_gallery_note(len(shown), len(done))}</p>']
+    parts = [f"<h2>{_count(len(done), 'image')}</h2>", f'<p class="note">{_gallery_note(len(shown), done)}</p>']
     if first:
         parts.append(f"<h3>Worth a look ({grouped(len(first))})</h3>")
         parts.append(_gallery(first, flagged, out, kind))
@@ -239,8 +242,10 @@ def _images(done: Sequence[ImageRecord], out: Place) -> str:
     return f"<section>{''.join(parts)}</section>"
 
 
-def _gallery_note(shown: int, total: int) -> str:
-    note = "Outlines of the objects over your own pixels."
+def _gallery_note(shown: int, done: Sequence[ImageRecord]) -> str:
+    total, nuclei = len(done), any(record.nuclei for record in done)
+    what = "the cells (yellow) and their nuclei (white)" if nuclei else "the objects"
+    note = f"Outlines of {what} over your own pixels."
     if shown < total:
         note += (
             f" {grouped(shown)} of {grouped(total)} are shown: those that differ from the rest, and others evenly "
@@ -256,14 +261,15 @@ def _gallery(records: Sequence[ImageRecord], flagged: Flags, out: Place, kind: s
 
 def _card(record: ImageRecord, flags: tuple[str, ...], out: Place) -> str:
     name = _text(record.image)
-    objects = _count(record.objects, "object")
+    objects = _count(record.objects, "cell" if record.nuclei else "object")
+    nuclei = f" · {_counted_nuclei(record.nuclei.objects)}" if record.nuclei else ""
     picture = _data_url(out.read(record.thumbnail)) if record.thumbnail else None
     drawn = '<div class="none">no picture</div>'
     if picture:
         drawn = f'<img src="{picture}" alt="{name} with the outlines of {objects}" loading="lazy" decoding="async">'
     return (
         f'<li>{drawn}<div class="about"><h4 title="{name}">{name}</h4>'
-        f"<p><strong>{objects}</strong>{_median(record)}</p><p>{_flags(flags)}</p>"
+        f"<p><strong>{objects}</strong>{nuclei}{_median(record)}</p><p>{_flags(flags)}</p>"
         f'<p class="files">{_file_links(record)}</p></div></li>'
     )
 
@@ -324,7 +330,12 @@ def _scales(done: Iterable[ImageRecord]) -> str:
 
 
 def _file_links(record: ImageRecord) -> str:
-    return " ".join(_link(path, _FORMAT_NAMES.get(form, form)) for form, path in record.outputs.items())
+    return " ".join(_link(path, _output_name(form)) for form, path in record.outputs.items())
+
+
+def _output_name(form: str) -> str:
+    name = _FORMAT_NAMES.get(format_of(form), form)
+    return name if format_of(form) == form else f"{name} of nuclei"
 
 
 def _link(path: str, text: str) -> str:
@@ -355,6 +366,10 @@ def _diameter(record: ImageRecord) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{grouped(number)} {thing}{'' if number == 1 else 's'}"
+
+
+def _counted_nuclei(number: int) -> str:
+    return f"{grouped(number)} {'nucleus' if number == 1 else 'nuclei'}"
 
 
 def _spaced(text: str) -> str:
