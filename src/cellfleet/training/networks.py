@@ -39,7 +39,7 @@ def build_network(spec: NetworkSpec, roles: int = 1, maps: int = len(HEADS)) -> 
                 spec.widths[1:],
                 roles,
                 _GROUPS * (maps // len(HEADS)),
-                Pyramid(finest=2, width=spec.pyramid, upsampled=spec.upsampled, dense=spec.pyramid),
+                Pyramid(finest=2, width=spec.pyramid, upsampled=spec.upsampled, dense=spec.upsampled),
                 location=spec.location,
             )
 

@@ -65,9 +65,9 @@ class Panoptic(_Spec):
     widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 96, 128), min_length=2)
     """Channels of the backbone's levels at 1/2, 1/4, 1/8 … of the size; all but the first go into the pyramid."""
     pyramid: PositiveInt = 64
-    """Channels of the pyramid, and of the last layer but one of each head."""
+    """Channels of the pyramid."""
     upsampled: PositiveInt = 32
-    """Channels of the heads between the pyramid's finest level and the image's own size."""
+    """Channels of the heads, from the pyramid's finest level to the image's own size."""
     location: bool = False
     """Whether each pixel's place in its tile is given beside the roles (``Location2D``)."""
 
