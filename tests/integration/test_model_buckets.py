@@ -12,7 +12,7 @@ import pytest
 from tests.packages import change, write_package
 
 from cellfleet.errors import ModelError
-from cellfleet.models import load_model
+from cellfleet.models import bundled_names, load_model
 from cellfleet.models.repository import Repository
 from cellfleet.stores.folder import FolderPlace
 from cellfleet.stores.place import open_place
@@ -26,7 +26,7 @@ def test_a_bucket_serves_what_is_put_there_and_pins_it(bucket: str, tmp_path: Pa
         place.write(f"models/any folder µ/{file.name}", file.read_bytes())
     models = Repository(place, tmp_path / "cache")
     pinned = models.resolve("small")
-    assert [model.name for model in models.list()] == ["nuclei", "otsu", "small"]
+    assert [model.name for model in models.list()] == sorted([*bundled_names(), "small"])
     assert models.load(pinned).sha256 == pinned.sha256 == load_model(package).sha256
     change(package, config__cellfleet__postprocess__radius=7)
     place.write("models/any folder µ/rdf.yaml", (package / "rdf.yaml").read_bytes())
