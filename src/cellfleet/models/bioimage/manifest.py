@@ -25,7 +25,6 @@ from cellfleet.spec.adaptor import (
     GraphInput,
     GraphOutput,
     Meaning,
-    Recipe,
     Sizes,
     Step,
 )
@@ -41,8 +40,8 @@ _COARSEST: Final = 256
 _NARROWER: Final = 0.12
 """Neighbours part by their shape where the neck between them is narrower than the smaller one by these octaves, as in
 `otsu`."""
-_PROMINENCE: Final[Mapping[Recipe, float]] = {"boundary": 0.2, "distance": 0.1}
-"""docs/reference/models.md says how they were chosen."""
+_PROMINENCE: Final = 0.1
+"""Of a seed in a core or a distance. docs/reference/models.md says how it was chosen."""
 _NUCLEAR: Final = re.compile(r"nucle(i|us|ar)|dapi|hoechst", re.IGNORECASE)
 _NAMELESS: Final = re.compile(r"(channel|ch|c)?[\s_-]?\d*", re.IGNORECASE)
 
@@ -292,14 +291,14 @@ def _postprocess(adaptor: Adaptor) -> dict[str, object]:
         # Distances are on a scale of log2(1 + d): half a pixel lies above the second threshold.
         octave = 1 / math.log2(1 + adaptor.shape_px)
         heads = {"maxima_threshold": round(_NARROWER * octave, 4), "interior_threshold": round(octave / 2, 4)}
-        second, smooth = first, 1.0
+        second = first
     else:
-        heads, smooth = {"maxima_threshold": _PROMINENCE[adaptor.recipe], "interior_threshold": 0.5}, 1.5
+        heads = {"maxima_threshold": _PROMINENCE, "interior_threshold": 0.5}
     return {
         "maxima_head": first,
         "interior_head": second,
         "radius": 2,
-        "maxima_smooth": smooth,
+        "maxima_smooth": 1,
         "interior_smooth": 0,
         "small_objects_threshold": 20,
         "fill_holes_threshold": 100,
