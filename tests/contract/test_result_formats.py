@@ -21,7 +21,7 @@ from pyarrow import parquet
 from rasterio.features import rasterize
 from tests.labelled import awkward, labelled, stack
 
-from cellfleet.errors import OutputError
+from cellfleet.errors import OutputError, UsageError
 from cellfleet.images.read import open_image
 from cellfleet.results import formats
 from cellfleet.results.labelled import Labelled
@@ -155,7 +155,7 @@ def test_a_predicted_image_is_read_back_with_axes_names_and_pixel_size(tmp_path:
 
 
 def test_no_predicted_image_is_written_where_none_was_predicted(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="predicts no image") as caught:
+    with pytest.raises(UsageError, match="predicts no image") as caught:
         written(tmp_path, "predicted-tiff", labelled(awkward(), predicted=None))
     assert caught.value.code == "E418"
 

@@ -70,7 +70,7 @@ def require_libraries(forms: Iterable[Format]) -> None:
 
 
 def require_prediction(forms: Iterable[Format], model: str, *, predicts: bool) -> None:
-    """Raise OutputError E418 where a predicted image is asked of a model that predicts none; ask before the work."""
+    """Raise UsageError E418 where a predicted image is asked of a model that predicts none; ask before the work."""
     if "predicted-tiff" in forms and not predicts:
         raise nothing_predicted(model)
 

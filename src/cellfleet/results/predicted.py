@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cellfleet.errors import OutputError
+from cellfleet.errors import UsageError
 from cellfleet.images.image import Image
 from cellfleet.results.labelled import Labelled
 
@@ -26,7 +26,7 @@ def write_predicted(path: Path, result: Labelled) -> None:
     """Write the predicted image of a workflow: zlib in tiles of 512 × 512, BigTIFF. The same pixels are the same bytes.
 
     Raises:
-        OutputError: E418, nothing was predicted.
+        UsageError: E418, nothing was predicted.
         InputError, ModelError: What it is predicted from cannot be read, or not predicted.
         OSError: The file cannot be written.
     """
@@ -54,9 +54,9 @@ def write_predicted(path: Path, result: Labelled) -> None:
         )
 
 
-def nothing_predicted(model: str) -> OutputError:
+def nothing_predicted(model: str) -> UsageError:
     """Return the error of a predicted image that is asked of a model that predicts none."""
-    return OutputError(
+    return UsageError(
         "E418",
         f"the model {model} predicts no image, so there is none to write",
         where="--format predicted-tiff",
