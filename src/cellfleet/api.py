@@ -26,7 +26,7 @@ from cellfleet.inference.threads import usable_threads
 from cellfleet.models import LoadedClassifier, LoadedModel, load_classifier, load_model
 from cellfleet.results.labelled import all_columns, read_all
 from cellfleet.results.tables import arrow_table
-from cellfleet.run.classify_image import TOP, classify_image
+from cellfleet.run.classify_image import classify_image
 from cellfleet.run.compartments import Nuclei
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.pools import Pools
@@ -35,7 +35,7 @@ from cellfleet.run.request import Channels, asked_manifest, make_spec, python_ch
 from cellfleet.run.resources import fair_share
 from cellfleet.run.segment_image import How, Segmented, segment_image
 from cellfleet.run.workflow import predicted_image
-from cellfleet.spec.choices import CompartmentChoice, Device, Format
+from cellfleet.spec.choices import TOP, CompartmentChoice, Device, Format
 from cellfleet.spec.record import PlaneClasses
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.stores.place import FolderPlace, open_place

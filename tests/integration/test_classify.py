@@ -226,6 +226,12 @@ def test_on_a_server_it_is_the_folder_of_a_run_here(
         assert classify(images, tmp_path / "there", "colours", "--on", running.url) == 3
     assert tables(tmp_path / "there") == tables(tmp_path / "here")
     assert json.loads((tmp_path / "there" / "run.json").read_text())["manifest"]["task"] == "classification"
+    with Client(running.url) as lab, working(running):
+        job = lab.classify(images / "stack.tif", model="colours", top=2).wait()
+        (found,) = job.images()
+    assert found.record is not None
+    (there,) = cellfleet.classify(images / "stack.tif", model=model, top=2)
+    assert found.record.classes == there.planes
     assert main(["segment", str(images), "-o", str(tmp_path / "x"), "--model", "colours", "--on", running.url]) == 4
     assert classify(images, tmp_path / "y", "otsu", "--on", running.url) == 4
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter, validators
 
 from cellfleet.cli.segment import HowToRun, Where, check_where
+from cellfleet.spec.choices import TOP
 
 _INPUT = Group("Input", sort_key=1)
 _MODEL = Group("Model", sort_key=2)
@@ -26,7 +27,7 @@ class ClassesOptions:
     ]
     top: Annotated[
         int, Parameter(group=_MODEL, validator=validators.Number(gte=1, lte=1000), help="Classes told of each image.")
-    ] = 5
+    ] = TOP
     channel: Annotated[
         tuple[str, ...],
         Parameter(

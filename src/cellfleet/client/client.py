@@ -22,7 +22,7 @@ from cellfleet.client.uploads import send_files
 from cellfleet.errors import CellfleetError, JobError
 from cellfleet.images.names import printable
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice
-from cellfleet.spec.choices import Format
+from cellfleet.spec.choices import TOP, Format
 from cellfleet.spec.http import About, Job, JobList, JobRequest, ModelInfo, ModelList, NewModel, NewSet, UploadSet
 from cellfleet.spec.job import JobState
 from cellfleet.spec.usage import Bill, BillList, Costs
@@ -171,11 +171,28 @@ class Client:
             diameter_px=diameter,
             axes=axes,
         )
+        wanted = JobRequest(inputs=("",), segment=spec, formats=tuple(dict.fromkeys(formats)), out=out)
+        return self._handed_in(images, wanted)
+
+    def classify(
+        self,
+        images: AnyPath | Sequence[AnyPath],
+        *,
+        model: str,
+        top: int = TOP,
+        channels: Channels | None = None,
+        axes: str | None = None,
+        out: str | None = None,
+    ) -> RemoteJob:
+        """Send images and have them classified; as `segment`, with `top` classes told of each image."""
+        spec = make_spec(model=model, channels=python_channels(channels), axes=axes, top=top)
+        return self._handed_in(images, JobRequest(inputs=("",), segment=spec, out=out))
+
+    def _handed_in(self, images: AnyPath | Sequence[AnyPath], wanted: JobRequest) -> RemoteJob:
+        """Send images, and hand in a job over them."""
         given = _texts(images)
         inputs, journal = self._sent(pack(given), _silent)
-        name, chosen = name_of(given), tuple(dict.fromkeys(formats))
-        wanted = JobRequest(name=name, inputs=inputs, segment=spec, formats=chosen, out=out)
-        job = self.submit(wanted)
+        job = self.submit(wanted.model_copy(update={"name": name_of(given), "inputs": inputs}))
         journal.remove()
         return job
 

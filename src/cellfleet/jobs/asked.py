@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cellfleet.errors import UsageError
 from cellfleet.models.package import not_a_classifier, not_a_segmenter
-from cellfleet.run.classify_image import TOP
-from cellfleet.spec.choices import Format
+from cellfleet.spec.choices import TOP, Format
 from cellfleet.spec.http import JobRequest
 from cellfleet.spec.model import Manifest, ModelManifest, TranslatorManifest, WorkflowManifest
 from cellfleet.spec.segment import SegmentSpec

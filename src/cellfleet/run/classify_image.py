@@ -22,11 +22,10 @@ from cellfleet.pipeline.opened import open_plane
 from cellfleet.pipeline.sample import WHOLE_PIXELS
 from cellfleet.pipeline.whole import LEVELS, levels_of, network_input
 from cellfleet.run.pools import Pools
+from cellfleet.spec.choices import TOP
 from cellfleet.spec.record import ClassScore, PlaneClasses
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
 
-TOP: Final = 5
-"""Classes that are told where nobody says how many."""
 _AT_ONCE: Final = 32
 """Planes that are held together."""
 _ROLES: Final = ("first", "second", "third", "fourth")

@@ -20,7 +20,7 @@ from cellfleet.results.failures import write_failures
 from cellfleet.results.record import write_run_record
 from cellfleet.results.report import write_report
 from cellfleet.results.tables import portable_text
-from cellfleet.run.classify_image import TOP
+from cellfleet.spec.choices import TOP
 from cellfleet.spec.job import PinnedModel
 from cellfleet.spec.record import ImageRecord, ModelUsed, RunRecord
 from cellfleet.spec.segment import ChannelChoice, RunOptions, SegmentSpec

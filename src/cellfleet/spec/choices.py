@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 Format = Literal[
     "labels-tiff",
@@ -33,3 +33,5 @@ Device = Literal["auto", "cpu", "cuda"]
 Progress = Literal["auto", "bar", "plain", "json", "none"]
 Network = Literal["unet", "feature-net", "feature-net-3d", "panoptic", "detector"]
 Recipe = Literal["fast", "paper"]
+TOP: Final = 5
+"""Classes that are told of an image where nobody says how many."""
