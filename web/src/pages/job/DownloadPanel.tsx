@@ -44,7 +44,7 @@ function useChoice(job: Job) {
   const { data: sizes, error } = useQuery(weigh(job, asked));
   const found = asked ? sizes?.images : undefined;
   const nobody = some && (named === "" || found === 0);
-  return { formats, setFormats, some, setSome, typed, setTyped, named, sizes, error, found, nothing: nobody || formats.length === 0 };
+  return { formats, setFormats, some, setSome, typed, setTyped, named, sizes, error, found, nothing: nobody || (formats.length === 0 && job.formats.length > 0) };
 }
 
 function Choices({ job }: { job: Job }) {
@@ -65,7 +65,7 @@ function Choices({ job }: { job: Job }) {
   return (
     <Stack>
       <Text size="sm" c="dimmed">
-        {words.panel.lead}
+        {job.segment.top ? words.panel.leadClasses : words.panel.lead}
       </Text>
       {done < images && <Text size="sm">{words.panel.ready(count(done), count(images))}</Text>}
       <Radio.Group label={words.panel.images} value={some ? "some" : "all"} onChange={(value) => setSome(value === "some")}>
@@ -75,13 +75,15 @@ function Choices({ job }: { job: Job }) {
         </Stack>
       </Radio.Group>
       {some && <PartOfName typed={typed} type={setTyped} found={found} />}
-      <Checkbox.Group label={words.panel.formats} value={formats} onChange={setFormats}>
-        <Stack gap="xs" mt="xs">
-          {job.formats.map((form) => (
-            <Checkbox key={form} value={form} classNames={css} label={<FormatLabel form={form} sizes={sizes} failed={error !== null} />} />
-          ))}
-        </Stack>
-      </Checkbox.Group>
+      {job.formats.length > 0 && (
+        <Checkbox.Group label={words.panel.formats} value={formats} onChange={setFormats}>
+          <Stack gap="xs" mt="xs">
+            {job.formats.map((form) => (
+              <Checkbox key={form} value={form} classNames={css} label={<FormatLabel form={form} sizes={sizes} failed={error !== null} />} />
+            ))}
+          </Stack>
+        </Checkbox.Group>
+      )}
       {link.error && <Refused error={link.error} />}
       <Button leftSection={<IconDownload size={16} />} disabled={nothing} loading={link.isPending} onClick={() => void download()}>
         {sizes && all > 0 && !nothing ? words.panel.getSize(sizeText(sizes, all)) : words.panel.get}

@@ -9,6 +9,7 @@ import { BudgetSpent } from "../../parts/Budget";
 import { Refused, sentence } from "../../parts/Refused";
 import { StateBadge } from "../../parts/StateBadge";
 import { Actions } from "./Actions";
+import { ClassesPanel } from "./ClassesPanel";
 import { CostPanel } from "./CostPanel";
 import { Failures } from "./Failures";
 import { ImageGrid } from "./ImageGrid";
@@ -48,7 +49,7 @@ export function JobPage() {
       <ProgressPanel job={job} />
       <CostPanel job={job} />
       {job.progress.images_failed > 0 && <Failures job={job} />}
-      <ImageGrid job={job} />
+      {job.segment.top ? <ClassesPanel job={job} /> : <ImageGrid job={job} />}
     </Stack>
   );
 }

@@ -41,14 +41,14 @@ function Facts({ job }: { job: Job }) {
   const now = useNow();
   const seconds = started ? ((finished ?? now) - started) / 1000 : 0;
   const rate = seconds > 1 ? (60 * job.progress.images_done) / seconds : 0;
-  const facts = [
-    [words.facts.objects, count(objects)],
+  const facts: (readonly [string, string])[] = [
+    ...(job.segment.top ? [] : [[words.facts.objects, count(objects)] as const]),
     [words.facts.pixels, seen ? pixels(seen) : "–"],
     [words.facts.rate, rate ? `${count(rate)} ${words.images}` : "–"],
     [words.facts.begun, ago(begun)],
     [words.facts.took, hasEnded(job) && started ? duration(Math.max(1, seconds)) : "–"],
     [words.facts.model, `${job.model.name} ${job.model.version}`],
-  ] as const;
+  ];
   return (
     <SimpleGrid cols={{ base: 2, sm: 3, md: 6 }} mt="xs">
       {facts.map(([name, value]) => (

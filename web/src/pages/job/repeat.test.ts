@@ -22,6 +22,11 @@ describe("a job as a command", () => {
     );
   });
 
+  it("classifies where the job did", () => {
+    const told = asCommand({ ...job({ model: "our-net:1.0", top: 3 }), formats: [] }, SERVER);
+    expect(told).toBe("cellfleet classify '/data/plate 1' -o results --on https://cells.lab.example --model our-net:1.0 --top 3");
+  });
+
   it("names the images of uploads once, for they have to be given again", () => {
     const uploads = job({}, ["set:1/a.tif", "set:1/b.tif"]);
     expect(asCommand(uploads, SERVER)).toContain("segment images/ -o");
@@ -30,6 +35,11 @@ describe("a job as a command", () => {
 });
 
 describe("a job as Python", () => {
+  it("classifies where the job did", () => {
+    const told = asPython({ ...job({ model: "our-net:1.0", top: 3 }), formats: [] }, SERVER);
+    expect(told).toContain('lab.classify(["/data/plate 1"], model="our-net:1.0", top=3)');
+  });
+
   it("counts channels from 0, and has the formats", () => {
     const told = asPython(job({ channels: [{ role: "nuclear", channels: [1, "DAPI"] }], diameter_px: 33 }), SERVER);
     expect(told).toContain('lab.segment(["/data/plate 1"], model="nuclei:1.0.0", channels={"nuclear": [0,"DAPI"]}, diameter=33, formats=["labels-tiff","csv"])');

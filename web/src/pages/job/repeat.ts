@@ -13,7 +13,9 @@ const inputs = (job: Job) => [...new Set(job.inputs.map((given) => (isUpload(giv
 
 export function asCommand(job: Job, server: string): string {
   const { segment, formats } = job;
-  const words = ["cellfleet", "segment", ...inputs(job), "-o", "results", "--on", server, "--model", segment.model ?? job.model.name];
+  const verb = segment.top ? "classify" : "segment";
+  const words = ["cellfleet", verb, ...inputs(job), "-o", "results", "--on", server, "--model", segment.model ?? job.model.name];
+  if (segment.top) words.push("--top", String(segment.top));
   for (const { role, channels } of segment.channels ?? []) {
     words.push("--channel", role ? `${role}=${channels.join("+")}` : channels.join("+"));
   }
@@ -31,12 +33,13 @@ export function asPython(job: Job, server: string): string {
   if (segment.microns_per_pixel) options.push(`pixel_size=${segment.microns_per_pixel}`);
   if (segment.diameter_px) options.push(`diameter=${segment.diameter_px}`);
   if (segment.axes) options.push(`axes=${JSON.stringify(segment.axes)}`);
-  options.push(`formats=${JSON.stringify(formats)}`);
+  if (segment.top) options.push(`top=${segment.top}`);
+  else options.push(`formats=${JSON.stringify(formats)}`);
   return [
     "import cellfleet",
     "",
     `with cellfleet.Client(${JSON.stringify(server)}) as lab:`,
-    `    job = lab.segment(${JSON.stringify(inputs(job))}, ${options.join(", ")})`,
+    `    job = lab.${segment.top ? "classify" : "segment"}(${JSON.stringify(inputs(job))}, ${options.join(", ")})`,
     "    job.wait()",
     '    job.save("results")',
     "",

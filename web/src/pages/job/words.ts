@@ -47,9 +47,16 @@ export const words = {
   failedColumns: { image: "Image", why: "Why", what: "What you can do", code: "Code" },
   done: "Images",
   noObjects: "no objects",
+  classes: {
+    title: "Classes",
+    columns: { image: "Image", best: "Class", score: "Score", next: "Next best" },
+    all: "A row for each image; of a stack, for each plane.",
+    first: (images: string) => `The first ${images} images. The download has all of them, in classes.csv.`,
+  },
   panel: {
     title: "Download results",
     lead: "One zip, with run.json, a short README and a macro that opens everything in Fiji.",
+    leadClasses: "One zip, with a table of all images and their classes (classes.csv and Parquet), the counts and run.json.",
     images: "Images",
     whole: (images: string) => `The whole job, ${images}`,
     some: "Only images with this in their name",
