@@ -161,7 +161,8 @@ def _compare(asked: _Asked) -> int:
 def _publish(asked: _Asked) -> int:
     with _client(asked) as client:
         made = client.training_run(asked.run).publish(asked.words.name, asked.words.version or "1.0.0")
-        sys.stderr.write(f"{made.name}:{made.version} serves on {client.connection.name}: --model {made.name}:{made.version}\n")
+        called = f"{made.name}:{made.version}"
+        sys.stderr.write(f"{called} serves on {client.connection.name}: use it with --model {called}\n")
     return 0
 
 
