@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from cellfleet.errors import DeviceError, UsageError
+from cellfleet.inference.otsu import OtsuPredictor
 from cellfleet.inference.threads import usable_threads
-from cellfleet.run.resources import MemoryBudget, available_bytes
+from cellfleet.models import LoadedModel
+from cellfleet.run.resources import MemoryBudget, available_bytes, plan_memory
+from cellfleet.spec.model import ModelManifest, Tile
 from cellfleet.stores.lock import locked
+
+
+HEADS = ("inner_distance", "outer_distance")
 
 
 def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
@@ -19,6 +25,18 @@ def test_an_image_larger_than_all_memory_is_refused_with_both_numbers() -> None:
         MemoryBudget(2 * 10**9).hold(8 * 10**9),
     ):
         pass
+
+
+def test_networks_that_take_more_memory_get_fewer_tiles_at_once() -> None:
+    def tiles(bytes_per_pixel: int | None) -> int:
+        tile = Tile(largest=1024, halo=64, bytes_per_pixel=bytes_per_pixel)
+        manifest = ModelManifest(name="m", version="1", heads=HEADS, tile=tile)
+        return plan_memory(5 * 10**9, 8, LoadedModel(manifest, "0" * 64, OtsuPredictor(), "cpu")).tiles_at_once
+
+    assert tiles(None) == 8
+    assert tiles(420) < 8
+    with pytest.raises(DeviceError, match="E515"):
+        tiles(5000)
 
 
 def test_an_image_never_waits_for_what_it_holds_itself() -> None:

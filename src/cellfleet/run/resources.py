@@ -97,7 +97,7 @@ def _input_bytes(model: AnyModel) -> int:
     if isinstance(model, LoadedClassifier):
         return math.prod(model.manifest.size) * NETWORK_BYTES_PER_PIXEL
     tile = model.manifest.tile
-    return (tile.largest + 2 * tile.halo) ** 2 * NETWORK_BYTES_PER_PIXEL
+    return (tile.largest + 2 * tile.halo) ** 2 * (tile.bytes_per_pixel or NETWORK_BYTES_PER_PIXEL)
 
 
 def block_bytes_per_pixel(manifest: ModelManifest | ClassifierManifest) -> int:

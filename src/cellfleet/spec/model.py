@@ -29,7 +29,7 @@ class Tile(BaseModel):
     largest: PositiveInt = 1024
     """Largest tile without halo: bounds memory."""
     bytes_per_pixel: PositiveInt | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Working memory of the network per pixel of a tile with its halo; None: that of a network like our U-Net."""
+    """Working memory of the network per pixel of a tile with its halo; None: that of the bundled `nuclei`."""
 
 
 class ModelManifest(BaseModel):

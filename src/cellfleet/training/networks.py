@@ -45,16 +45,19 @@ def build_network(spec: NetworkSpec, roles: int = 1, maps: int = len(HEADS)) -> 
 
 
 def tile_of(spec: NetworkSpec) -> Tile:
-    """Return multiple, halo and largest size of a tile.
+    """Return multiple, halo and largest size of a tile, and what a pixel of it takes of the memory.
 
     The halo of U-Net and pyramid is smaller than their theoretical receptive field, whose rim carries next to no weight
     (docs/decisions/0002-tiles-and-graph.md has the measured difference). The feature-nets work at full resolution
-    with 200 maps, of each frame, so that their tiles are small.
+    with 200 maps, of each frame, so that their tiles are small. Memory is what ONNX Runtime was seen to take of
+    networks of the default widths: 310, 410, 2 190 and, of five frames, 9 860 bytes per pixel.
     """
     match spec:
-        case UNet() | Panoptic():
-            return Tile(multiple=2 ** len(spec.widths), halo=64, largest=1024)
+        case UNet():
+            return Tile(multiple=2 ** len(spec.widths), halo=64, largest=1024, bytes_per_pixel=320)
+        case Panoptic():
+            return Tile(multiple=2 ** len(spec.widths), halo=64, largest=1024, bytes_per_pixel=420)
         case FeatureNet():
-            return Tile(multiple=1, halo=spec.receptive_field // 2, largest=256)
+            return Tile(halo=spec.receptive_field // 2, largest=256, bytes_per_pixel=2200)
         case FeatureNetStack():
-            return Tile(multiple=1, halo=spec.receptive_field // 2, largest=128)
+            return Tile(halo=spec.receptive_field // 2, largest=128, bytes_per_pixel=2000 * spec.frames)
