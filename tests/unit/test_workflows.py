@@ -147,6 +147,16 @@ def test_images_smaller_than_a_halo_are_predicted(chain: LoadedModel, pools: Poo
     assert predicted(stack()[:, :1, :2], chain, pools).read_plane().shape == (1, 1, 2)
 
 
+def test_where_the_scale_is_unknown_both_steps_take_that_of_the_training_images(tmp_path: Path) -> None:
+    chain = load_model(write_chain(tmp_path, diameter_px=14))
+    with Pools(1, chain) as pools:
+        image, rest = predicted_image(image_from_array(stack(), axes="ZYX"), SPEC, chain, pools)
+        assert rest.diameter_px == 14 and [notice.code for notice in image.notices] == ["W418"]
+        for asked in (SegmentSpec(diameter_px=9), SegmentSpec(microns_per_pixel=0.5)):
+            image, rest = predicted_image(image_from_array(stack(), axes="ZYX"), asked, chain, pools)
+            assert rest == asked and not image.notices
+
+
 # --- which planes -----------------------------------------------------------------------------------------------------
 
 

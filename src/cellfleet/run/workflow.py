@@ -60,7 +60,13 @@ def _predicted(image: Image, spec: SegmentSpec, step: LoadedTranslator, pools: P
     if manifest.axis == "Z":
         chosen = choose_channels(image, mine, (manifest.role,))
         channels, told = chosen[manifest.role], (*choice_notices(image, mine, chosen), *told)
-    zoom = _zoom(image, spec, manifest)
+    zoom, diameter = _zoom(image, spec, manifest), _usual_diameter(image, spec, manifest)
+    if diameter:
+        rest = rest.model_copy(update={"diameter_px": diameter})
+        text = (
+            f"Pixel size is not known: {manifest.name} takes the image as it is, for objects of about {diameter:g} px"
+        )
+        told = (*told, Notice("W418", f"{text}. --diameter sets it"))
     source = _Stacks(image, places, channels, step, zoom, pools.chunks.apart())
     lengths = {axis: image.length(axis) for axis in "TCZYX"} | {manifest.axis: 1, "C": len(manifest.outputs)}
     axes = "".join(axis for axis in "TCZYX" if lengths[axis] > 1 or axis in "YX")
@@ -116,6 +122,15 @@ def _zoom(image: Image, spec: SegmentSpec, manifest: TranslatorManifest) -> floa
     elif size and manifest.microns_per_pixel:
         zoom = size / manifest.microns_per_pixel
     return float(np.clip(zoom, *_ZOOM_LIMITS))
+
+
+def _usual_diameter(image: Image, spec: SegmentSpec, manifest: TranslatorManifest) -> float | None:
+    """Return the diameter for which a model that is given an image of unknown scale was made; None: scale is known.
+
+    The next step takes it, too: what is faint in a predicted image would mislead an estimate.
+    """
+    known = spec.diameter_px or spec.microns_per_pixel or image.microns_per_pixel
+    return None if known else manifest.diameter_px
 
 
 @dataclass(eq=False)
