@@ -15,7 +15,6 @@ from cellfleet.run.resources import MemoryBudget, available_bytes, plan_memory
 from cellfleet.spec.model import ModelManifest, Tile
 from cellfleet.stores.lock import locked
 
-
 HEADS = ("inner_distance", "outer_distance")
 
 
