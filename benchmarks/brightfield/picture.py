@@ -1,0 +1,44 @@
+"""A picture for people: what goes in, what is predicted, and what is found, beside the true stain. Knows no scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import cellfleet
+from cellfleet.pipeline.preprocess import contrast
+from cellfleet.results.picture import outlined
+
+_LONGEST_PX = 1024
+_GAP_PX = 6
+
+
+def draw(stack: np.ndarray, stain: np.ndarray, workflow: Path, out: Path) -> None:
+    """Write a picture of four rows: the middle plane, the prediction, and outlines of the cells in it; the true stain.
+
+    Args:
+        stack: Planes (Z, Y, X).
+        stain: The true stain (Y, X), with outlines of the silver labels.
+        workflow: Its package.
+        out: PNG, or JPEG.
+    """
+    cells = cellfleet.segment(stack, axes="ZYX", model=workflow, device="cpu")
+    silver = cellfleet.segment(stain, model="nuclei", device="cpu")
+    assert cells.predicted is not None, "a workflow predicts"
+    plane, nothing = stack[len(stack) // 2], np.zeros(stain.shape, np.uint32)
+    rows = [
+        _drawn(plane, nothing),
+        _drawn(cells.predicted, nothing),
+        _drawn(cells.predicted, cells.labels),
+        _drawn(stain, silver.labels),
+    ]
+    gap = np.full((_GAP_PX, rows[0].shape[1], 3), 255, np.uint8)
+    joined = np.concatenate([part for row in rows for part in (row, gap)][:-1])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(joined).save(out)
+
+
+def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return outlined(pixels, contrast(pixels[None]), labels, longest=_LONGEST_PX)
