@@ -17,13 +17,15 @@ from tests.foreign import NEWER, SHARK, bright, discs, write_foreign
 import cellfleet
 from cellfleet.errors import ModelError
 from cellfleet.evaluation.matching import match
-from cellfleet.inference.adapted import AdaptedPredictor
+from cellfleet.inference.adapted import AdaptedPredictor, heads_of
 from cellfleet.models import load_model
 from cellfleet.models.bioimage.manifest import with_outputs
 from cellfleet.models.check import check_package
 from cellfleet.models.package import read_package
 from cellfleet.models.source import open_source
+from cellfleet.pipeline.postprocess import deep_watershed
 from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.postprocess import DeepWatershed
 
 
 def changed(described: Mapping[str, Any], **changes: object) -> dict[str, Any]:
@@ -247,9 +249,32 @@ def test_labels_do_not_depend_on_axes_sizes_or_borders(axes: str, sides: Any, tm
 def test_steps_are_fitted_to_the_image_not_to_the_tile(tmp_path: Path) -> None:
     dark = np.full((700, 1400), 100, np.uint16)
     dark[20:40, 20:40] = 3000
-    labels = found(changed(SHARK, description="Boundary"), bright(threshold=10.0), dark, tmp_path / "p")
-    # Far from the only bright object, a tile's own statistics would make noise of nothing.
-    assert labels.max() == 1
+    # In the last tile this would be the brightest by far.
+    dark[650:670, 1350:1370] = 160
+    labels = found(SHARK, bright(threshold=5.0), dark, tmp_path / "p")
+    assert labels.max() == 1 and labels[30, 30] == 1
+
+
+def test_the_foreground_is_shared_out_among_cores_or_by_shape() -> None:
+    foreground, boundary = np.zeros((40, 60), np.float32), np.zeros((40, 60), np.float32)
+    foreground[10:30, 10:50] = 1
+    boundary[10:30, 29:31] = 1
+    for maps in (
+        {"foreground": foreground, "boundary": boundary},
+        {"background": 1 - foreground, "interior": foreground * (1 - boundary), "boundary": boundary},
+    ):
+        core, interior = heads_of(maps, "boundary", 64)
+        labels = deep_watershed(core, interior, SETTINGS)
+        assert labels.max() == 2 and np.array_equal(labels > 0, foreground > 0.5)
+        assert (labels[10:30, 10:29] == 1).all() and (labels[10:30, 31:50] == 2).all()
+    foreground[10:17, 26:34] = foreground[23:30, 26:34] = 0
+    distance, _ = heads_of({"foreground": foreground}, "shape", 64)
+    labels = deep_watershed(distance, distance, SETTINGS.model_copy(update={"maxima_threshold": 0.02}))
+    assert labels.max() == 2
+    assert heads_of({"foreground": np.ones((3, 3), np.float32)}, "shape", 8)[0].max() == 255
+
+
+SETTINGS = DeepWatershed(maxima_threshold=0.1, interior_threshold=0.5, interior_smooth=0, radius=2)
 
 
 @pytest.mark.parametrize(
