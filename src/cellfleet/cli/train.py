@@ -83,9 +83,14 @@ def train(
     options: RecipeOptions = _DEFAULT,
     device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
     there: There = _HERE,
+    start: Annotated[
+        Path | None, Parameter(name="--from", metavar="RUN", help="Begin with the weights of this run's folder.")
+    ] = None,
 ) -> int:
     """Train a model on your own labelled images; the text of its help stands in `cellfleet.cli.help`."""
     if there.on is not None:
+        if start is not None:
+            raise _unfit("--from works without --on only")
         return _train_there(dataset, out, name, images, options, device, there)
     if out is None or there != _HERE:
         raise _unfit("--out is missing" if out is None else "--detach and --compare-with need --on")
@@ -95,7 +100,7 @@ def train(
     spec = train_spec(name or out.resolve().name, **asdict(options))
     if images != _AS_THEY_ARE:
         spec = with_channels(spec, images.channel or ["nuclear=1"], images.pixel_size)
-    manifest = run(dataset, out, spec, device=device, tell=_tell)
+    manifest = run(dataset, out, spec, device=device, tell=_tell, start=start)
     sys.stderr.write(f"Done: {manifest.name} in {out}. The model card is {out / 'README.md'}\n")
     sys.stderr.writelines(score_lines(manifest.scores))
     return 0

@@ -44,7 +44,7 @@ validation images, so these scores are slightly optimistic.
 - Images: {training.get("train_images")} with {_objects(training)}.
 - Held out for validation: {training.get("validation_images")} images.
 - Network: {training.get("spec", {}).get("network")}, {training.get("parameters")} parameters.
-- Run: {training.get("steps")} steps, {training.get("minutes")} minutes on {training.get("device")}.
+- Run: {training.get("steps")} steps, {training.get("minutes")} minutes on {training.get("device")}{_began(training)}.
 - Every setting stands in `rdf.yaml` under `config.cellfleet.training.spec`; `cellfleet train --help` has the options.
 
 ![Validation scores over the training run](curve.svg)
@@ -60,6 +60,10 @@ def _frames(manifest: ModelManifest) -> str:
     if manifest.frames == 1:
         return ""
     return f"\nFor volumes and movies: {manifest.frames} consecutive planes are looked at, the middle one is labelled."
+
+
+def _began(training: dict[str, Any]) -> str:
+    return f", beginning with the weights of {training['started_from']}" if "started_from" in training else ""
 
 
 def _objects(training: dict[str, Any]) -> str:

@@ -112,7 +112,7 @@ def optimise(
         StoppedError: `pace` says so; a checkpoint of this step is written.
     """
     torch.manual_seed(spec.seed)
-    lesson = lesson or _maps(spec, samples)
+    lesson = lesson or maps_lesson(spec, samples)
     network = lesson.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = lesson.build().to(device)
     average.load_state_dict(network.state_dict())
@@ -225,7 +225,8 @@ def _batches(spec: TrainSpec, samples: list[Sample], first: int, kind: type[Batc
     return iter(loader)
 
 
-def _maps(spec: TrainSpec, samples: list[Sample]) -> Lesson:
+def maps_lesson(spec: TrainSpec, samples: list[Sample]) -> Lesson:
+    """Return how the maps of `HEADS` are learned from samples."""
     network, roles, maps = spec.network, len(samples[0].pixels), len(HEADS) * len(samples[0].compartments)
     assert not isinstance(network, Detector), "it has a lesson of its own"
 

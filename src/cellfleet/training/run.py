@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cellfleet.errors import DeviceError
+from cellfleet.errors import DeviceError, TrainingError
 from cellfleet.evaluation.matching import Match, match, pool
 from cellfleet.models import LoadedModel, load_model
 from cellfleet.pipeline.block import at_image_scale
@@ -40,12 +41,13 @@ from cellfleet.training.export import (
     smallest_input,
     write_rdf,
 )
-from cellfleet.training.loop import LOG, Tell, optimise
+from cellfleet.training.loop import LOG, Tell, maps_lesson, optimise
 from cellfleet.training.networks import tile_of
 from cellfleet.training.outcome import example_of, manifest_of, scores_of
 from cellfleet.training.pace import EVERY_EPOCH, Pace
 from cellfleet.training.spec import Detector, TrainSpec
 from cellfleet.training.stacks import plane_of
+from cellfleet.training.start import begun_with, gentler, name_of
 
 _START = DeepWatershed(
     maxima_head="outer_distance",
@@ -81,6 +83,7 @@ def train(
     device: Device = "auto",
     tell: Tell = lambda entry: None,
     pace: Pace = EVERY_EPOCH,
+    start: str | Path | None = None,
 ) -> ModelManifest:
     """Train a model and write its package; go on where an interrupted run stopped.
 
@@ -91,6 +94,7 @@ def train(
         device: ``cuda`` is an error where there is none.
         tell: Called with each log entry.
         pace: How often to validate, and when to stop.
+        start: Folder of a finished run, whose weights this one begins with, at half the rate; None: fresh ones.
 
     Returns:
         The manifest of the package, with its validation scores.
@@ -103,7 +107,9 @@ def train(
     spec = spec or TrainSpec(name=Path(out).name, minutes=20)
     require_device(device)
     samples, held_out = load_dataset(Path(dataset), spec.seed, spec.channels, spec.frames)
-    return train_on(samples, held_out, Path(out), spec, device=device, tell=tell, pace=pace)
+    begin = None if start is None else Path(start)
+    spec = spec if begin is None else gentler(spec)
+    return train_on(samples, held_out, Path(out), spec, device=device, tell=tell, pace=pace, start=begin)
 
 
 def train_on(
@@ -115,11 +121,16 @@ def train_on(
     device: Device,
     tell: Tell,
     pace: Pace,
+    start: Path | None = None,
 ) -> ModelManifest:
     """Train on samples, and score on those that are `held_out`. The rest, and what is raised, as `train`."""
     where = require_device(device)
     out.mkdir(parents=True, exist_ok=True)
     if isinstance(spec.network, Detector):
+        if start is not None:
+            raise TrainingError(
+                "E613", "a detector begins with fresh weights", where=str(start), action="Leave it out, or train a unet"
+            )
         return train_detector(samples, held_out, out, spec, device=where, tell=tell, pace=pace)
     tile = tile_of(spec.network)
 
@@ -127,7 +138,10 @@ def train_on(
         matches = zip(*_matches(_heads(network, held_out, tile.multiple, where), held_out), strict=True)
         return _entry([scores_of(pool(of_compartment)) for of_compartment in matches])
 
-    state = optimise(spec, samples, out, device=where, validate=validate, tell=tell, pace=pace)
+    lesson = maps_lesson(spec, samples)
+    if start is not None:
+        lesson = replace(lesson, build=begun_with(lesson.build, start))
+    state = optimise(spec, samples, out, device=where, validate=validate, tell=tell, pace=pace, lesson=lesson)
     network = state.average.cpu().eval()
     compartments = len(samples[0].compartments)
     finds = {"heads": exported_heads(compartments), "postprocess": _START}
@@ -135,6 +149,8 @@ def train_on(
     manifest = manifest_of(spec, samples, held_out, state, where, tile=tile, **finds)
     example = example_of(held_out, smallest_input(tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
+    if start is not None:
+        manifest = manifest.model_copy(update={"training": {**manifest.training, "started_from": name_of(start)}})
     scored = _finished(manifest, choose_postprocess(out, held_out))
     write_rdf(scored, out)
     write_card(scored, out, [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()])

@@ -1,0 +1,64 @@
+"""A run that begins with another's weights: what was learned stays, what is new begins harmless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cellfleet.errors import TrainingError
+from cellfleet.training.loop import CHECKPOINT, SPEC
+from cellfleet.training.networks import build_network
+from cellfleet.training.spec import HEADS, FeatureNet, TrainSpec, UNet
+from cellfleet.training.start import gentler, name_of, take_weights
+
+SMALL = UNet(widths=(4, 6))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of one channel and one compartment."""
+    network = build_network(SMALL).eval()
+    torch.save({"average": network.state_dict()}, tmp_path / CHECKPOINT)
+    (tmp_path / SPEC).write_text(TrainSpec(name="nuclei", network=SMALL).model_dump_json(), encoding="utf-8")
+    return tmp_path
+
+
+def test_each_compartment_begins_with_what_the_run_says_of_its_own_and_new_channels_count_nothing(run: Path) -> None:
+    before, after = build_network(SMALL).eval(), build_network(SMALL, roles=2, maps=2 * len(HEADS)).eval()
+    take_weights(before, run)
+    take_weights(after, run)
+    pixels = torch.rand(1, 2, 16, 16)
+    with torch.no_grad():
+        one, both = before(pixels[:, :1]), after(pixels)
+    assert one.abs().max() > 0
+    torch.testing.assert_close(both, torch.cat([one, one], 1))
+    assert name_of(run) == "nuclei"
+
+
+def test_what_began_with_zeros_learns(run: Path) -> None:
+    network = build_network(SMALL, roles=2)
+    take_weights(network, run)
+    network(torch.rand(2, 2, 16, 16)).square().mean().backward()  # type: ignore[no-untyped-call]
+    gradient = network.get_parameter("stem.0.weight").grad
+    assert gradient is not None and gradient[:, 1].abs().max() > 0
+
+
+@pytest.mark.parametrize("other", [UNet(widths=(4, 8)), FeatureNet(receptive_field=21)])
+def test_a_run_of_another_network_is_refused(run: Path, other: UNet | FeatureNet) -> None:
+    with pytest.raises(TrainingError, match="E613"):
+        take_weights(build_network(other), run)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / CHECKPOINT).write_bytes(content)
+    with pytest.raises(TrainingError, match="E613"):
+        take_weights(build_network(SMALL), tmp_path)
+
+
+def test_a_run_that_begins_with_weights_learns_at_half_the_rate() -> None:
+    spec = TrainSpec()
+    assert gentler(spec).optimiser.learning_rate == spec.optimiser.learning_rate / 2
