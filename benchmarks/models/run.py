@@ -3,8 +3,8 @@
     python -m benchmarks.models.run [--data FOLDER] [--only NAME…]
 
 For each row of `SETS` whose model and images are there: ``cellfleet segment`` and ``cellfleet evaluate``, in processes
-of their own. The table goes into docs/reference/models.md. Exit code 1 where a package states other scores, by more than
-rounding: its `rdf.yaml`, which pages and ``cellfleet models list`` read, and its card are then to be corrected.
+of their own. The table goes into docs/reference/models.md. Exit code 1 where a package states other scores, by more
+than rounding: its `rdf.yaml`, which pages and ``cellfleet models list`` read, and its card are then to be corrected.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def insert(rows: list[Scored]) -> None:
 
 def call(*words: str) -> None:
     """Run a command of cellfleet."""
-    subprocess.run([sys.executable, "-m", "cellfleet", *words], env=os.environ | ONE_THREAD, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "cellfleet", *words], env=os.environ | ONE_THREAD, check=True, stdout=subprocess.DEVNULL
+    )
 
 
 if __name__ == "__main__":
