@@ -87,4 +87,5 @@ export const formatNames: Record<string, string> = {
   anndata: "AnnData, for scanpy",
   cellpose: "Cellpose _seg.npy",
   mcmicro: "MCMICRO tables",
+  "predicted-tiff": "What the workflow predicted (TIFF)",
 };
