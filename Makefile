@@ -111,7 +111,7 @@ test: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(KIOSK_VENV)/.made $(TRITON
 	CELLFLEET_TRITON=$(abspath $(TRITON)) CELLFLEET_KIOSK_CLIENT=$(abspath $(KIOSK_VENV))/bin/python $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The page in a real browser, against a service of this checkout; a part of `make test`.
-browser: $(VENV)/.package $(VENV)/.java $(PAGE)
+browser: $(VENV)/.package $(VENV)/.torch $(VENV)/.java $(PAGE)
 	cd web && CELLFLEET=$(abspath $(BIN))/cellfleet npm run --silent browser -- $(BROWSER_ARGS)
 
 test-fast: $(VENV)/.package $(VENV)/.torch

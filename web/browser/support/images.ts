@@ -50,6 +50,19 @@ export function discs({ side = 128, step = 32, seed = 0, micronsPerPixel }: Disc
   return tiff(pixels, side, micronsPerPixel);
 }
 
+/** The discs of `discs`, each with a number of its own; a label image. */
+export function discLabels({ side = 128, step = 32 }: Disc = {}): Uint8Array {
+  const across = Math.ceil(side / step);
+  const labels = new Uint8Array(side * side);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const away = Math.hypot((x % step) - step / 2, (y % step) - step / 2);
+      if (away < step / 3.2) labels[y * side + x] = 1 + Math.floor(y / step) * across + Math.floor(x / step);
+    }
+  }
+  return tiff(labels, side);
+}
+
 const SHORT = 3;
 const LONG = 4;
 const ASCII = 2;

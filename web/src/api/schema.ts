@@ -2190,7 +2190,7 @@ export interface components {
              * Format
              * @enum {string}
              */
-            format: "labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro";
+            format: "labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro" | "predicted-tiff";
             /** Bytes */
             bytes: number;
         };
@@ -2359,6 +2359,7 @@ export interface components {
                 number,
                 number
             ][];
+            predicted?: components["schemas"]["Predicted"] | null;
             scale?: components["schemas"]["Scale"] | null;
             /**
              * Objects
@@ -2374,6 +2375,7 @@ export interface components {
             diameter_histogram: {
                 [key: string]: number[];
             };
+            nuclei?: components["schemas"]["NucleiFound"] | null;
             /**
              * Classes
              * @default []
@@ -2508,7 +2510,7 @@ export interface components {
             segment: components["schemas"]["SegmentSpec"];
             model: components["schemas"]["PinnedModel"];
             /** Formats */
-            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
+            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro" | "predicted-tiff")[];
             /** Out */
             out: string | null;
             progress: components["schemas"]["JobProgress"];
@@ -2616,7 +2618,7 @@ export interface components {
              *       "csv"
              *     ]
              */
-            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
+            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro" | "predicted-tiff")[];
             /**
              * Priority
              * @default normal
@@ -2693,7 +2695,12 @@ export interface components {
              * @default segmentation
              * @enum {string}
              */
-            task: "segmentation" | "classification";
+            task: "segmentation" | "classification" | "translation" | "workflow";
+            /**
+             * Steps
+             * @default []
+             */
+            steps: string[];
             /**
              * Compartments
              * @default []
@@ -2800,7 +2807,7 @@ export interface components {
              * Formats
              * @default []
              */
-            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
+            formats: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro" | "predicted-tiff")[];
             /**
              * Named
              * @default
@@ -2853,6 +2860,20 @@ export interface components {
             note: string;
             /** Days */
             days?: number | null;
+        };
+        /**
+         * NucleiFound
+         * @description The nuclei of one image whose objects are cells.
+         */
+        NucleiFound: {
+            /** Objects */
+            objects: number;
+            /** Without Cell */
+            without_cell: number;
+            /** Cells Without */
+            cells_without: number;
+            /** Median Diameter Px */
+            median_diameter_px?: number | null;
         };
         /**
          * OipError
@@ -3102,6 +3123,20 @@ export interface components {
             z?: number | null;
             /** Top */
             top: components["schemas"]["ClassScore"][];
+        };
+        /**
+         * Predicted
+         * @description What a workflow predicted from an image, and segmented.
+         */
+        Predicted: {
+            /** Axes */
+            axes: string;
+            /** Shape */
+            shape: number[];
+            /** Dtype */
+            dtype: string;
+            /** Channel Names */
+            channel_names: string[];
         };
         /**
          * Preview
@@ -3649,13 +3684,22 @@ export interface components {
             /** Dataset */
             dataset: string;
             /**
+             * Channels
+             * @default []
+             */
+            channels: string[];
+            /** Microns Per Pixel */
+            microns_per_pixel?: number | null;
+            /**
              * Network
              * @default unet
              * @enum {string}
              */
-            network: "unet" | "feature-net" | "feature-net-3d" | "panoptic";
+            network: "unet" | "feature-net" | "feature-net-3d" | "panoptic" | "detector";
             /** Receptive Field */
             receptive_field?: number | null;
+            /** Frames */
+            frames?: number | null;
             /**
              * Recipe
              * @default fast
@@ -3714,7 +3758,9 @@ export interface components {
             attempts: number;
             /** Scores */
             scores: {
-                [key: string]: number;
+                [key: string]: {
+                    [key: string]: number;
+                };
             };
             problem: components["schemas"]["Told"] | null;
             /** Published */
@@ -5963,7 +6009,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these; without it all. */
-                format?: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro")[];
+                format?: ("labels-tiff" | "ome-zarr" | "ome-zarr-0.4" | "imagej-rois" | "qupath-geojson" | "csv" | "parquet" | "anndata" | "cellpose" | "mcmicro" | "predicted-tiff")[];
                 /** @description Only these. */
                 image?: number[];
                 /** @description Only images with this in their name; without it all. */

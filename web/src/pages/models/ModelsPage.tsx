@@ -8,6 +8,7 @@ import { token } from "../../api/login";
 import { about } from "../../api/queries";
 import { bytes } from "../../format";
 import { Refused } from "../../parts/Refused";
+import { findsObjects } from "../segment/Find";
 import { AddModel } from "./AddModel";
 import { words } from "./words";
 
@@ -35,7 +36,7 @@ export function ModelsPage() {
 }
 
 function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
-  const segments = model.task !== "classification";
+  const segments = findsObjects(model);
   return (
     <Card withBorder padding="lg">
       {model.picture && (
@@ -80,10 +81,11 @@ function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
 
 function Facts({ model }: { model: Model }) {
   const size = model.microns_per_pixel;
-  const segments = model.task !== "classification";
+  const segments = findsObjects(model);
   const facts = [
     [words.version, model.version],
-    segments ? [words.sees, model.roles.join(", ")] : [words.answers, words.classes],
+    segments ? [words.sees, model.roles.join(", ")] : [words.answers, model.task === "translation" ? words.image : words.classes],
+    ...(model.steps.length > 0 ? [[words.steps, model.steps.join(" → ")]] : []),
     ...(segments ? [[words.scale, size ? `${size} µm` : words.anyScale]] : []),
     [words.scores, scoresOf(model)],
     [words.test, model.tested ? words.tested : words.untested],

@@ -20,9 +20,12 @@ export const models = queryOptions({
   staleTime: 60_000,
 });
 
+/** Whether a job can be made with it; the others give classes or images. */
+export const findsObjects = ({ task }: Model) => task === "segmentation" || task === "workflow";
+
 /** The newest version of each model that finds objects; those first that can use the image's channels: the default, then trained ones. */
 export function sortedByFit(all: readonly Model[], channels: number): Model[] {
-  const newest = all.filter((model, at) => model.task !== "classification" && all.findIndex(({ name }) => name === model.name) === at);
+  const newest = all.filter((model, at) => findsObjects(model) && all.findIndex(({ name }) => name === model.name) === at);
   const misfit = (model: Model) =>
     Number(channels > 0 && model.roles.length > channels) * 4 + Number(!model.default) * 2 + Number(model.size_bytes === 0);
   return [...newest].sort((a, b) => misfit(a) - misfit(b) || b.roles.length - a.roles.length || a.name.localeCompare(b.name));

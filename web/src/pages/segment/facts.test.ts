@@ -71,7 +71,7 @@ test("the readings that the service offers become a choice in plain words", () =
 });
 
 const model = (name: string, more: Partial<Model> = {}): Model => ({
-  name, version: "1.0", sha256: "", bundled: true, task: "segmentation", compartments: ["nuclear"], description: "", roles: ["nuclear"], microns_per_pixel: null, licence: "", size_bytes: 1,
+  name, version: "1.0", sha256: "", bundled: true, task: "segmentation", compartments: ["nuclear"], steps: [], description: "", roles: ["nuclear"], microns_per_pixel: null, licence: "", size_bytes: 1,
   scores: {}, tested: false, picture: false, default: false, ...more,
 });
 

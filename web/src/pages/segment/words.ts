@@ -138,6 +138,7 @@ export const words = {
     anndata: ["AnnData", "for scanpy, squidpy and SpatialData"],
     cellpose: ["Masks for Cellpose", "to correct them in its window"],
     mcmicro: ["Layout of MCMICRO", "label image and table"],
+    "predicted-tiff": ["Predicted image", "what a workflow predicts and then segments"],
   } satisfies Record<Format, [string, string]>,
   preview: {
     title: "Preview",

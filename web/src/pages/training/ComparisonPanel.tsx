@@ -5,7 +5,7 @@ import { useState } from "react";
 
 import type { Schemas } from "../../api/client";
 import { Refused, sentence } from "../../parts/Refused";
-import { models } from "../segment/Find";
+import { findsObjects, models } from "../segment/Find";
 import { comparison, type Run } from "./queries";
 import css from "./Training.module.css";
 import { words } from "./words";
@@ -43,7 +43,7 @@ export function ComparisonPanel({ run }: { run: Run }) {
 
 function Present({ value, choose }: { value: string | null; choose: (model: string) => void }) {
   const { data } = useQuery(models);
-  const names = [...new Set(data?.models.filter(({ task }) => task !== "classification").map(({ name }) => name))];
+  const names = [...new Set(data?.models.filter(findsObjects).map(({ name }) => name))];
   return <Select aria-label={words.comparison.with} data={names} value={value} allowDeselect={false} onChange={(name) => name && choose(name)} />;
 }
 

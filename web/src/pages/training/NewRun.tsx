@@ -9,7 +9,7 @@ import { newKey } from "../../api/key";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
 import { labelled, useDraft } from "../../uploads/useDraft";
-import { models } from "../segment/Find";
+import { findsObjects, models } from "../segment/Find";
 import { DataDrop } from "./DataDrop";
 import { datasetOf, isName } from "./dataset";
 import { runs } from "./queries";
@@ -23,6 +23,7 @@ export function NewRun({ refused }: { refused: boolean }) {
   const draft = useDraft(labelled);
   const [name, setName] = useState("");
   const [network, setNetwork] = useState<string>("unet");
+  const [channels, setChannels] = useState("");
   const [minutes, setMinutes] = useState<number | string>(USUAL_MINUTES);
   const [present, setPresent] = useState<string | null>(null);
   const start = useStart();
@@ -33,7 +34,16 @@ export function NewRun({ refused }: { refused: boolean }) {
         onSubmit={(event) => {
           event.preventDefault();
           const budget = typeof minutes === "number" ? minutes : undefined;
-          start.mutate({ name, dataset: datasetOf(draft) ?? "", network: network as Request["network"], minutes: budget, compare_with: present ?? undefined, recipe: "fast", seed: 0 });
+          start.mutate({
+            name,
+            dataset: datasetOf(draft) ?? "",
+            channels: channels.split(/[\s,]+/).filter(Boolean),
+            network: network as Request["network"],
+            minutes: budget,
+            compare_with: present ?? undefined,
+            recipe: "fast",
+            seed: 0,
+          });
         }}
       >
         <Stack gap="md">
@@ -50,6 +60,14 @@ export function NewRun({ refused }: { refused: boolean }) {
             onChange={(event) => setName(event.currentTarget.value)}
           />
           <Select label={words.new.network} data={NETWORKS} value={network} allowDeselect={false} onChange={(value) => setNetwork(value ?? "unet")} />
+          <TextInput
+            label={words.new.channels}
+            description={words.new.channelsHint}
+            placeholder="nuclear=1, membrane=2"
+            maxLength={400}
+            value={channels}
+            onChange={(event) => setChannels(event.currentTarget.value)}
+          />
           <NumberInput label={words.new.minutes} description={words.new.minutesHint} min={0.1} max={20160} value={minutes} onChange={setMinutes} />
           <Present value={present} choose={setPresent} />
           {start.error && <Refused error={start.error} />}
@@ -91,7 +109,7 @@ function useStart() {
 
 function Present({ value, choose }: { value: string | null; choose: (model: string | null) => void }) {
   const { data } = useQuery(models);
-  const segmenting = data?.models.filter(({ task }) => task !== "classification") ?? [];
+  const segmenting = data?.models.filter(findsObjects) ?? [];
   const usual = segmenting.find((model) => model.default) ?? segmenting[0];
   const names = [...new Set(segmenting.map((model) => model.name))];
   return (

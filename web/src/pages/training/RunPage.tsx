@@ -90,7 +90,8 @@ function doing(run: Run): string {
   if (run.state === "queued") return words.waiting;
   if (run.state === "stopped") return words.stopped;
   if (run.state === "stopping") return words.stopping;
-  return run.published.length > 0 ? words.published(run.published) : words.states[run.state];
+  if (run.state === "failed") return words.failed;
+  return run.published.length > 0 ? words.published(run.published) : words.done;
 }
 
 function Facts({ run }: { run: Run }) {

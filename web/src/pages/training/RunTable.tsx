@@ -69,4 +69,4 @@ function Rows({ runs }: { runs: readonly Run[] }) {
 }
 
 /** Of the finished model; until then, of the last look. */
-const f1Of = ({ scores, latest }: Run): number | null | undefined => scores.f1 ?? latest?.scores.f1;
+const f1Of = ({ scores, latest }: Run): number | null | undefined => Object.values(scores)[0]?.f1 ?? latest?.scores.f1;
