@@ -120,6 +120,11 @@ def test_a_job_finds_the_same_by_name(running: Running, alone: Path, folder: Pat
     names = {name.rpartition("/")[2]: name for name in running.store.names("results")}
     for name in ("a_labels.tif", "a_cells.csv", "b_labels.tif", "a_predicted.ome.tif"):
         assert running.store.read(names[name]) == (alone / name).read_bytes(), name
+    # The viewer shows the stack, whose contrast is not that of the predicted image.
+    (image,) = (one for one in client.get(f"/api/v1/jobs/{job}/images").json()["images"] if one["image"] == "b.tif")
+    described = client.get(f"/api/v1/jobs/{job}/images/{image['number']}/pixels/zarr.json").json()
+    window = described["attributes"]["ome"]["omero"]["channels"][0]["window"]
+    assert window["end"] < 1200 < image["record"]["contrast"][0][1]
     assert b'"steps"' in (running.store.read(names["run.json"]) or b"")
 
 

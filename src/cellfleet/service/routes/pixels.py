@@ -74,9 +74,9 @@ def _pyramid(request: Request, service: Service, job: str, image: JobImage) -> P
 
 
 def _windows(record: ImageRecord | None, channels: int) -> list[tuple[float, float] | None]:
-    """Return the contrast of each channel that the model saw."""
+    """Return the contrast of each channel that the model saw; a workflow's was that of another image."""
     windows: list[tuple[float, float] | None] = [None] * channels
-    if record is not None:
+    if record is not None and record.predicted is None:
         for numbers, window in zip(record.channels_used.values(), record.contrast, strict=False):
             if len(numbers) == 1 and 0 < numbers[0] <= channels:
                 windows[numbers[0] - 1] = window
