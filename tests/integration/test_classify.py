@@ -267,7 +267,7 @@ def test_a_job_of_killed_workers_ends_with_the_tables_of_one_machine(
     bill = client.get(f"/api/v1/jobs/{job}/bill").json()
     assert bill["final"] and bill["images"] == 160
     with zipfile.ZipFile(io.BytesIO(client.get(f"/api/v1/jobs/{job}/zip").content)) as zipped:
-        assert set(CLASS_TABLES) <= set(zipped.namelist())
+        assert set(zipped.namelist()) == {*CLASS_TABLES, "failures.csv", "report.html", "run.json"}
     with Client(running.url) as lab:
         lab.job(job).save(tmp_path / "fetched")
     assert tables(tmp_path / "fetched") == tables(tmp_path / "here")

@@ -180,7 +180,9 @@ def _chosen(desk: Desk, job: str, choice: Choice) -> Iterator[JobImage]:
 
 
 def _guides(job: Job) -> Iterator[tuple[str, str]]:
-    """Yield the texts for people: name and content."""
+    """Yield the texts for people: name and content. Of classes nothing has to be explained."""
+    if job.segment.top:
+        return
     words = {"name": " ".join(job.name.split()), "id": job.id}
     for name in ("README.txt", "open_in_fiji.ijm"):
         text = files("cellfleet.service").joinpath("guides", name).read_text("utf-8")
