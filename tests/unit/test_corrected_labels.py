@@ -274,12 +274,14 @@ def _paired(folder: Path, images: list[str], files: list[str]) -> dict[str, str]
         ("a.tif", "a.geojson"),
         ("a.tif", "a.tif.geojson"),
         ("a.tif", "a.geojson.gz"),
+        ("a.tif", "a_cells.geojson.gz"),
+        ("a_cells.tif", "a_cells.geojson"),
         ("a.png", "a_shapes.csv"),
         ("a_mask.tif", "a_mask.png"),
     ],
 )
 def test_labels_belong_to_the_image_whose_name_goes_before(tmp_path: Path, image: str, labels: str) -> None:
-    beside = [image, "b.tif", "run.json", "report.html", "a_cells.csv", "a_nuclei_labels.tif", ".a_seg.npy"]
+    beside = [image, "b.tif", "run.json", "report.html", "b_cells.csv", "b_nuclei_labels.tif", ".a_seg.npy"]
     assert _paired(tmp_path, [image, "b.tif"], [*beside, labels]) == {image: labels}
 
 

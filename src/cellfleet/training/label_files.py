@@ -38,8 +38,8 @@ def pair_labels(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
     by_name |= {name: image for image in images for name in (image.name, image.stem)}
     own, found = set(images), dict[Path, Path]()
     for path in sorted(folder.iterdir()):
-        name = None if path.name.startswith(".") or path in own else _labelled(path)
-        if name is not None and (image := by_name.get(name) or by_name.get(_common(name))):
+        names = () if path.name.startswith(".") or path in own else _names(path)
+        if image := next((by_name[name] for name in names if name in by_name), None):
             found[image] = _the_one(found.get(image), path)
     return found
 
@@ -79,12 +79,14 @@ def size(shape: Iterable[int]) -> str:
     return " × ".join(str(length) for length in shape)
 
 
-def _labelled(path: Path) -> str | None:
-    """Return the name of a file of labels without what tells its kind; None: it is no such file."""
+def _names(path: Path) -> tuple[str, ...]:
+    """Return what the image may be called to which a file of labels belongs; nothing where it is no such file."""
     for ending in (_SEG, *_OUTLINES):
         if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.stem if path.suffix.lower() in SUFFIXES else None
+            name = path.name[: -len(ending)]
+            # What `segment` writes for QuPath; its table of the same name is no outlines.
+            return name, _common(name), *([] if ending.endswith("csv") else [_common(name.removesuffix("_cells"))])
+    return (path.stem, _common(path.stem)) if path.suffix.lower() in SUFFIXES else ()
 
 
 def _common(name: str) -> str:
@@ -109,7 +111,8 @@ def _the_one(before: Path | None, path: Path) -> Path:
 def _read(path: Path, shape: tuple[int, int, int], *, nuclei: bool) -> NDArray[Any]:
     name = path.name.lower()
     if name.endswith(_OUTLINES):
-        return read_outlines(path, shape, nuclei=nuclei)
+        planes = read_outlines(path, shape, nuclei=nuclei)
+        return planes if shape[0] > 1 else planes[0]
     read: Callable[[Path], NDArray[Any]] = read_seg_masks if name.endswith(_SEG) else read_labels
     return read(path)
 
