@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cellfleet.client.connection import Connection
 from cellfleet.client.fetch import Fetcher
 from cellfleet.errors import InputError
+from cellfleet.results.formats import nuclei_output
 from cellfleet.results.labelled import all_columns, read_all
 from cellfleet.results.reread import LABEL_FORMATS, TABLE_FORMATS, open_labels, open_rows
 from cellfleet.results.tables import arrow_table
@@ -84,18 +85,32 @@ class RemoteResult:
         Raises:
             InputError: E974, the job wrote no label image.
         """
-        form = self._first(LABEL_FORMATS, "label image", "labels-tiff")
-        with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
-            path = self._fetched(form, folder)
-            return read_all(open_labels(form, str(path), self.record))
+        return self.read_labels()
 
     @cached_property
     def table(self) -> pa.Table:
         """A row per cell, in the order of the labels. Raises `InputError` E974, the job wrote no table."""
+        return self.read_table()
+
+    @cached_property
+    def nuclei(self) -> RemoteNuclei | None:
+        """The nuclei of the cells; None: the model does not find them, or was not asked to."""
+        return None if self.record.nuclei is None else RemoteNuclei(self)
+
+    def read_labels(self, *, nuclei: bool = False) -> NDArray[np.uint32]:
+        """Fetch a label image. Raises as `labels`."""
+        form = self._first(LABEL_FORMATS, "label image", "labels-tiff")
+        with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
+            path = self._fetched(form, folder, nuclei=nuclei)
+            return read_all(open_labels(form, str(path), self.record, nuclei=nuclei))
+
+    def read_table(self, *, nuclei: bool = False) -> pa.Table:
+        """Fetch a table. Raises as `table`."""
         form = self._first(TABLE_FORMATS, "table", "csv")
         with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
-            path = self._fetched(form, folder)
-            return arrow_table(self.name, all_columns(open_rows(form, lambda: open(path, "rb"), self.record)))
+            path = self._fetched(form, folder, nuclei=nuclei)
+            rows = open_rows(form, lambda: open(path, "rb"), self.record, nuclei=nuclei)
+            return arrow_table(self.name, all_columns(rows))
 
     def _first(self, forms: Sequence[Format], what: str, wanted: str) -> Format:
         for form in forms:
@@ -105,14 +120,32 @@ class RemoteResult:
             "E974", f"the job wrote no {what}", where=self.name, action=f"Ask for the format {wanted}, too"
         )
 
-    def _fetched(self, form: Format, folder: str) -> Path:
-        place, first = FolderPlace(Path(folder)), self.record.outputs[form]
+    def _fetched(self, form: Format, folder: str, *, nuclei: bool) -> Path:
+        output = (nuclei_output(form) if nuclei else form) or form
+        place, first = FolderPlace(Path(folder)), self.record.outputs[output]
         name = PurePosixPath(first).name
-        Fetcher(self.connection, self.job_id, place).output(self.image.number, form, first, name)
+        Fetcher(self.connection, self.job_id, place).output(self.image.number, output, first, name)
         return place.local(name)
 
     def __repr__(self) -> str:
         return f"<cellfleet result {self.name}: {self.record.objects} cells>"
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteNuclei:
+    """The nuclei of the cells of one image, found on a server."""
+
+    cells: RemoteResult = field(repr=False)
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint32]:
+        """Label image with the axes of that of the cells, whose numbers its nuclei have. Raises as that."""
+        return self.cells.read_labels(nuclei=True)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """A row per nucleus, in the order of the labels; its cell stands in ``cell``. Raises as that of the cells."""
+        return self.cells.read_table(nuclei=True)
 
 
 def _short_names(name: str) -> set[str]:
