@@ -262,6 +262,7 @@ def test_a_damaged_run_is_passed_over(desk: TrainingDesk, store: FolderPlace, cl
     assert claim is not None and claim.files.id == whole
     with pytest.raises(TrainingError, match="E634"):
         desk.run(broken)
+    assert [run.id for run in desk.page(None, limit=10)[0]] == [whole] == [run.id for run in desk.every()]
 
 
 @dataclass

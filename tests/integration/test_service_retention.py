@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.services import Running, running_service
+from tests.trainings import add_dataset
 from tests.worked import add_job, add_set, work_off
 
 from cellfleet.service.retention import DAY_MS, remove_old
 from cellfleet.service.sets import now_ms, set_ids
+from cellfleet.service.state import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -45,3 +47,18 @@ def test_a_job_that_goes_on_keeps_its_uploads_however_old_they_are(tmp_path: Pat
         assert unused != used
         work_off(running)
         assert client.get(f"/api/v1/jobs/{job}").json()["progress"]["images_done"] == 3
+
+
+def test_training_runs_go_when_they_are_old_and_those_under_way_keep_their_data(tmp_path: Path) -> None:
+    with running_service(tmp_path, settings=Settings(trains=True)) as running:
+        client = running.client()
+        sets = [add_dataset(running, "local", {"images/a.tif": b"", "labels/a.tif": b""}) for _ in range(2)]
+        stopped, open_run = (
+            client.post("/api/v1/training", json={"name": "ours", "dataset": dataset}).json()["id"] for dataset in sets
+        )
+        client.post(f"/api/v1/training/{stopped}/stop")
+        after_days(running, 29.9)
+        assert len(client.get("/api/v1/training").json()["runs"]) == 2
+        after_days(running, 400)
+        assert [run["id"] for run in client.get("/api/v1/training").json()["runs"]] == [open_run]
+        assert [f"set:{identity}" for identity in set_ids(running.store)] == [sets[1]]

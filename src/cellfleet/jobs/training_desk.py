@@ -5,9 +5,10 @@ All of it is files (`training_files.py`); trainers find what is to do there (`tr
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ _ALIVE_SECONDS = 3 * LEASE_SECONDS
 _LATELY_SECONDS = 600.0
 """A trainer that has shown life within this time is expected to come again."""
 _AT_ONCE = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class TrainingDesk:
 
     def run(self, run: str) -> TrainingRun:
         """Return a run as it is."""
-        found = self._view(self.order(run), set(who_lives(self.store, _ALIVE_SECONDS, BEATS)))
+        found = self._view(self.order(run), self._alive())
         if found.state == "queued" and not self.store.exists(RunFiles(self.store, run).marker):
             # Whoever resumed it died, or met a trainer that was just closing it.
             RunFiles(self.store, run).open(found.owner)
@@ -95,16 +98,23 @@ class TrainingDesk:
             after: Only runs that follow this one.
             limit: Of the page.
         """
-        alive = set(who_lives(self.store, _ALIVE_SECONDS, BEATS))
+        alive = self._alive()
         ids = (run for run in all_ids(self.store) if after is None or run < after)
+        found: list[TrainingRun] = []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found: list[TrainingRun] = []
             while len(found) <= limit and (some := list(islice(ids, limit + 1))):
-                orders = pool.map(lambda run: RunFiles(self.store, run).order(), some)
-                wanted = [order for order in orders if order is not None and owner in {None, order.owner}]
-                found += pool.map(lambda order: self._view(order, alive), wanted)
+                seen = pool.map(lambda run: self._seen(run, owner, alive), some)
+                found += [run for run in seen if run is not None]
         page = found[:limit]
         return page, page[-1].id if len(found) > limit else None
+
+    def every(self) -> Iterator[TrainingRun]:
+        """Yield everybody's runs, newest first."""
+        alive = self._alive()
+        for run in all_ids(self.store):
+            found = self._seen(run, None, alive)
+            if found is not None:
+                yield found
 
     def points(self, run: str, *, after: int | None = None) -> list[TrainingPoint]:
         """Return the points of the curves; only those behind the step `after`."""
@@ -170,6 +180,19 @@ class TrainingDesk:
     def has_trainers(self) -> bool:
         """Say whether a trainer has shown life lately."""
         return bool(who_lives(self.store, _LATELY_SECONDS, BEATS))
+
+    def _alive(self) -> set[str]:
+        """Return the trainers that have shown life lately."""
+        return set(who_lives(self.store, _ALIVE_SECONDS, BEATS))
+
+    def _seen(self, run: str, owner: str | None, alive: set[str]) -> TrainingRun | None:
+        """Return a run of an owner; None: it is somebody else's, or is passed over because a file of it is damaged."""
+        try:
+            order = RunFiles(self.store, run).order()
+            return self._view(order, alive) if order is not None and owner in {None, order.owner} else None
+        except (TrainingError, JobError) as error:
+            _log.error("training run %s is passed over: %s", run, error)
+            return None
 
     def _view(self, order: TrainingOrder, alive: set[str]) -> TrainingRun:
         files = RunFiles(self.store, order.id)

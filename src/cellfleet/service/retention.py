@@ -1,6 +1,7 @@
-"""What is older than the operator keeps goes: jobs with their results, and uploads that no job needs any more.
+"""What is older than the operator keeps goes: jobs with their results, training runs, uploads that nobody needs.
 
-Bills stay, and results that were written to an address of the user's. May be cut short and repeated.
+Bills stay, models that were published, and results that were written to an address of the user's. May be cut short and
+repeated.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import logging
 from collections.abc import Iterator
 
 from cellfleet.errors import CellfleetError
+from cellfleet.jobs.training_desk import TrainingDesk
 from cellfleet.service.sets import made_ms, read_set, remove_set, set_ids
 from cellfleet.service.state import Service
 from cellfleet.spec.job import FINAL_JOB_STATES
+from cellfleet.spec.training_http import ENDED
 
 DAY_MS = 86_400_000
 _SET = "set:"
@@ -30,6 +33,7 @@ def remove_old(service: Service, days: int, now_ms: int) -> None:
         service.desk.remove(job)
         _log.info("removed after %d days", days, extra={"job": job})
     needed = {name for job in service.desk.unfinished() for given in job.inputs for name in _sets_of(given)}
+    needed |= set(_keep_open_runs(service, before))
     for identity in set(set_ids(service.store)) - needed:
         if made_ms(identity) < before:
             _remove_set(service, identity)
@@ -44,6 +48,17 @@ def _old_jobs(service: Service, before: int) -> Iterator[str]:
         finished = job.progress.finished_ms
         if job.state in FINAL_JOB_STATES and job.summarised and finished is not None and finished < before:
             yield identity
+
+
+def _keep_open_runs(service: Service, before: int) -> Iterator[str]:
+    """Remove training runs that ended before, or were stopped and begun before; yield the sets that others need."""
+    desk = TrainingDesk(service.store)
+    for run in desk.every():
+        if run.state in ENDED and (run.finished_ms or run.created_ms) < before:
+            desk.remove(run.id)
+            _log.info("training run %s is removed", run.id)
+        elif run.state not in {"done", "failed"}:
+            yield from _sets_of(run.request.dataset)
 
 
 def _sets_of(given: str) -> Iterator[str]:
