@@ -16,7 +16,8 @@ def settle(request: JobRequest, manifest: Manifest) -> tuple[SegmentSpec, tuple[
 
     Raises:
         ModelError: E416, the model does nothing by itself; E774, it finds objects and is asked for classes.
-        UsageError: E050, the model does not find that compartment; E775, the model classifies, and something is asked for that only objects have.
+        UsageError: E050, the model does not find that compartment; E775, the model classifies, and something is asked
+            for that only objects have.
     """
     spec = request.segment
     if isinstance(manifest, TranslatorManifest | WorkflowManifest):
