@@ -34,14 +34,19 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 import cellfleet
 from benchmarks.common import MEGAPIXEL, VALIDATION, Bar, median, ratios, save, table
 from benchmarks.fields import synthetic_field
-from cellfleet.evaluation.matching import match, pool
+from cellfleet.evaluation.matching import Match, match, pool
 from cellfleet.models import load_model
 from cellfleet.models.load import read_manifest
+from cellfleet.spec.model import ModelManifest
+from cellfleet.spec.segment import ChannelChoice
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import write_rdf
 from cellfleet.training.loop import LOG
+from cellfleet.training.outcome import scores_of
 
+Scores = dict[str, dict[str, float]]
+"""Data → F1, AP and mean AP, as in a manifest."""
 CALIBRATION_IMAGES = 30
 CALIBRATION_SIDE = 256
 PERCENTILE = 99.999
@@ -76,22 +81,33 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
-    train, validation = load_dataset(given.dataset)
+    manifest = read_manifest(given.package)
+    train, validation = load_dataset(given.dataset, channels=channels_of(manifest))
     quantise(given.package, train, given.out)
     seconds = time_both(given.package, given.out, given.rounds)
     gain, spread = ratios(seconds["int8"], seconds["float32"])
     scores = {name: package_scores(p, validation) for name, p in (("float32", given.package), ("int8", given.out))}
     _tell(given.out, scores["int8"])
     rows = [
-        [name, f"{median(seconds[name]):.3f}", *(f"{value:.4f}" for value in scores[name].values())] for name in seconds
+        [name, f"{median(seconds[name]):.3f}", data, *(f"{value:.4f}" for value in its.values())]
+        for name in seconds
+        for data, its in scores[name].items()
     ]
-    tables = table(["graph", "network, s/Mpx, one thread", *scores["int8"]], rows)
+    tables = table(["graph", "network, s/Mpx, one thread", "data", "f1", "ap", "mean_ap"], rows)
+    lost = max(its["f1"] - scores["int8"][data]["f1"] for data, its in scores["float32"].items())
     bars = [
         Bar("int8 against float32, network", 1.7, None, gain, "×", True, spread),
-        Bar("F1@0.5 lost", 0.002, None, scores["float32"]["f1"] - scores["int8"]["f1"], "", False),
+        Bar("F1@0.5 lost", 0.002, None, lost, "", False),
     ]
-    save("quantise", bars, {"seconds": seconds, "scores": scores}, ["Paired runs on a dense megapixel field."], tables)
+    place = "quantise" if manifest.name == "nuclei" else f"quantise-{manifest.name}"
+    save(place, bars, {"seconds": seconds, "scores": scores}, ["Paired runs on a dense megapixel field."], tables)
     return 0
+
+
+def channels_of(manifest: ModelManifest) -> tuple[ChannelChoice, ...]:
+    """Return which channels of the images play which role, as the model was trained."""
+    told = manifest.training.get("spec", {}).get("channels", [])
+    return tuple(ChannelChoice.model_validate(choice) for choice in told)
 
 
 def quantise(package: Path, samples: list[Sample], out: Path) -> None:
@@ -125,11 +141,11 @@ def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     write_rdf(manifest, out)
 
 
-def _tell(package: Path, scores: dict[str, float]) -> None:
+def _tell(package: Path, scores: Scores) -> None:
     """Put the scores of the int8 graph into its manifest and card."""
     manifest = read_manifest(package)
     training = {**manifest.training, "arithmetic": "int8; first layer and head float32"}
-    told = manifest.model_copy(update={"scores": {**manifest.scores, "validation": scores}, "training": training})
+    told = manifest.model_copy(update={"scores": {**manifest.scores, **scores}, "training": training})
     write_rdf(told, package)
     if (package / LOG).exists() and (package / "README.md").exists():
         write_card(
@@ -169,21 +185,26 @@ def _kept(model: onnx.ModelProto) -> Iterator[str]:
             yield node.name
 
 
-def package_scores(package: Path, samples: list[Sample]) -> dict[str, float]:
+def package_scores(package: Path, samples: list[Sample]) -> Scores:
     """Return F1 and AP at IoU 0.5 and AP averaged over 0.5…0.9, through the pipeline that users run."""
     model = load_model(package, device="cpu")
-    found = [cellfleet.segment(s.pixels, axes="CYX", model=model, threads=1).labels for s in samples]
-    pooled = pool([match(labels, s.labels) for labels, s in zip(found, samples, strict=True)])
-    at_half = pooled.at(0.5)
-    scores = {"f1": at_half.f1, "ap": at_half.average_precision, "mean_ap": pooled.mean_average_precision}
-    return {name: round(value, 4) for name, value in scores.items()}
+    channels = list(range(len(model.manifest.roles)))
+    found = [cellfleet.segment(s.pixels, axes="CYX", model=model, channels=channels, threads=1) for s in samples]
+    names = ["validation"] if model.manifest.nuclei is None else ["validation, whole cells", "validation, nuclei"]
+    matches: dict[str, list[Match]] = {name: [] for name in names}
+    for result, sample in zip(found, samples, strict=True):
+        labels = [result.labels, *([result.nuclei.labels] if result.nuclei else [])]
+        for name, of_compartment, truth in zip(names, labels, sample.compartments, strict=True):
+            matches[name].append(match(of_compartment, truth))
+    return {name: scores_of(pool(its)) for name, its in matches.items()}
 
 
 def time_both(package: Path, quantised: Path, rounds: int) -> dict[str, list[float]]:
     """Return processor seconds per megapixel, paired."""
     field = synthetic_field("dense", VALIDATION, 0)
-    pixels = field.pixels[np.newaxis].astype(np.float32)
-    contrast = np.percentile(pixels, (1, 99.8)).astype(np.float32)[np.newaxis]
+    roles = len(read_manifest(package).roles)
+    pixels = np.repeat(field.pixels[np.newaxis].astype(np.float32), roles, axis=0)
+    contrast = np.repeat(np.percentile(pixels, (1, 99.8)).astype(np.float32)[np.newaxis], roles, axis=0)
     predictors = {
         name: load_model(path, device="cpu").predictor for name, path in (("float32", package), ("int8", quantised))
     }
