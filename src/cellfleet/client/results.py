@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -109,8 +109,8 @@ class RemoteResult:
         form = self._first(TABLE_FORMATS, "table", "csv")
         with tempfile.TemporaryDirectory(prefix="cellfleet-") as folder:
             path = self._fetched(form, folder, nuclei=nuclei)
-            rows = open_rows(form, partial(open, path, "rb"), self.record, nuclei=nuclei)
-            return arrow_table(self.name, all_columns(rows))
+            its = open_rows(form, lambda: open(path, "rb"), self.record, nuclei=nuclei)  # noqa: SIM115 (it closes it)
+            return arrow_table(self.name, all_columns(its))
 
     def _first(self, forms: Sequence[Format], what: str, wanted: str) -> Format:
         for form in forms:
