@@ -42,7 +42,7 @@ from cellfleet.spec.segment import ChannelChoice
 from cellfleet.training.card import write_card
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.export import write_rdf
-from cellfleet.training.loop import LOG
+from cellfleet.training.loop import CHECKPOINT, LOG
 from cellfleet.training.outcome import scores_of
 
 Scores = dict[str, dict[str, float]]
@@ -113,7 +113,7 @@ def channels_of(manifest: ModelManifest) -> tuple[ChannelChoice, ...]:
 def quantise(package: Path, samples: list[Sample], out: Path) -> None:
     """Write `package` with an int8 graph, its hash and its test tensor to `out`."""
     manifest = read_manifest(package)
-    shutil.copytree(package, out, ignore=shutil.ignore_patterns("*.pt"), dirs_exist_ok=True)
+    shutil.copytree(package, out, ignore=shutil.ignore_patterns(CHECKPOINT), dirs_exist_ok=True)
     weights = out / f"{manifest.name}.onnx"
     with tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary) / "prepared.onnx"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from cellfleet.errors import TrainingError
+from cellfleet.errors import ModelError, TrainingError
+from cellfleet.training.export import Packaged
 from cellfleet.training.loop import CHECKPOINT, SPEC
 from cellfleet.training.networks import build_network
 from cellfleet.training.spec import HEADS, FeatureNet, TrainSpec, UNet
-from cellfleet.training.start import gentler, name_of, take_weights
+from cellfleet.training.start import WEIGHTS, find_start, gentler, name_of, save_weights, take_weights
 
 SMALL = UNet(widths=(4, 6))
 
@@ -43,6 +45,34 @@ def test_what_began_with_zeros_learns(run: Path) -> None:
     network(torch.rand(2, 2, 16, 16)).square().mean().backward()  # type: ignore[no-untyped-call]
     gradient = network.get_parameter("stem.0.weight").grad
     assert gradient is not None and gradient[:, 1].abs().max() > 0
+
+
+def test_a_model_brings_its_weights_in_half_the_bytes(run: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    package = tmp_path_factory.mktemp("package")
+    before, after = build_network(UNet()).eval(), build_network(UNet()).eval()
+    save_weights(before, package)
+    take_weights(after, package)
+    pixels = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(after(pixels), before(pixels), rtol=0.02, atol=0.02)
+    assert (package / WEIGHTS).stat().st_size < 2.2 * sum(p.numel() for p in before.parameters())
+
+
+def test_the_bundled_model_is_begun_with_by_its_name() -> None:
+    folder = find_start("nuclei")
+    assert name_of(folder) == "nuclei"
+    network = build_network(UNet()).eval()
+    take_weights(network, folder)
+    pixels, contrast = (torch.from_numpy(np.load(folder / f"test_{name}.npy")) for name in ("pixels", "contrast"))
+    with torch.no_grad():
+        heads = Packaged(network).eval()(pixels, contrast).numpy()
+    # The bundled graph computes in 8 bits.
+    assert np.abs(heads.astype(int) - np.load(folder / "test_heads.npy")).mean() < 3
+
+
+def test_a_model_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelError, match=r"no-such-model.*E401"):
+        find_start("no-such-model")
 
 
 @pytest.mark.parametrize("other", [UNet(widths=(4, 8)), FeatureNet(receptive_field=21)])

@@ -84,7 +84,8 @@ def train(
     device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
     there: There = _HERE,
     start: Annotated[
-        Path | None, Parameter(name="--from", metavar="RUN", help="Begin with the weights of this run's folder.")
+        str | None,
+        Parameter(name="--from", metavar="MODEL", help="Begin with the weights of this model, or of a run's folder."),
     ] = None,
 ) -> int:
     """Train a model on your own labelled images; the text of its help stands in `cellfleet.cli.help`."""

@@ -47,7 +47,7 @@ from cellfleet.training.outcome import example_of, manifest_of, scores_of
 from cellfleet.training.pace import EVERY_EPOCH, Pace
 from cellfleet.training.spec import Detector, TrainSpec
 from cellfleet.training.stacks import plane_of
-from cellfleet.training.start import begun_with, gentler, name_of
+from cellfleet.training.start import begun_with, find_start, gentler, name_of, save_weights
 
 _START = DeepWatershed(
     maxima_head="outer_distance",
@@ -94,20 +94,22 @@ def train(
         device: ``cuda`` is an error where there is none.
         tell: Called with each log entry.
         pace: How often to validate, and when to stop.
-        start: Folder of a finished run, whose weights this one begins with, at half the rate; None: fresh ones.
+        start: A model by its name, or the folder of a finished run, whose weights this one begins with, at half the
+            rate; None: fresh ones.
 
     Returns:
         The manifest of the package, with its validation scores.
 
     Raises:
         TrainingError: E6xx, the data or an earlier run in `out` do not fit.
+        ModelError: E401, there is no model `start`.
         DeviceError: E503, the device is not there.
         StoppedError: `pace` says so; the same call goes on from there.
     """
     spec = spec or TrainSpec(name=Path(out).name, minutes=20)
     require_device(device)
+    begin = None if start is None else find_start(start)
     samples, held_out = load_dataset(Path(dataset), spec.seed, spec.channels, spec.frames)
-    begin = None if start is None else Path(start)
     spec = spec if begin is None else gentler(spec)
     return train_on(samples, held_out, Path(out), spec, device=device, tell=tell, pace=pace, start=begin)
 
@@ -149,6 +151,7 @@ def train_on(
     manifest = manifest_of(spec, samples, held_out, state, where, tile=tile, **finds)
     example = example_of(held_out, smallest_input(tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
+    save_weights(network, out)
     if start is not None:
         manifest = manifest.model_copy(update={"training": {**manifest.training, "started_from": name_of(start)}})
     scored = _finished(manifest, choose_postprocess(out, held_out))

@@ -1,4 +1,4 @@
-"""The weights that a run begins with where these are not fresh: those of another run. Knows no data."""
+"""The weights that a run begins with where these are not fresh: those of another run, or of a model. Knows no data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from cellfleet.errors import TrainingError
+from cellfleet.models.load import find_folder, read_manifest
 from cellfleet.training.loop import CHECKPOINT, SPEC
 from cellfleet.training.spec import TrainSpec
 
+WEIGHTS = "weights.pt"
+"""Lies beside the graph of a model that others may begin with: graphs are folded and rounded, and learn no more."""
 _FIRST, _LAST = "stem.", "head."
 """Layers of our network that may see more channels, and say more, than those of the run that is begun with."""
 
@@ -29,6 +32,19 @@ def begun_with(build: Callable[[], nn.Module], run: Path) -> Callable[[], nn.Mod
     return built
 
 
+def save_weights(network: nn.Module, out: Path) -> None:
+    """Write the weights of a finished run into its package, kernels in half precision."""
+    content = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in network.state_dict().items()}
+    partial = out / f".{WEIGHTS}"
+    torch.save(content, partial)
+    partial.replace(out / WEIGHTS)
+
+
+def find_start(start: str | Path) -> Path:
+    """Return the folder of a run or model: as it is given, or by the model's name. Raises `ModelError` E401."""
+    return Path(start) if Path(start).is_dir() else find_folder(str(start))
+
+
 def take_weights(network: nn.Module, run: Path) -> None:
     """Put the averaged weights of a run into a network of the same layers.
 
@@ -37,13 +53,13 @@ def take_weights(network: nn.Module, run: Path) -> None:
 
     Args:
         network: Is changed.
-        run: Folder with the run's checkpoint.
+        run: Folder with the run's checkpoint, or with the weights that a model brings.
 
     Raises:
         TrainingError: E613, there is none, or it is of another network.
     """
     try:
-        weights = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["average"]
+        weights = _weights(run)
         own = network.state_dict()
         if weights.keys() != own.keys():
             raise ValueError("it has other layers")
@@ -52,8 +68,8 @@ def take_weights(network: nn.Module, run: Path) -> None:
         raise TrainingError(
             "E613",
             f"nothing to begin with: {error}",
-            where=str(run / CHECKPOINT),
-            action="Give the folder of a finished run of the same network",
+            where=str(run),
+            action="Give the folder of a finished run, or a model, of the same --network",
         ) from error
     network.load_state_dict(fitted)
 
@@ -67,7 +83,17 @@ def gentler(spec: TrainSpec) -> TrainSpec:
 
 def name_of(run: Path) -> str:
     """Return the name of the model that a run trained."""
-    return str(json.loads((run / SPEC).read_text(encoding="utf-8"))["name"])
+    if (run / SPEC).is_file():
+        return str(json.loads((run / SPEC).read_text(encoding="utf-8"))["name"])
+    return read_manifest(run).name
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    if (run / CHECKPOINT).is_file():
+        kept: dict[str, Tensor] = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["average"]
+        return kept
+    halves: dict[str, Tensor] = torch.load(run / WEIGHTS, weights_only=True, map_location="cpu")
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in halves.items()}
 
 
 def _fitted(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
