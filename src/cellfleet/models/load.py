@@ -220,9 +220,9 @@ def start_workflow(workflow: Package, steps: Sequence[tuple[Package, bytes, str]
 def chained(workflow: Package, before: Sequence[LoadedTranslator], last: LoadedModel) -> LoadedModel:
     """Return a workflow of loaded models."""
     name, version = workflow.declared.name, workflow.declared.version
+    loaded: tuple[LoadedTranslator | LoadedModel, ...] = (*before, last)
     steps = tuple(
-        PinnedModel(name=step.manifest.name, version=step.manifest.version, sha256=step.sha256)
-        for step in (*before, last)
+        PinnedModel(name=step.manifest.name, version=step.manifest.version, sha256=step.sha256) for step in loaded
     )
     return replace(
         last,

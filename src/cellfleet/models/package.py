@@ -77,7 +77,8 @@ class _Weights(_Part):
 def task_of(manifest: object) -> Task:
     """Return what a model does, from its manifest or the content of one: those that segment need not say so."""
     task = manifest.get("task") if isinstance(manifest, dict) else getattr(manifest, "task", None)
-    return task if task in get_args(Task) else "segmentation"
+    known: dict[Any, Task] = {name: name for name in get_args(Task)}
+    return known.get(task, "segmentation") if isinstance(task, str) else "segmentation"
 
 
 class _Config(_Part):

@@ -239,7 +239,7 @@ class Repository:
             raise _another(first.name, first.version, first.where)
         return PinnedModel(name=first.name, version=first.version, sha256=pinned)
 
-    def _pin(self, entry: Entry) -> list[str]:
+    def _pin(self, entry: Entry) -> builtins.list[str]:
         """Return what name and version of an entry stand for: the hash, then the steps of a workflow.
 
         Nothing while they were not used.
@@ -247,7 +247,7 @@ class Repository:
         content = self.store.read(f"{PINS}/{entry.name}/{entry.version}") or b""
         return content.decode("ascii", "replace").splitlines()
 
-    def _new_pin(self, entry: Entry) -> list[str]:
+    def _new_pin(self, entry: Entry) -> builtins.list[str]:
         """Let name and version of an entry stand for its content, unless somebody was faster; return for which."""
         pin = [entry.sha256, *(f"{step.name}:{step.version}" for step in entry.steps)]
         self.store.create(f"{PINS}/{entry.name}/{entry.version}", "\n".join(pin).encode())

@@ -188,4 +188,5 @@ class _Stacks:
 
     def _summed(self, t: int, z: int, box: Box) -> NDArray[Any]:
         pixels = self.image.read(t, z, channels=self.channels, y=box.y, x=box.x)
-        return pixels[0] if len(pixels) == 1 else pixels.sum(0, dtype=np.float32)
+        summed: NDArray[Any] = pixels[0] if len(pixels) == 1 else pixels.sum(0, dtype=np.float32)
+        return summed

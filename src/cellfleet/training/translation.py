@@ -32,6 +32,9 @@ Tell = Callable[[dict[str, Any]], None]
 class Translator(nn.Module):
     """The network with what its output has to be multiplied by to be a log intensity: the checkpoint keeps both."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network: StackFeatureNet3D, mean: float, deviation: float) -> None:
         super().__init__()
         self.network = network

@@ -40,7 +40,8 @@ class PackagedTranslator(nn.Module):
         low, high = contrast[..., 0, None, None], contrast[..., 1, None, None]
         logs = self.translator((pixels - low) / (high - low))
         intensity = (logs * self.translator.deviation + (self.translator.mean + self.offset)).exp()
-        return intensity.clamp(0, _LARGEST).round().to(torch.int32)
+        whole: Tensor = intensity.clamp(0, _LARGEST).round().to(torch.int32)
+        return whole
 
 
 def export_translator(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cellfleet import __version__
 from cellfleet.spec.model import TranslatorManifest
 from cellfleet.training.loop import State
-from cellfleet.training.translation import Tell, mean_pearson, optimise_translation
+from cellfleet.training.translation import Tell, Translator, mean_pearson, optimise_translation
 from cellfleet.training.translation_data import Pair, load_pairs
 from cellfleet.training.translation_export import PackagedTranslator, export_translator
 from cellfleet.training.translation_networks import translation_tile
@@ -52,6 +52,7 @@ def train_translation(
     out.mkdir(parents=True, exist_ok=True)
     state = optimise_translation(spec, pairs, held_out, out, tell=tell)
     average = state.average.eval()
+    assert isinstance(average, Translator), "what `optimise_translation` makes"
     manifest = _manifest(spec, pairs, held_out, state)
     scores = {"validation": {"pearson_log": round(mean_pearson(average, held_out), 4)}}
     manifest = manifest.model_copy(update={"scores": scores})
