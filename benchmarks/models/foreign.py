@@ -5,8 +5,8 @@
 The network of `nuclei` is made into packages of others, in format 0.5, whose outputs are foreground and boundary, the
 foreground alone, or distance and foreground; each is scored beside `nuclei` and `otsu`, one image after the other, as
 users run them. FOLDER has images/ and labels/. With --choose it tries a grid of the two settings that cellfleet adds,
-on N evenly picked images: so its defaults were chosen, on training images (data/nuclear has only those of the validation;
-`scripts/prepare_nuclear_data.py` makes the others).
+on N evenly picked images: so its defaults were chosen, on training images (data/nuclear has only those of the
+validation; `scripts/prepare_nuclear_data.py` makes the others).
 """
 
 from __future__ import annotations
