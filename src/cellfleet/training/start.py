@@ -33,8 +33,11 @@ def begun_with(build: Callable[[], nn.Module], run: Path) -> Callable[[], nn.Mod
 
 
 def save_weights(network: nn.Module, out: Path) -> None:
-    """Write the weights of a finished run into its package, kernels in half precision."""
-    content = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in network.state_dict().items()}
+    """Write the weights of a finished run into its package: kernels as int8 and a scale per output channel.
+
+    That keeps a package small, and the first steps of another run take more away than the rounding does.
+    """
+    content = {name: _rounded(tensor) if tensor.ndim > 1 else tensor for name, tensor in network.state_dict().items()}
     partial = out / f".{WEIGHTS}"
     torch.save(content, partial)
     partial.replace(out / WEIGHTS)
@@ -92,8 +95,14 @@ def _weights(run: Path) -> dict[str, Tensor]:
     if (run / CHECKPOINT).is_file():
         kept: dict[str, Tensor] = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["average"]
         return kept
-    halves: dict[str, Tensor] = torch.load(run / WEIGHTS, weights_only=True, map_location="cpu")
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in halves.items()}
+    brought = torch.load(run / WEIGHTS, weights_only=True, map_location="cpu")
+    return {name: kept if isinstance(kept, Tensor) else kept[0] * kept[1] for name, kept in brought.items()}
+
+
+def _rounded(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whole numbers from −127 to 127, and what one of them counts, whose product is the kernel."""
+    unit = kernel.abs().amax(tuple(range(1, kernel.ndim)), keepdim=True).clamp_min(1e-12) / 127
+    return (kernel / unit).round().to(torch.int8), unit
 
 
 def _fitted(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
