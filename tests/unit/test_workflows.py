@@ -119,6 +119,31 @@ def test_labels_and_tables_are_the_same_for_every_block_size(block: int, chain: 
         np.testing.assert_array_equal(tables[0][name], tables[1][name], err_msg=name)
 
 
+def test_where_memory_is_short_tiles_are_predicted_one_after_the_other(
+    chain: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = chain.before
+    predict, lock, now, most = step.translator.predict, threading.Lock(), [0], [0]
+
+    def counted(*given: Any) -> Any:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        try:
+            return predict(*given)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    monkeypatch.setattr(step.translator, "predict", counted)
+    with Pools(4, chain) as pools, ThreadPoolExecutor(8) as threads:
+        monkeypatch.setattr(pools.budget, "total_bytes", 1 << 20)
+        image = predicted(stack(tiles=(3, 3)), chain, pools)
+        boxes = [(slice(y, y + 40), slice(x, x + 40)) for y in range(0, 192, 40) for x in range(0, 240, 40)]
+        list(threads.map(lambda box: image.read(y=box[0], x=box[1]), boxes))
+    assert most == [1]
+
+
 def test_time_points_have_stacks_and_one_contrast(chain: LoadedModel, pools: Pools) -> None:
     dim, bright = stack(), stack() * 2
     image = predicted(np.stack([dim, dim, bright]), chain, pools, axes="TZYX")

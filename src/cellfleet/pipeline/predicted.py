@@ -1,13 +1,14 @@
 """A plane that a model predicts from a stack of planes, by region: each tile once, when it is first asked for.
 
 The tile grid depends on the plane's size alone, so a pixel's value does not depend on who asks, in which order, or how
-the plane is cut into blocks. A tile is predicted by the thread that asks first, which waits for no other: so the
+the plane is cut into blocks. A tile is predicted by the thread that asks first, which waits for no tile: so the
 threads that segment may ask. Knows no files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -77,6 +78,8 @@ class PredictedPlane:
     manifest: TranslatorManifest
     translator: Translator
     tiles: ChunkCache
+    turns: AbstractContextManager[Any]
+    """Held while a tile is predicted."""
     name: Hashable
     """Tells it from others in `tiles`."""
 
@@ -106,7 +109,8 @@ class PredictedPlane:
             pixels = self.stack.role_pixels(have)
             if shape != self.stack.shape:
                 pixels = resampled_region(pixels, have, self.stack.shape, shape, want)
-            image = self.translator.predict(pixels, self.survey.contrast)
+            with self.turns:
+                image = self.translator.predict(pixels, self.survey.contrast)
             return np.ascontiguousarray(image[:, y.inside, x.inside])
 
         return cast(NDArray[np.uint16], self.tiles.get((self.name, y.write_start, x.write_start), predict))

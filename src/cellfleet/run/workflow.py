@@ -26,8 +26,10 @@ from cellfleet.spec.model import TranslatorManifest
 from cellfleet.spec.segment import SegmentSpec
 from cellfleet.tiling.box import Box
 
-_BYTES_PER_PLANE_PIXEL = 64
-"""Working memory of a network per pixel and plane of a tile with its halo; measured with the bundled one: under 50."""
+_BYTES_PER_PLANE_PIXEL = 100
+"""Working memory of a network per pixel and plane of a tile with its halo. Measured with the bundled one: 80."""
+_SHARE_OF_MEMORY = 0.5
+"""Of that for blocks, what tiles that are predicted at once may take."""
 _ZOOM_LIMITS = (1 / 16, 8.0)
 _MOST_OPEN = 8
 """Predicted planes that are kept ready; what is kept of one is small."""
@@ -67,10 +69,13 @@ def _predicted(image: Image, spec: SegmentSpec, step: LoadedTranslator, pools: P
             f"Pixel size is not known: {manifest.name} takes the image as it is, for objects of about {diameter:g} px"
         )
         told = (*told, Notice("W418", f"{text}. --diameter sets it"))
-    source = _Stacks(image, places, channels, step, zoom, pools.chunks.apart())
+    tile = (manifest.tile.largest + 2 * manifest.tile.halo) ** 2 * manifest.planes * _BYTES_PER_PLANE_PIXEL
+    free = pools.budget.total_bytes
+    at_once = pools.threads if free is None else int(np.clip(_SHARE_OF_MEMORY * free // tile, 1, pools.threads))
+    turns = threading.Semaphore(at_once)
+    source = _Stacks(image, places, channels, step, zoom, pools.chunks.apart(), turns)
     lengths = {axis: image.length(axis) for axis in "TCZYX"} | {manifest.axis: 1, "C": len(manifest.outputs)}
     axes = "".join(axis for axis in "TCZYX" if lengths[axis] > 1 or axis in "YX")
-    tile = (manifest.tile.largest + 2 * manifest.tile.halo) ** 2 * manifest.planes * _BYTES_PER_PLANE_PIXEL
     return Image(
         name=image.name,
         axes=axes,
@@ -81,8 +86,7 @@ def _predicted(image: Image, spec: SegmentSpec, step: LoadedTranslator, pools: P
         microns_per_pixel=image.microns_per_pixel,
         microns_per_pixel_source=image.microns_per_pixel_source,
         notices=(*image.notices, *told),
-        # Every thread may be predicting a tile.
-        region_bytes=image.region_bytes * manifest.planes + pools.threads * tile,
+        region_bytes=image.region_bytes * manifest.planes + at_once * tile,
     ), rest
 
 
@@ -145,6 +149,8 @@ class _Stacks:
     step: LoadedTranslator
     zoom: float
     tiles: ChunkCache
+    turns: threading.Semaphore
+    """Of threads that predict a tile: each takes much memory."""
     _survey: StackSurvey | None = None
     _open: dict[tuple[int, int], PredictedPlane] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -166,7 +172,7 @@ class _Stacks:
                     self._open.pop(next(iter(self._open)))
                 step = self.step
                 self._open[t, z] = PredictedPlane(
-                    self._stack(t, z), self._survey, step.manifest, step.translator, self.tiles, (t, z)
+                    self._stack(t, z), self._survey, step.manifest, step.translator, self.tiles, self.turns, (t, z)
                 )
             return self._open[t, z]
 
