@@ -90,9 +90,7 @@ def train(
 ) -> int:
     """Train a model on your own labelled images; the text of its help stands in `cellfleet.cli.help`."""
     if there.on is not None:
-        if start is not None:
-            raise _unfit("--from works without --on only")
-        return _train_there(dataset, out, name, images, options, device, there)
+        return _train_there(dataset, out, name, images, options, device, there, start)
     if out is None or there != _HERE:
         raise _unfit("--out is missing" if out is None else "--detach and --compare-with need --on")
     from cellfleet.training import train as run
@@ -115,6 +113,7 @@ def _train_there(
     options: RecipeOptions,
     device: Device,
     there: There,
+    start: str | None,
 ) -> int:
     from cellfleet.cli.training_session import train_there
 
@@ -125,6 +124,7 @@ def _train_there(
         "channels": images.channel or (),
         "microns_per_pixel": images.pixel_size,
         "compare_with": there.compare_with,
+        "start": start,
     }
     called = name or (out.resolve().name if out is not None else Path(dataset.rstrip("/")).stem)
     assert there.on is not None, "it was looked at"

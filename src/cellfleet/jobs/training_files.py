@@ -23,6 +23,7 @@ Ids begin with the time, so that their order is that of the runs.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -149,6 +150,11 @@ class Claims:
     def held(self) -> bool:
         """Whether somebody took it and has not given it back; it may be dead."""
         return self.latest > 0 and self.latest not in self.back
+
+
+def is_run_id(text: str) -> bool:
+    """Say whether this may be the id of a run, and so a part of a name in the store."""
+    return re.fullmatch("[0-9a-z][0-9a-z-]{0,62}", text) is not None
 
 
 def all_ids(store: Place) -> list[str]:

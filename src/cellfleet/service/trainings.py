@@ -20,7 +20,7 @@ from cellfleet.errors import ModelError, ServiceError, TrainingError
 from cellfleet.jobs.places import below
 from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_desk import TrainingDesk, no_such_run
-from cellfleet.jobs.training_files import RunFiles
+from cellfleet.jobs.training_files import RunFiles, is_run_id
 from cellfleet.models.package import RDF
 from cellfleet.models.repository import FOLDER
 from cellfleet.service.access import User
@@ -91,6 +91,12 @@ def order_to_see(service: Service, user: User, run: str) -> TrainingOrder:
     if not user.may_see(found.owner):
         raise no_such_run(run)
     return found
+
+
+def is_finished_run(service: Service, user: User, text: str) -> bool:
+    """Say whether this is the id of a run of this very user that has a model."""
+    order = RunFiles(service.store, text).order() if is_run_id(text) else None
+    return order is not None and order.owner == user.name and desk_of(service).run(text).state == "done"
 
 
 def check_layout(service: Service, dataset: str) -> None:

@@ -64,6 +64,9 @@ class TrainingRequest(_Request):
     """Of images with several channels, what each shows: ``nuclear=1``, ``membrane=2+3``; empty: they have only one."""
     microns_per_pixel: float | None = Field(default=None, gt=0)
     """Of all images; None: the model judges by the objects' size."""
+    start: str | None = Field(default=None, max_length=200)
+    """Model, or id of a training run of yours that is done, whose weights this one begins with, at half the rate; None:
+    fresh ones."""
     network: Network = "unet"
     receptive_field: _Odd | None = None
     """Of the feature-nets, px; None: as it comes."""

@@ -89,16 +89,23 @@ def _matches(
     )
     with Pools(usable_threads(), model, fair_share()) as pools:
         return [
-            match(_segmented(sample, spec, model, How(pools)), truth)
+            match(_segmented(sample, len(roles), spec, model, How(pools)), truth)
             for sample, truth in zip(samples, truths, strict=True)
         ]
 
 
-def _segmented(sample: Sample, spec: SegmentSpec, model: LoadedModel, how: How) -> NDArray[np.uint32]:
-    image = image_from_array(sample.pixels, axes="CYX", name=sample.name)
+def _segmented(sample: Sample, roles: int, spec: SegmentSpec, model: LoadedModel, how: How) -> NDArray[np.uint32]:
+    """Return the labels of the plane that is labelled; a model that looks at its neighbours gets these, too."""
+    stack = sample.pixels.reshape(roles, -1, *sample.pixels.shape[1:])
+    middle = stack.shape[1] // 2
+    if model.manifest.frames == 1:
+        image = image_from_array(stack[:, middle], axes="CYX", name=sample.name)
+    else:
+        image = image_from_array(stack, axes="CZYX", name=sample.name)
     found = segment_image(image, spec, model, how)
     assert isinstance(found, Segmented), "nobody else does a share"
-    return read_all(found.labels)
+    labels = read_all(found.labels)
+    return labels if labels.ndim == 2 else labels[middle]
 
 
 def _scores(found: Match) -> Scores:
@@ -111,7 +118,7 @@ def _scores(found: Match) -> Scores:
 
 
 def _count(labels: NDArray[np.int32]) -> int:
-    return int(labels.max(initial=0))
+    return int(np.unique(labels[labels > 0]).size)
 
 
 def _not_comparable(model: LoadedModel, what: str) -> TrainingError:

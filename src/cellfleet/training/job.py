@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from cellfleet.errors import CellfleetError, OutputError, TrainingError
 from cellfleet.jobs.places import below
 from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_claims import Claim, TrainingQueue
-from cellfleet.jobs.training_files import RunFiles, damaged
+from cellfleet.jobs.training_files import RunFiles, damaged, is_run_id
 from cellfleet.models import load_model
+from cellfleet.models.load import find_folder
 from cellfleet.models.repository import Repository
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
@@ -48,6 +50,7 @@ from cellfleet.training.loop import CHECKPOINT, LOG, SPEC
 from cellfleet.training.pace import Pace, StoppedError
 from cellfleet.training.run import train_on
 from cellfleet.training.spec import TrainSpec, train_spec, with_channels
+from cellfleet.training.start import gentler
 
 FIRST_LOOK_SECONDS = 5.0
 _WATCH_SECONDS = 3.0
@@ -97,7 +100,7 @@ class Trainer:
     def _validation_images(self, order: TrainingOrder, end: TrainingEnd, folder: Path) -> list[Sample]:
         spec = _spec_of(order.request)
         root = fetch_dataset(as_path(order.request.dataset, self.queue.store), _new(folder / "data"))
-        _, held_out = load_dataset(root, spec.seed, spec.channels)
+        _, held_out = load_dataset(root, spec.seed, spec.channels, spec.frames)
         if _hash_of(held_out) != end.validation:
             action = "Train again, so that both models are scored on images that neither was trained on"
             what = "the data set is not the one any more that the run was trained on"
@@ -144,11 +147,13 @@ class _Attempt:
         self._note(phase="reading")
         spec = self._restored()
         root = fetch_dataset(as_path(self._request.dataset, self._queue.store), _new(self._folder / "data"))
-        samples, held_out = load_dataset(root, spec.seed, spec.channels)
+        samples, held_out = load_dataset(root, spec.seed, spec.channels, spec.frames)
         self._note(phase="training", data=_data(samples, held_out))
         pace = Pace(self._trainer.first_look_seconds, lambda: self._ending.is_set() or self._standing != "held")
         device = self._trainer.device
-        manifest = train_on(samples, held_out, self._out, spec, device=device, tell=self._looked, pace=pace)
+        manifest = train_on(
+            samples, held_out, self._out, spec, device=device, tell=self._looked, pace=pace, start=self._start()
+        )
         for path in self._out.iterdir():
             if path.name != CHECKPOINT:
                 self._queue.store.write(self._files.name("package", path.name), path.read_bytes())
@@ -156,6 +161,16 @@ class _Attempt:
         self._compare(held_out)
         scores = {data: dict(values) for data, values in manifest.scores.items()}
         return TrainingEnd(state="done", at_ms=_now_ms(), scores=scores, validation=_hash_of(held_out))
+
+    def _start(self) -> Path | None:
+        """Return the folder with the weights to begin with. Raises `ModelError` E401, `TrainingError` E613: none."""
+        if self._request.start is None:
+            return None
+        files = RunFiles(self._queue.store, self._request.start)
+        order = files.order() if is_run_id(self._request.start) else None
+        if order is None or order.owner != self._claim.order.owner:
+            return find_folder(self._request.start)
+        return _fetched(files, _new(self._folder / "start"))
 
     def _restored(self) -> TrainSpec:
         """Bring back what the attempt before this one left; return the settings."""
@@ -273,9 +288,9 @@ def _spec_of(request: TrainingRequest) -> TrainSpec:
         steps=request.steps,
         minutes=None if request.steps else request.minutes or USUAL_MINUTES,
     )
-    if not request.channels and request.microns_per_pixel is None:
-        return spec
-    return with_channels(spec, request.channels or ("nuclear=1",), request.microns_per_pixel)
+    if request.channels or request.microns_per_pixel is not None:
+        spec = with_channels(spec, request.channels or ("nuclear=1",), request.microns_per_pixel)
+    return spec if request.start is None else gentler(spec)
 
 
 def _share(request: TrainingRequest, step: int, seconds: float) -> float:
@@ -301,7 +316,7 @@ def _finite(value: float) -> float | None:
 
 
 def _data(samples: Sequence[Sample], held_out: Sequence[Sample]) -> TrainingData:
-    objects = sum(int(sample.labels.max(initial=0)) for sample in samples)
+    objects = sum(np.unique(sample.labels[sample.labels > 0]).size for sample in samples)
     return TrainingData(train_images=len(samples), validation_images=len(held_out), objects=objects)
 
 
