@@ -47,10 +47,7 @@ def test_what_began_with_zeros_learns(run: Path) -> None:
     assert gradient is not None and gradient[:, 1].abs().max() > 0
 
 
-def test_a_model_brings_its_weights_in_a_quarter_of_the_bytes(
-    run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    package = tmp_path_factory.mktemp("package")
+def test_a_model_brings_its_weights_in_a_quarter_of_the_bytes(tmp_path: Path) -> None:
     before, after = build_network(UNet()).eval(), build_network(UNet()).eval()
     save_weights(before, tmp_path)
     take_weights(after, tmp_path)
