@@ -83,7 +83,7 @@ function Row({ job, owners, top, number }: { job: Job; owners: boolean; top: num
           <Progress.Section value={images ? (100 * failed) / images : 0} color="red" />
         </Progress.Root>
       </span>
-      <span role="cell">{count(objects)}</span>
+      <span role="cell">{job.segment.top ? "–" : count(objects)}</span>
       <span role="cell" className={css.name} title={`${job.model.name} ${job.model.version}`}>
         {job.model.name}
       </span>
