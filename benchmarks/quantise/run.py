@@ -189,7 +189,11 @@ def package_scores(package: Path, samples: list[Sample]) -> Scores:
     """Return F1 and AP at IoU 0.5 and AP averaged over 0.5…0.9, through the pipeline that users run."""
     model = load_model(package, device="cpu")
     channels = list(range(len(model.manifest.roles)))
-    found = [cellfleet.segment(s.pixels, axes="CYX", model=model, channels=channels, threads=1) for s in samples]
+    size = model.manifest.microns_per_pixel
+    found = [
+        cellfleet.segment(s.pixels, axes="CYX", model=model, channels=channels, pixel_size=size, threads=1)
+        for s in samples
+    ]
     names = ["validation"] if model.manifest.nuclei is None else ["validation, whole cells", "validation, nuclei"]
     matches: dict[str, list[Match]] = {name: [] for name in names}
     for result, sample in zip(found, samples, strict=True):

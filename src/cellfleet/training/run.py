@@ -250,7 +250,9 @@ def _search(fields: list[NDArray[Any]], zooms: list[float], truths: list[NDArray
 def _predicted(sample: Sample, model: LoadedModel) -> tuple[NDArray[Any], float]:
     """Return the heads of a sample in the image's own pixels, and the zoom that the survey finds."""
     frames = model.manifest.frames
-    found = survey(plane_of(sample.pixels, frames), SegmentSpec(), None, model.manifest, model.predictor)
+    # The images have the pixel size that the run was told, which is now the model's own.
+    size = model.manifest.microns_per_pixel
+    found = survey(plane_of(sample.pixels, frames), SegmentSpec(), size, model.manifest, model.predictor)
     zoom, shape = found.scale.zoom, _size(sample)
     pixels = sample.pixels if zoom == 1 else resampled(sample.pixels, scaled_shape(shape, zoom))
     heads = model.predictor.predict(pixels, np.repeat(found.contrast, frames, axis=0))
