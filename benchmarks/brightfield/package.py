@@ -14,6 +14,7 @@ from cellfleet.training.translation_spec import TranslationSpec
 
 SPEC = TranslationSpec(name="brightfield-dapi", output="predicted DAPI", diameter_px=29)
 """The diameter is the median of what `nuclei` finds in the stain of the training rows."""
+COVER = "cover.jpg"
 _AUTHORS = [{"name": "The cellfleet developers"}]
 _CITE = [
     {
@@ -58,8 +59,8 @@ def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
         "documentation": "README.md",
         "config": {"cellfleet": {**manifest, "scores": scores or {}}},
     }
-    if (folder / "cover.jpg").is_file():
-        described["covers"] = ["cover.jpg"]
+    if (folder / COVER).is_file():
+        described["covers"] = [COVER]
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=110)
     (folder / "rdf.yaml").write_text(text, encoding="utf-8")
 
@@ -67,10 +68,10 @@ def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
 def write_cards(translator: Path, workflow: Path, manifest: TranslatorManifest, scores: dict[str, Any]) -> None:
     """Write ``rdf.yaml`` and ``README.md`` of both, with their scores."""
     validation = {name: round(value, 4) for name, value in scores["validation"].items()}
-    told = {"pearson_log": validation["pearson_log"], "pearson_log_linear": round(scores["pearson_linear"], 4)}
-    write_translator_rdf(manifest.model_copy(update={"scores": {"validation": told}}), translator, _TRANSLATOR)
-    # F1 in words of its own, so that nobody takes silver for gold.
-    write_workflow(workflow, {"validation": {**validation, "truth": "silver: `nuclei` on the true stain"}})
+    told = {"pearson_log": validation.pop("pearson_log"), "pearson_log_linear": round(scores["pearson_linear"], 4)}
+    described = {**_TRANSLATOR, "covers": [COVER]} if (translator / COVER).is_file() else _TRANSLATOR
+    write_translator_rdf(manifest.model_copy(update={"scores": {"validation": told}}), translator, described)
+    write_workflow(workflow, {"validation, silver truth": validation})
     (translator / "README.md").write_text(_translator_card(manifest, scores), encoding="utf-8")
     (workflow / "README.md").write_text(_workflow_card(scores), encoding="utf-8")
 
@@ -128,7 +129,7 @@ Finds nuclei in a stack of transmitted-light planes. A workflow of two models: `
 stain, `nuclei` finds the nuclei in it.
 
 ## Validation
-F1 at IoU 0.5 is **{one["f1_silver"]:.2f}** against *silver* labels, which nobody drew: they are what `nuclei` finds in
+F1 at IoU 0.5 is **{one["f1"]:.2f}** against *silver* labels, which nobody drew: they are what `nuclei` finds in
 the true stain of the validation rows ({found}). So few say little.
 Pearson of predicted and true log intensity: {one["pearson_log"]:.3f}.
 

@@ -8,15 +8,20 @@ import numpy as np
 from PIL import Image
 
 import cellfleet
+from benchmarks.brightfield.package import COVER, SPEC
 from cellfleet.pipeline.preprocess import contrast
 from cellfleet.results.picture import outlined
 
 _LONGEST_PX = 1024
 _GAP_PX = 6
+_COVER, _COVER_LEFT = (448, 224), 400
+"""Width and height of a cover, px, and where it begins."""
 
 
 def draw(stack: np.ndarray, stain: np.ndarray, workflow: Path, out: Path) -> None:
     """Write a picture of four rows: the middle plane, the prediction, and outlines of the cells in it; the true stain.
+
+    Also the covers of both packages: a part of the prediction, without and with outlines.
 
     Args:
         stack: Planes (Z, Y, X).
@@ -37,7 +42,9 @@ def draw(stack: np.ndarray, stain: np.ndarray, workflow: Path, out: Path) -> Non
     gap = np.full((_GAP_PX, rows[0].shape[1], 3), 255, np.uint8)
     joined = np.concatenate([part for row in rows for part in (row, gap)][:-1])
     out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(joined).save(out)
+    Image.fromarray(joined).save(out, optimize=True)
+    for folder, row in ((workflow.parent / SPEC.name, rows[1]), (workflow, rows[2])):
+        Image.fromarray(row[: _COVER[1], _COVER_LEFT : _COVER_LEFT + _COVER[0]]).save(folder / COVER, quality=85)
 
 
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:

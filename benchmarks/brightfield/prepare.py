@@ -31,6 +31,13 @@ def prepare(data: Path, out: Path) -> None:
         tifffile.imwrite(folder / "targets" / name, stains[NUCLEI])
 
 
+def write_labels(folder: Path, labels: np.ndarray) -> None:
+    """Write ``labels/`` beside the only image of a split, under its name."""
+    (image,) = (folder / "images").iterdir()
+    (folder / "labels").mkdir(exist_ok=True)
+    tifffile.imwrite(folder / "labels" / image.name, labels.astype(np.uint16))
+
+
 def only(folder: Path) -> np.ndarray:
     """Return the pixels of the only file in a folder."""
     (path,) = folder.iterdir()

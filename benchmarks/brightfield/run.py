@@ -1,9 +1,10 @@
 """How good is `brightfield-nuclei`? Trains its translation model, packs the workflow, scores both, draws a picture.
 
-    python -m benchmarks.brightfield.run DATA --out PACKAGES [--cpu-minutes 20] [--picture PNG]
+    python -m benchmarks.brightfield.run DATA --out PACKAGES [--cpu-minutes 20] [--picture PNG] [--dataset FOLDER]
 
 DATA is the folder of transmitted-light data (benchmarks/brightfield/prepare.py says which). PACKAGES gets the folders
-brightfield-dapi and brightfield-nuclei; training goes on from a checkpoint there. Scores are of the validation rows,
+brightfield-dapi and brightfield-nuclei; training goes on from a checkpoint there. FOLDER keeps images, targets and
+silver labels (``data/brightfield`` is where `benchmarks.models` looks for them). Scores are of the validation rows,
 through the pipeline that users run:
 
 * Pearson's correlation of predicted and true log intensity over all pixels, beside that of a linear model;
@@ -23,7 +24,7 @@ import cellfleet
 from benchmarks.brightfield.baseline import linear_prediction
 from benchmarks.brightfield.package import SPEC, write_cards, write_workflow
 from benchmarks.brightfield.picture import draw
-from benchmarks.brightfield.prepare import only, prepare
+from benchmarks.brightfield.prepare import only, prepare, write_labels
 from benchmarks.common import Bar, save, table
 from cellfleet.evaluation.matching import match
 from cellfleet.training.translation import pearson
@@ -41,19 +42,20 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=SPEC.cpu_minutes)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--dataset", type=Path)
     given = parser.parse_args()
     translator, workflow = given.out / "brightfield-dapi", given.out / "brightfield-nuclei"
     with tempfile.TemporaryDirectory() as temporary:
-        dataset = Path(temporary)
+        dataset = given.dataset or Path(temporary)
         prepare(given.data, dataset)
         spec = SPEC.model_copy(update={"cpu_minutes": given.cpu_minutes})
         manifest = train_translation(dataset, translator, spec, description={}, tell=print)
         write_workflow(workflow)
         scores = score(dataset, workflow)
-        write_cards(translator, workflow, manifest, scores)
-        report(scores)
         if given.picture:
             draw(only(dataset / "val" / "images"), only(dataset / "val" / "targets"), workflow, given.picture)
+        write_cards(translator, workflow, manifest, scores)
+        report(scores)
     return 0
 
 
@@ -70,9 +72,12 @@ def score(dataset: Path, workflow: Path) -> dict[str, Any]:
         silver = cellfleet.segment(stains[split], model="nuclei", device="cpu")
         compared = match(cells.labels, silver.labels)
         at_half = compared.at(0.5)
+        write_labels(dataset / split, silver.labels)
         scores[name] = {
             "pearson_log": pearson(np.log(np.maximum(cells.predicted, 1)), logs[split]),
-            "f1_silver": at_half.f1,
+            "f1": at_half.f1,
+            "ap": at_half.average_precision,
+            "mean_ap": compared.mean_average_precision,
             "silver_objects": compared.n_truth,
             "objects": compared.n_pred,
             "true_positives": at_half.true_positives,
@@ -107,7 +112,7 @@ def report(scores: dict[str, Any]) -> None:
         Bar("the same: above the linear baseline that was quoted", QUOTED_BASELINE, None, found, "", True),
     ]
     rows = [
-        [name, f"{one['pearson_log']:.3f}", f"{one['f1_silver']:.3f}", one["silver_objects"], one["objects"]]
+        [name, f"{one['pearson_log']:.3f}", f"{one['f1']:.3f}", one["silver_objects"], one["objects"]]
         for name, one in scores.items()
         if name in {"validation", "training"}
     ]

@@ -44,6 +44,8 @@ class ValidationSet:
     """For people."""
     options: tuple[str, ...] = ()
     """Of ``cellfleet segment``."""
+    key: str = "validation"
+    """Of the scores in the package."""
 
 
 SETS: Final = (
@@ -56,7 +58,9 @@ SETS: Final = (
         "drawn tissue, not biological accuracy",
         ("--channel", "nuclear=1", "--channel", "membrane=2", "--pixel-size", "0.5"),
     ),
-    ValidationSet("brightfield-nuclei", "brightfield/val", "stacks of transmitted light"),
+    ValidationSet(
+        "brightfield-nuclei", "brightfield/val", "stacks of transmitted light", key="validation, silver truth"
+    ),
 )
 
 
@@ -122,7 +126,7 @@ def scored(one: ValidationSet, folder: Path) -> Iterator[Scored]:
         result = json.loads(Path(out, "evaluate.json").read_text(encoding="utf-8"))
     version = read_declared(one.model).version
     found = result.get("compartments") or {"": result}
-    names = {"": "validation", "whole-cell": "validation, whole cells", "nuclear": "validation, nuclei"}
+    names = {"": one.key, "whole-cell": "validation, whole cells", "nuclear": "validation, nuclei"}
     for compartment, each in found.items():
         yield row(one, version, names[compartment], each)
 
