@@ -52,6 +52,7 @@ SHARK: dict[str, Any] = {
 }
 """Format 0.4, as the torch_em library writes it."""
 
+HALF_MICRON: dict[str, Any] = {"unit": "micrometer", "scale": 0.5}
 NEWER: dict[str, Any] = {
     "format_version": "0.5.4",
     "type": "model",
@@ -67,8 +68,8 @@ NEWER: dict[str, Any] = {
             "axes": [
                 {"type": "batch"},
                 {"type": "channel", "channel_names": ["dapi"]},
-                {"type": "space", "id": "y", "size": {"min": 32, "step": 8}, "unit": "micrometer", "scale": 0.5},
-                {"type": "space", "id": "x", "size": {"min": 32, "step": 8}, "unit": "micrometer", "scale": 0.5},
+                {"type": "space", "id": "y", "size": {"min": 64, "step": 8}, **HALF_MICRON},
+                {"type": "space", "id": "x", "size": {"min": 64, "step": 8}, **HALF_MICRON},
             ],
             "data": {"type": "uint16"},
             "preprocessing": [
@@ -78,6 +79,7 @@ NEWER: dict[str, Any] = {
                     "kwargs": {"axes": ["channel", "y", "x"], "min_percentile": 1, "max_percentile": 99.8},
                 },
                 {"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}},
+                {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}},
             ],
             "test_tensor": {"source": "test_input_0.npy"},
         }
@@ -88,8 +90,8 @@ NEWER: dict[str, Any] = {
             "axes": [
                 {"type": "batch"},
                 {"type": "channel", "channel_names": ["foreground", "boundary"]},
-                {"type": "space", "id": "y", "size": {"tensor_id": "raw", "axis_id": "y"}, "halo": 16},
-                {"type": "space", "id": "x", "size": {"tensor_id": "raw", "axis_id": "x"}, "halo": 16},
+                {"type": "space", "id": "y", "size": {"tensor_id": "raw", "axis_id": "y"}, "halo": 16, **HALF_MICRON},
+                {"type": "space", "id": "x", "size": {"tensor_id": "raw", "axis_id": "x"}, "halo": 16, **HALF_MICRON},
             ],
             "test_tensor": {"source": "test_output_0.npy"},
         }
@@ -155,7 +157,7 @@ def bright(
     """
     outputs = {"foreground": ["inside"], "boundary": ["inside", "edge"], "classes": ["ground", "core", "edge"]}
     order = ["bcyx".index(axis) for axis in axes]
-    shape = [1 if axis == "b" else 1 if axis == "c" else sides["yx".index(axis)] for axis in axes]
+    shape = ["n" if axis == "b" else 1 if axis == "c" else sides["yx".index(axis)] for axis in axes]
     nodes = [
         helper.make_node("Transpose", ["given"], ["raw"], perm=[axes.index(axis) for axis in "bcyx"]),
         helper.make_node("Sub", ["raw", "threshold"], ["above"]),

@@ -178,6 +178,8 @@ def test_what_cannot_run_is_refused_with_its_field(changes: dict[str, Any], said
 
 def test_an_unknown_channel_and_a_distance_without_a_range_are_refused() -> None:
     assert "a channel that is called 'mitosis'" in refusal(changed(NEWER, outputs__0__axes__1=channels("mitosis")))
+    smaller = changed(NEWER, outputs__0__axes__2__scale=1.0)
+    assert "outputs.0.axes.y: it is 0.5 times as large as the input" in refusal(smaller)
     distance = changed(NEWER, outputs__0__axes__1=channels("distance"))
     assert "outputs.0.data.range" in refusal(distance)
     made = manifest_of(changed(distance, outputs__0__data={"type": "float32", "range": [0, 40.0]}))
@@ -299,13 +301,31 @@ SETTINGS = DeepWatershed(maxima_threshold=0.1, interior_threshold=0.5, interior_
 )  # fmt: skip
 def test_steps_compute_what_the_specification_says(steps: Any, expected: Any, tmp_path: Path) -> None:
     # This graph returns what it is given.
-    described = changed(NEWER, inputs__0__preprocessing=steps, outputs__0__axes__1=channels("foreground"))
+    described = changed(
+        NEWER,
+        inputs__0__preprocessing=steps,
+        inputs__0__data={"type": "float32"},
+        outputs__0__axes__1=channels("foreground"),
+    )
     graph = bright("foreground", logits=True, threshold=0, steepness=1)
     model = load_model(write_foreign(tmp_path / "p", described, graph), device="cpu")
     assert isinstance(model.predictor, AdaptedPredictor)
     values = np.random.default_rng(0).uniform(-3, 300, (1, 1, 40, 48)).astype(np.float32)
     (seen,) = model.predictor.outputs(values)
     assert np.allclose(seen[0], expected(values[0, 0]), rtol=1e-4, atol=1e-4)
+
+
+def test_a_type_of_integers_is_kept_unless_the_steps_say_otherwise() -> None:
+    """As the specification adds `ensure_dtype` before and behind the steps of an input."""
+
+    def steps(*names: str) -> list[str]:
+        given = [{"id": name, "kwargs": {"dtype": "float32"} if name == "ensure_dtype" else {}} for name in names]
+        adaptor = manifest_of(changed(NEWER, inputs__0__preprocessing=given)).adaptor
+        return [step.step for step in adaptor.input.steps] if adaptor else []
+
+    assert steps() == ["cast", "cast"]
+    assert steps("scale_range") == ["cast", "percentiles", "cast"]
+    assert steps("ensure_dtype", "scale_range", "ensure_dtype") == ["percentiles"]
 
 
 def test_an_image_beyond_the_type_of_pixels_and_logits_are_said(tmp_path: Path) -> None:

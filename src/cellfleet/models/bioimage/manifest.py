@@ -167,7 +167,7 @@ def _adaptor(described: Mapping[str, Any], given: Tensor, outputs: Sequence[Tens
     after = [read_steps(output, where, before=False) for output in outputs]
     for output, own in zip(outputs, after, strict=True):
         _require_image(output, where)
-        _require_as_large(output, where)
+        _require_as_large(output, given, where)
         _require_counts(own, _channels(output), f"{output.field}.postprocessing", where)
     counts = [_channels(output, channels) for output in outputs]
     sides = (_sizes(given, "y"), _sizes(given, "x"))
@@ -205,11 +205,13 @@ def _require_image(tensor: Tensor, where: str) -> None:
         raise no_tensor(where, f"{tensor.field}.axes", "it takes several images at once")
 
 
-def _require_as_large(output: Tensor, where: str) -> None:
+def _require_as_large(output: Tensor, given: Tensor, where: str) -> None:
     for letter in "yx":
-        axis = output.axis(letter)
-        if axis and axis.sizes is None and abs(axis.scale - 1) > 1e-6:
-            raise no_tensor(where, f"{output.field}.axes.{letter}", f"it is {axis.scale:g} times as large as the input")
+        axis, followed = output.axis(letter), given.axis(letter)
+        if axis and followed and axis.sizes is None:
+            scale = axis.scale * followed.unit / axis.unit
+            if abs(scale - 1) > 1e-6:
+                raise no_tensor(where, f"{output.field}.axes.{letter}", f"it is {scale:g} times as large as the input")
 
 
 def _require_counts(steps: Sequence[Step], channels: int, field: str, where: str) -> None:

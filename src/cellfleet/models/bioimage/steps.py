@@ -20,6 +20,7 @@ _OTHER_SOFTWARE: Final = {
     "stardist_postprocessing": "star-convex polygons (StarDist)",
     "cellpose_flow_dynamics": "flows (Cellpose)",
 }
+_FLOATS: Final = ("float32", "float64")
 _NEED_IMAGE: Final = ("zero_mean_unit_variance", "scale_range", "scale_mean_variance")
 
 
@@ -95,7 +96,20 @@ def read_steps(tensor: Tensor, where: str, *, before: bool) -> tuple[Step, ...]:
             steps += _READERS[name](given)
         except ValidationError as error:
             raise no_step(where, field, str(error.errors()[0]["msg"])) from error
-    return tuple(steps)
+    return _in_type(steps, tensor) if before else tuple(steps)
+
+
+def _in_type(steps: list[Step], tensor: Tensor) -> tuple[Step, ...]:
+    """Return the steps of an input between those that the specification adds where the description has none.
+
+    A tensor begins with the type of its data, and ends with it unless the last step is another type or binary.
+    """
+    if tensor.dtype in _FLOATS:
+        return tuple(steps)
+    names = [str(one.get("id") or one.get("name")) for one in tensor.steps] or [""]
+    cast = Cast(dtype=tensor.dtype)
+    first = [] if names[0] == "ensure_dtype" else [cast]
+    return (*first, *steps, *([] if names[-1] in {"ensure_dtype", "binarize"} else [cast]))
 
 
 def _zero_mean_unit_variance(given: _Given) -> list[Step]:
@@ -144,7 +158,7 @@ def _binarize(given: _Given) -> list[Step]:
 
 def _ensure_dtype(given: _Given) -> list[Step]:
     dtype = given.arguments.get("dtype")
-    return [] if dtype in {"float32", "float64"} else [Cast.model_validate({"dtype": dtype})]
+    return [] if dtype in _FLOATS else [Cast.model_validate({"dtype": dtype})]
 
 
 def _softmax(given: _Given) -> list[Step]:

@@ -33,7 +33,9 @@ class Axis:
     offset: float = 0
     """How much longer it is than the axis of the input that it follows."""
     scale: float = 1
-    """How many of its pixels there are per pixel of that axis."""
+    """How many of its pixels there are per pixel of that axis, where both have the same `unit`."""
+    unit: float = 1
+    """Length of a pixel, in whatever the description counts."""
     halo: int = 0
     names: tuple[str, ...] = ()
     """Of channels."""
@@ -154,7 +156,7 @@ def _lettered(letters: str, number: int, shape: _Stepped | _Implicit | tuple[int
         scale, offset = shape.scale[number], 2 * shape.offset[number]
         if scale is None or scale == 0:  # an axis that the input does not have
             return Axis(letter, Sizes(minimum=max(1, int(offset))), halo=halo)
-        return Axis(letter, None, offset, scale, halo)
+        return Axis(letter, None, offset, scale, halo=halo)
     return Axis(letter, Sizes(minimum=shape[number]), halo=halo)
 
 
@@ -205,9 +207,9 @@ def _listed(given: _Axis5) -> Axis:
     if letter == "c":
         return Axis("c", Sizes(minimum=max(1, len(given.channel_names))), names=given.channel_names)
     if isinstance(given.size, _Follows):
-        # Its scale is the size of its pixels, so the length goes with the inverse.
-        return Axis(letter, None, given.size.offset, 1 / given.scale, given.halo)
+        return Axis(letter, None, given.size.offset, halo=given.halo, unit=given.scale)
     if isinstance(given.size, _Parametric):
-        sizes = Sizes(minimum=given.size.min, step=given.size.step)
-        return Axis(letter, sizes, microns=microns)
-    return Axis(letter, Sizes(minimum=given.size) if given.size else None, halo=given.halo, microns=microns)
+        sizes: Sizes | None = Sizes(minimum=given.size.min, step=given.size.step)
+    else:
+        sizes = Sizes(minimum=given.size) if given.size else None
+    return Axis(letter, sizes, halo=given.halo, unit=given.scale, microns=microns)
