@@ -20,7 +20,7 @@ from cellfleet.errors import ModelError, ServiceError, TrainingError
 from cellfleet.jobs.places import below
 from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_desk import TrainingDesk, no_such_run
-from cellfleet.jobs.training_files import RunFiles, is_run_id
+from cellfleet.jobs.training_files import RunFiles, damaged, is_run_id
 from cellfleet.models.package import RDF
 from cellfleet.models.repository import FOLDER
 from cellfleet.service.access import User
@@ -165,10 +165,12 @@ def _require_name(service: Service, user: User, name: str) -> None:
 
 
 def _fetch(files: RunFiles, folder: Path) -> None:
-    """Copy the package of a run, which is flat."""
+    """Copy the package of a run, which is flat. Raises `TrainingError` E634: it is not there."""
     place = package_of(files)
     for name in place.names():
         (folder / PurePosixPath(name).name).write_bytes(place.read(name) or b"")
+    if not (folder / RDF).is_file():
+        raise damaged(f"{place.url}/{RDF}")
 
 
 def _rename(rdf: Path, name: str, version: str) -> None:
