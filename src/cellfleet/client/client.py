@@ -22,7 +22,7 @@ from cellfleet.client.uploads import send_files
 from cellfleet.errors import CellfleetError, JobError
 from cellfleet.images.names import printable
 from cellfleet.run.request import Channels, make_spec, python_channels, require_choice
-from cellfleet.spec.choices import TOP, Format
+from cellfleet.spec.choices import TOP, CompartmentChoice, Format
 from cellfleet.spec.http import About, Job, JobList, JobRequest, ModelInfo, ModelList, NewModel, NewSet, UploadSet
 from cellfleet.spec.job import JobState
 from cellfleet.spec.usage import Bill, BillList, Costs
@@ -133,7 +133,7 @@ class Client:
         journal.remove()
         return inputs
 
-    def segment(
+    def segment(  # noqa: PLR0913 (as `cellfleet.segment`)
         self,
         images: AnyPath | Sequence[AnyPath],
         *,
@@ -142,6 +142,7 @@ class Client:
         pixel_size: float | None = None,
         diameter: float | None = None,
         axes: str | None = None,
+        compartment: CompartmentChoice | None = None,
         formats: Sequence[Format] = ("labels-tiff", "csv"),
         out: str | None = None,
     ) -> RemoteJob:
@@ -156,6 +157,7 @@ class Client:
             pixel_size: µm per pixel; None: as in the file.
             diameter: Typical diameter of a cell, px; None: from the pixel size, or estimated.
             axes: One letter per dimension out of T C Z Y X S; None: as in the file.
+            compartment: As for `cellfleet.segment`.
             formats: Result files.
             out: Address for the results; None: the server keeps them.
 
@@ -170,6 +172,7 @@ class Client:
             microns_per_pixel=pixel_size,
             diameter_px=diameter,
             axes=axes,
+            compartment=compartment,
         )
         wanted = JobRequest(inputs=("",), segment=spec, formats=tuple(dict.fromkeys(formats)), out=out)
         return self._handed_in(images, wanted)
