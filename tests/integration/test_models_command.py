@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from tests.foreign import NEWER, SHARK, bright, discs, write_foreign
 from tests.packages import change, write_classifier, write_otsu, write_package
+from tests.servers import web_server
 from tests.services import Running, running_service
 from tests.worked import working
 
@@ -81,6 +82,13 @@ def test_a_package_of_others_is_tried_added_used_by_name_and_removed(
     said(capsys, "remove", "gentle-shark:1")
     assert not list(mine.iterdir())
     assert "E401" in said(capsys, "test", "gentle-shark", code=4)
+
+
+def test_a_package_is_taken_from_an_address(shark: Path, capsys) -> None:
+    with web_server() as web:
+        web.files["/shark.zip"] = shark.read_bytes()
+        assert said(capsys, "add", f"{web.url}/shark.zip") == "gentle-shark:1\n"
+    assert load_model("gentle-shark:1").manifest.adaptor is not None
 
 
 def test_what_does_not_work_is_not_added(mine: Path, tmp_path: Path, capsys) -> None:
