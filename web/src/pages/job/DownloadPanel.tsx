@@ -60,20 +60,19 @@ function Choices({ job }: { job: Job }) {
   });
   // The browser sends no token with a download, so it goes by a link that expires.
   const download = async () => window.location.assign((await link.mutateAsync(600)).url);
-  const { images, images_done: done } = job.progress;
+  const { images_done: done } = job.progress;
   const all = sizeOf(sizes, formats);
   return (
     <Stack>
-      <Text size="sm" c="dimmed">
-        {job.segment.top ? words.panel.leadClasses : words.panel.lead}
-      </Text>
-      {done < images && <Text size="sm">{words.panel.ready(count(done), count(images))}</Text>}
-      <Radio.Group label={words.panel.images} value={some ? "some" : "all"} onChange={(value) => setSome(value === "some")}>
-        <Stack gap="xs" mt="xs">
-          <Radio value="all" label={words.panel.whole(counted(done, "image"))} />
-          <Radio value="some" label={words.panel.some} />
-        </Stack>
-      </Radio.Group>
+      <Lead job={job} />
+      {!job.segment.top && (
+        <Radio.Group label={words.panel.images} value={some ? "some" : "all"} onChange={(value) => setSome(value === "some")}>
+          <Stack gap="xs" mt="xs">
+            <Radio value="all" label={words.panel.whole(counted(done, "image"))} />
+            <Radio value="some" label={words.panel.some} />
+          </Stack>
+        </Radio.Group>
+      )}
       {some && <PartOfName typed={typed} type={setTyped} found={found} />}
       {job.formats.length > 0 && (
         <Checkbox.Group label={words.panel.formats} value={formats} onChange={setFormats}>
@@ -96,6 +95,18 @@ function Choices({ job }: { job: Job }) {
       />
       {job.summarised && <ReportLink job={job.id} />}
     </Stack>
+  );
+}
+
+function Lead({ job }: { job: Job }) {
+  const { images, images_done: done } = job.progress;
+  return (
+    <>
+      <Text size="sm" c="dimmed">
+        {job.segment.top ? words.panel.leadClasses : words.panel.lead}
+      </Text>
+      {done < images && <Text size="sm">{words.panel.ready(count(done), count(images))}</Text>}
+    </>
   );
 }
 
