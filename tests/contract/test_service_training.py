@@ -118,6 +118,8 @@ def test_requests_that_cannot_be_carried_out_are_refused_at_once(running: Runnin
         ({"dataset": good, "name": "../ours"}, 422, "E902"),
         ({"dataset": good, "channels": ["="]}, 400, "E010"),
         ({"dataset": good, "compare_with": "nothing"}, 404, "E401"),
+        ({"dataset": good, "start": "nothing"}, 404, "E401"),
+        ({"dataset": good, "start": "../../secret"}, 404, "E401"),
     ]
     for more, status, code in expected:
         refused(ann.post("/api/v1/training", json={"name": "ours", **more}), status, code)
@@ -213,6 +215,20 @@ def test_a_published_model_serves_and_its_name_is_its_owners(
     told = refused(root.post(f"/api/v1/training/{other}/publish", json={}), 409, "E993")
     assert "another version" in told["action"]
     assert root.post(f"/api/v1/training/{other}/publish", json={"version": "2.0.0"}).status_code == 201
+
+
+def test_a_run_begins_with_a_bundled_model_or_a_run_of_ones_own(
+    running: Running, ann: httpx2.Client, tmp_path: Path
+) -> None:
+    run = begun(running, ann, name="first", start="nuclei").id
+    body = {"name": "next", "dataset": add_dataset(running, "ann", FILES), "start": run}
+    refused(ann.post("/api/v1/training", json=body), 404, "E401")
+    ended_with(running, run, write_package(tmp_path / "package"))
+    assert begun(running, ann, start=run).request.start == run
+    bobs = {"name": "next", "dataset": add_dataset(running, "bob", FILES)}
+    refused(running.client("bob").post("/api/v1/training", json={**bobs, "start": run}), 404, "E401")
+    ann.post(f"/api/v1/training/{run}/publish", json={})
+    refused(ann.post("/api/v1/training", json={**body, "start": "first"}), 422, "E995")
 
 
 def test_a_run_is_removed_with_its_package_and_what_was_published_stays(

@@ -29,6 +29,7 @@ from cellfleet.service.sets import folder_of
 from cellfleet.service.state import Service
 from cellfleet.service.watch import Seen
 from cellfleet.spec.http import ModelInfo
+from cellfleet.spec.job import PinnedModel
 from cellfleet.spec.record import Told
 from cellfleet.spec.training import TrainingOrder
 from cellfleet.spec.training_http import ENDED, PublishRequest
@@ -97,6 +98,14 @@ def is_finished_run(service: Service, user: User, text: str) -> bool:
     """Say whether this is the id of a run of this very user that has a model."""
     order = RunFiles(service.store, text).order() if is_run_id(text) else None
     return order is not None and order.owner == user.name and desk_of(service).run(text).state == "done"
+
+
+def require_weights(service: Service, model: PinnedModel) -> None:
+    """Refuse to begin with a model that brings a graph only, as packages do. Raises `ServiceError` E995."""
+    if not any(one.bundled for one in service.models.list() if one.sha256 == model.sha256):
+        what = "the package of this model holds a graph, and no weights that a run could begin with"
+        action = "Give a bundled model, such as nuclei, or the id of the training run that the model came from"
+        raise ServiceError("E995", what, status=422, where=f"{model.name}:{model.version}", action=action)
 
 
 def check_layout(service: Service, dataset: str) -> None:
