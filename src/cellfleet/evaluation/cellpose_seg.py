@@ -32,6 +32,8 @@ def read_seg_masks(path: Path) -> NDArray[np.integer[Any]]:
         masks: NDArray[Any] = content["masks"].array()
         if masks.dtype.kind not in "ui":
             raise ValueError(f"masks of type {masks.dtype}")
+        # Versions of 2020 count from −1.
+        masks = masks + 1 if masks.min(initial=0) == -1 else masks
     except _REFUSALS as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise TrainingError(
@@ -54,7 +56,6 @@ _REFUSALS = (
     OSError,
     OverflowError,
     RecursionError,
-    SyntaxError,
     TypeError,
     ValueError,
 )
@@ -62,11 +63,9 @@ _REFUSALS = (
 
 
 def _skip_header(file: BinaryIO) -> None:
-    """Read up to the pickle of the one object that the file holds."""
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-    shape, _, dtype = read(file)
-    if shape != () or dtype != np.dtype(object):
-        raise ValueError(f"an array {shape} of {dtype}, not one dictionary")
+    """Read up to the pickle of the one object that the file holds; what the header says of it is not needed."""
+    length_bytes = 2 if npy.read_magic(file) == (1, 0) else 4
+    file.read(int.from_bytes(file.read(length_bytes), "little"))
 
 
 class _Dtype:
@@ -113,6 +112,10 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _path(*parts: str) -> str:
+    return "/".join(parts)
+
+
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
@@ -120,6 +123,8 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     # The module was renamed in numpy 2.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: _Array() for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    # Of the model, in some versions.
+    **{(f"pathlib{local}", f"{system}Path"): _path for local in ("", "._local") for system in ("Posix", "Windows")},
 }
 
 
