@@ -42,7 +42,7 @@ from cellfleet.spec.training_http import (
     TrainingPoint,
     TrainingRequest,
 )
-from cellfleet.stores.atomic import scratch
+from cellfleet.stores.atomic import output_error, scratch
 from cellfleet.training.compare import compare
 from cellfleet.training.dataset import Sample, load_dataset
 from cellfleet.training.fetch import fetch_dataset
@@ -134,6 +134,8 @@ class _Attempt:
                 if error.code in _MAY_PASS:
                     raise
                 end = _failed(_told(error))
+            except OSError as error:  # of this machine's disk
+                end = _failed(_told(output_error(error, self._folder)))
             except Exception as error:  # noqa: BLE001 (the boundary of a run: a bug costs this run, not the trainer)
                 _log.exception("training run %s meets a bug", self._files.id)
                 end = _failed(_bug(error))
