@@ -69,15 +69,12 @@ class _Best(torch.autograd.Function):
     def forward(context: Any, boxes: Tensor, scores: Tensor) -> Tensor:
         """Do what the node below does, for validation during training."""
         good = torch.nonzero(scores > LEAST_SCORE)[:, 0]
-        order = good[scores[good].argsort(descending=True, stable=True)]
-        shared, union, _ = geometry.overlap(boxes[order][:, None], boxes[order][None])
-        clash = (shared > OVERLAP * union).cpu().numpy()
-        free, kept = np.ones(len(order), np.bool_), []
-        for index in range(len(order)):
-            if free[index]:
-                kept.append(index)
-                free &= ~clash[index]
-        return order[torch.tensor(kept[:MOST], dtype=torch.int64, device=order.device)]
+        left, kept = good[scores[good].argsort(descending=True, stable=True)], list[Tensor]()
+        while len(left) and len(kept) < MOST:
+            kept.append(left[0])
+            shared, union, _ = geometry.overlap(boxes[left[0]], boxes[left])
+            left = left[shared <= OVERLAP * union]
+        return torch.stack(kept) if kept else left
 
     @staticmethod
     def symbolic(g: Any, boxes: Any, scores: Any) -> Any:
