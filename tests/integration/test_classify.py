@@ -290,3 +290,11 @@ def test_a_job_that_asks_a_model_for_what_it_cannot_do_is_refused(
 ) -> None:
     answer = running.client().post("/api/v1/jobs", json={"inputs": ["/nowhere"], **request_})
     assert answer.json()["code"] == code
+
+
+def test_little_memory_is_enough_for_small_images_and_too_little_is_said(
+    images: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert classify(images / "red.png", tmp_path / "out", model, "--memory", "340MB") == 0
+    assert classify(images / "red.png", tmp_path / "none", model, "--memory", "300MB") == 6
+    assert "E515" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cellfleet.errors import DeviceError
 from cellfleet.models import AnyModel, LoadedClassifier
-from cellfleet.spec.model import ClassifierManifest, ModelManifest
+from cellfleet.spec.model import ModelManifest
 from cellfleet.tiling.blocks import BLOCK
 
 if sys.platform != "win32":
@@ -27,6 +27,8 @@ NETWORK_BYTES_PER_PIXEL = 125
 """Working memory of the bundled network per pixel of a tile with its halo. Measured: 92…121 at 640…2176 px."""
 CLASSIFIER_BYTES_PER_PIXEL = 1000
 """Working memory of a classifier per pixel of its input. Measured: 230 of MobileNetV2; larger networks take more."""
+_PICTURE_BYTES = 36 << 20
+"""What a picture of a megapixel takes to be classified; larger ones wait until there is as much as they need."""
 BLOCK_BYTES_PER_PIXEL = 40
 """Working memory of a block per pixel of what it reads, beside the image's own pixels: heads, watershed, labels.
 Measured: under 32."""
@@ -74,8 +76,7 @@ def plan_memory(total_bytes: int | None, threads: int, model: AnyModel) -> Memor
     """
     if total_bytes is None:
         return MemoryPlan(threads, _LARGEST_CACHE_BYTES, _CHUNK_CACHE_BYTES[1], None)
-    one_tile = _input_bytes(model)
-    one_block = (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * block_bytes_per_pixel(model.manifest)
+    one_tile, one_block = _working_bytes(model)
     least, most = _CHUNK_CACHE_BYTES
     needed = PROCESS_BYTES + least + one_tile + one_block
     if total_bytes < needed:
@@ -94,18 +95,18 @@ def plan_memory(total_bytes: int | None, threads: int, model: AnyModel) -> Memor
     return MemoryPlan(tiles, cache, chunks, free - cache - tiles * one_tile)
 
 
-def _input_bytes(model: AnyModel) -> int:
-    """Return the working memory of the network for one tile, or for the one image that a classifier looks at."""
+def _working_bytes(model: AnyModel) -> tuple[int, int]:
+    """Return the working memory of the network for one tile and of a block; of a classifier, for one picture."""
     if isinstance(model, LoadedClassifier):
-        return math.prod(model.manifest.size) * CLASSIFIER_BYTES_PER_PIXEL
+        return math.prod(model.manifest.size) * CLASSIFIER_BYTES_PER_PIXEL, _PICTURE_BYTES
     tile = model.manifest.tile
-    return (tile.largest + 2 * tile.halo) ** 2 * (tile.bytes_per_pixel or NETWORK_BYTES_PER_PIXEL)
+    one_tile = (tile.largest + 2 * tile.halo) ** 2 * (tile.bytes_per_pixel or NETWORK_BYTES_PER_PIXEL)
+    return one_tile, (BLOCK + 2 * _USUAL_HALO_PX) ** 2 * block_bytes_per_pixel(model.manifest)
 
 
-def block_bytes_per_pixel(manifest: ModelManifest | ClassifierManifest) -> int:
+def block_bytes_per_pixel(manifest: ModelManifest) -> int:
     """Return the working memory of a block per pixel of what it reads, beside the image's own pixels."""
-    both = isinstance(manifest, ModelManifest) and manifest.nuclei is not None
-    return BLOCK_BYTES_PER_PIXEL + (_NUCLEI_BYTES_PER_PIXEL if both else 0)
+    return BLOCK_BYTES_PER_PIXEL + (_NUCLEI_BYTES_PER_PIXEL if manifest.nuclei is not None else 0)
 
 
 class MemoryBudget:
