@@ -12,22 +12,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tests.claims import JOB, LEASE, broken, crew, ledger, one_object, submit
 from tests.servers import S3
 
 from cellfleet.errors import JobError, OutputError
 from cellfleet.jobs.beats import living
 from cellfleet.jobs.claims import StoreLedger
-from cellfleet.jobs.ends import Ends, agreed_lease, submitted
-from cellfleet.jobs.manifest import hold, write_manifest
+from cellfleet.jobs.ends import Ends
+from cellfleet.jobs.manifest import hold
 from cellfleet.jobs.work import Patience, work
-from cellfleet.spec.job import Done, Failed, ImageRef, JobSpec, Outcome, PinnedModel, Tally, Task
-from cellfleet.spec.segment import SegmentSpec
+from cellfleet.spec.job import Done, Failed, Outcome, Tally, Task
 from cellfleet.stores.place import Place, open_place
 
 pytestmark = pytest.mark.slow
-
-LEASE = 0.4
-JOB = "260101-fleet"
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -36,36 +33,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield open_place(str(tmp_path / "store"))
     else:
         yield open_place(f"{request.getfixturevalue('bucket')}/fleet")
-
-
-def submit(store: Place, tasks: int, *, job: str = JOB, max_attempts: int = 3, lease: float = LEASE) -> None:
-    agreed_lease(store, lease)
-    model = PinnedModel(name="otsu", version="1", sha256="0" * 64)
-    spec = JobSpec(id=job, model=model, segment=SegmentSpec(), results=f"results/{job}", max_attempts=max_attempts)
-    image = ImageRef(path="a.tif", name="a", stem="a")
-    write_manifest(store, spec, (Task(job=job, number=n, first_image=n, images=(image,)) for n in range(tasks)))
-    submitted(store, job)
-
-
-def ledger(store: Place, summarise: Callable[[StoreLedger, str], None] = lambda ledger, job: None) -> StoreLedger:
-    return StoreLedger(store, summarise=summarise, lease_seconds=LEASE, look_seconds=0.05)
-
-
-def crew(store: Place, run: Callable[[Task, int, Callable[[], None]], Outcome], **more: object) -> threading.Thread:
-    """Work in a thread until there is nothing to do for a while."""
-    mine = ledger(store, **more)  # type: ignore[arg-type]
-    patience = Patience(idle=4 * LEASE)
-    thread = threading.Thread(target=work, args=(mine, run), kwargs={"stop": threading.Event(), "patience": patience})
-    thread.start()
-    return thread
-
-
-def one_object(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
-    return Done(tally=Tally(images=1, objects=1))
-
-
-def broken(task: Task, attempt: int, alive: Callable[[], None]) -> Outcome:
-    return Failed(code="E102", reason="no image", final=True)
 
 
 def test_several_workers_do_every_task_and_one_summary(store: Place) -> None:
@@ -86,6 +53,22 @@ def test_several_workers_do_every_task_and_one_summary(store: Place) -> None:
     assert (progress.state, progress.done, progress.tally.objects) == ("done", 40, 40)
     assert progress.finished_ms is not None and progress.finished_ms >= progress.submitted_ms > 0
     assert list(store.names("beats")) == []
+
+
+def test_who_ends_the_last_task_closes_the_job_though_it_last_looked_before_the_others_went_on(store: Place) -> None:
+    submit(store, 3)
+    summaries = list[str]()
+    one, last = (
+        StoreLedger(store, summarise=lambda _, job: summaries.append(job), lease_seconds=LEASE, look_seconds=3600)
+        for _ in range(2)
+    )
+    held = last.claim("last")
+    for _ in range(2):
+        lease = one.claim("one")
+        assert lease is not None and one.acknowledge(lease, Done(tally=Tally(images=1)))
+    assert held is not None and last.acknowledge(held, Done(tally=Tally(images=1)))
+    assert last.claim("last") is None
+    assert summaries == [JOB] and Ends(store).is_summarised(JOB)
 
 
 def test_the_task_of_a_worker_that_died_is_done_by_another(store: Place) -> None:

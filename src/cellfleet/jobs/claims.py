@@ -226,7 +226,7 @@ class StoreLedger(Ends):
                     if self._take(job, number, 1, worker):
                         return self._lease(job, number, 1, worker, attempt=1)
                     misses += 1
-        if misses == _MISSES:
+        if misses:  # others have gone on since: perhaps to the end
             self._looked_at = -float("inf")
         return None
 

@@ -239,13 +239,21 @@ def leaf(name: str) -> str:
 
 
 def write_claim(store: Place, job: str, number: int, n: int, worker: str) -> bool:
-    """Claim a task; of several that try, one is told True."""
+    """Claim a task; of several that try, one is told True, and none once the job has ended.
+
+    The claims of a job are removed after its end is written, so that any claim could be made anew from then on.
+    """
+    name = claim_name(job, number, n)
     try:
-        return store.create(claim_name(job, number, n), as_json(Claimed(worker=worker)))
+        claimed = store.create(name, as_json(Claimed(worker=worker)))
     except OutputError:
-        if store.exists(beside(job, "ended")):  # this very moment, and its claims were removed
+        if store.exists(beside(job, "ended")):  # this very moment, and the folder was removed under the file
             return False
         raise
+    if claimed and store.exists(beside(job, "ended")):
+        store.remove(name)
+        return False
+    return claimed
 
 
 def claim_name(job: str, number: int, n: int) -> str:
