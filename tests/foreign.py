@@ -143,8 +143,9 @@ def bright(
     logits: bool = False,
     sides: tuple[int | str, int | str] = ("y", "x"),
     border: int = 0,
+    roles: int = 1,
 ) -> bytes:
-    """Return a graph of one channel: foreground is what is brighter than a threshold.
+    """Return a graph: foreground is what is brighter than a threshold.
 
     Args:
         kind: Of its output: foreground alone; foreground and boundary; background, interior and boundary.
@@ -154,12 +155,14 @@ def bright(
         logits: Leave out the sigmoid, where the output is the foreground alone.
         sides: Height and width of the input: a number is the only one that is taken.
         border: Pixels that the output leaves out at each side.
+        roles: Input channels, of which the brightest counts.
     """
     outputs = {"foreground": ["inside"], "boundary": ["inside", "edge"], "classes": ["ground", "core", "edge"]}
     order = ["bcyx".index(axis) for axis in axes]
-    shape = ["n" if axis == "b" else 1 if axis == "c" else sides["yx".index(axis)] for axis in axes]
+    shape = ["n" if axis == "b" else roles if axis == "c" else sides["yx".index(axis)] for axis in axes]
     nodes = [
-        helper.make_node("Transpose", ["given"], ["raw"], perm=[axes.index(axis) for axis in "bcyx"]),
+        helper.make_node("Transpose", ["given"], ["all"], perm=[axes.index(axis) for axis in "bcyx"]),
+        helper.make_node("ReduceMax", ["all"], ["raw"], axes=[1], keepdims=1),
         helper.make_node("Sub", ["raw", "threshold"], ["above"]),
         helper.make_node("Mul", ["above", "steepness"], ["odds"]),
         helper.make_node("Identity" if logits else "Sigmoid", ["odds"], ["inside"]),
@@ -176,14 +179,10 @@ def bright(
         helper.make_node("Transpose", ["cut"], ["predicted"], perm=order),
     ]
     floats = TensorProto.FLOAT
-    constants = [
-        helper.make_tensor("threshold", floats, [], [threshold]),
-        helper.make_tensor("steepness", floats, [], [steepness]),
-        helper.make_tensor("one", floats, [], [1.0]),
-        helper.make_tensor("from", TensorProto.INT64, [2], [border, border]),
-        helper.make_tensor("to", TensorProto.INT64, [2], [-border or 1 << 30] * 2),
-        helper.make_tensor("space", TensorProto.INT64, [2], [2, 3]),
-    ]
+    numbers = {"threshold": threshold, "steepness": steepness, "one": 1.0}
+    edges = {"from": [border] * 2, "to": [-border or 1 << 30] * 2, "space": [2, 3]}
+    constants = [helper.make_tensor(name, floats, [], [value]) for name, value in numbers.items()]
+    constants += [helper.make_tensor(name, TensorProto.INT64, [2], value) for name, value in edges.items()]
     made = helper.make_graph(
         nodes,
         "bright",

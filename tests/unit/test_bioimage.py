@@ -248,6 +248,23 @@ def test_labels_do_not_depend_on_axes_sizes_or_borders(axes: str, sides: Any, tm
     assert np.array_equal(plain, fixed) and np.array_equal(plain, bordered)
 
 
+def test_each_channel_is_a_role_and_has_statistics_of_its_own(tmp_path: Path) -> None:
+    bright_half, truth = discs(gap=3)
+    dim_half = (bright_half / 50).astype(np.uint16)
+    left = np.arange(truth.shape[1]) < 96
+    pixels = np.stack([np.where(left, bright_half, 100), np.where(left, 2, dim_half)])
+    described = changed(NEWER, inputs__0__axes__1=channels("DNA stain", "Membrane"))
+    described["inputs"][0]["preprocessing"][1]["kwargs"]["axes"] = ["y", "x"]
+    model = load_model(write_foreign(tmp_path / "p", described, bright(roles=2)), device="cpu")
+    assert model.manifest.roles == ("dna stain", "membrane")
+    swapped = pixels[::-1]
+    labels = [
+        np.asarray(cellfleet.segment(planes, model=model, axes="CYX", channels=chosen).labels)
+        for planes, chosen in ((pixels, {"dna stain": 0, "membrane": 1}), (swapped, {"dna stain": 1, "membrane": 0}))
+    ]
+    assert labels[0].max() == truth.max() and np.array_equal(*labels)
+
+
 def test_steps_are_fitted_to_the_image_not_to_the_tile(tmp_path: Path) -> None:
     dark = np.full((700, 1400), 100, np.uint16)
     dark[20:40, 20:40] = 3000
