@@ -63,9 +63,15 @@ class Bar:
         """Return the cells of a table row."""
         sign = "≥" if self.at_least else "≤"
         marks = [f"{sign} {mark:g} {self.unit}".strip() for mark in (self.bar, self.stretch) if mark is not None]
-        spread = f" ({self.range[0]:.3g}–{self.range[1]:.3g})" if self.range else ""
-        cells = [self.what, marks[0], marks[1] if len(marks) > 1 else "–", f"{self.measured:.3g} {self.unit}{spread}"]
+        spread = f" ({figure(self.range[0])}–{figure(self.range[1])})" if self.range else ""
+        measured = f"{figure(self.measured)} {self.unit}{spread}"
+        cells = [self.what, marks[0], marks[1] if len(marks) > 1 else "–", measured]
         return [*(cell.strip() for cell in cells), self.verdict]
+
+
+def figure(value: float) -> str:
+    """Return three significant digits, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 HEADER = ["what", "bar", "stretch", "measured (min–max)", "met"]
