@@ -21,7 +21,10 @@ class RecipeOptions:
 
     network: Annotated[
         Network,
-        Parameter(help="unet and panoptic: ours. feature-net: the paper's, slow on a CPU. feature-net-3d: for stacks."),
+        Parameter(
+            help="unet and panoptic: ours. detector: boxes and masks. feature-net: the paper's, slow on a CPU. "
+            "feature-net-3d: for stacks."
+        ),
     ] = "unet"
     receptive_field: Annotated[
         int | None, Parameter(help="Of the feature-nets, px. [default: 41]", show_default=False)
