@@ -31,6 +31,13 @@ export function ObjectsPanel({ view, table }: { view: ViewState; table?: Table }
             {words.outlinesKey}
           </Text>
         </Group>
+        {view.inner && (
+          <Switch
+            label={words.nuclei}
+            checked={style.nuclei}
+            onChange={(event) => setStyle({ nuclei: event.currentTarget.checked })}
+          />
+        )}
         <div>
           <Group justify="space-between">
             <Text size="sm">{words.fill}</Text>

@@ -32,7 +32,7 @@ export function ResultsPage() {
   const setStyle = (change: Partial<Style>) => setWholeStyle((before) => ({ ...before, ...change }));
   const typed = useTypedAddress(() => setWholeStyle(firstStyle()));
   const opened = useOpened(id, number);
-  const { job, image, pixels, labels, table, ready } = opened;
+  const { job, image, pixels, labels, nuclei, table, ready } = opened;
   const link = useRef(() => window.location.href);
   const steps = useSteps(id, number, job?.progress.images ?? 0);
   if (image.error && !image.data) return <Refused error={image.error} again={() => void image.refetch()} />;
@@ -46,6 +46,7 @@ export function ResultsPage() {
           image={image.data}
           pixels={pixels.data}
           labels={labels.data}
+          nuclei={nuclei.data}
           table={table.table}
           tableState={table.state}
           style={style}
@@ -70,10 +71,11 @@ function useOpened(id: string, number: number) {
   const pixels = usePixels(id, number);
   const record = image.data?.record;
   const labels = useLabels(id, record);
+  const nuclei = useLabels(id, record, "nuclei-ome-zarr");
   const table = useTable(id, record);
   const wanted = Boolean(record?.objects && record.outputs?.["ome-zarr"]);
   const ready = Boolean(job && image.data && pixels.data) && (!wanted || Boolean(labels.data) || labels.isError);
-  return { job, image, pixels, labels, table, ready };
+  return { job, image, pixels, labels, nuclei, table, ready };
 }
 
 interface Steps {

@@ -5,6 +5,8 @@ import { useDeferredValue, useMemo, useState, useSyncExternalStore } from "react
 
 import type { Job } from "../../api/client";
 import type { Table } from "../../viewer/csv";
+import type { Rgb } from "../../viewer/paint";
+import { palette } from "../../viewer/palette";
 import { ScaleBar } from "../../viewer/ScaleBar";
 import { Viewer, type Overlay } from "../../viewer/Viewer";
 import type { Multiscale } from "../../viewer/zarr";
@@ -29,6 +31,7 @@ export interface Opened {
   image: Image;
   pixels: Multiscale;
   labels?: Multiscale;
+  nuclei?: Multiscale;
   table?: Table;
   tableState: TableState;
   style: Style;
@@ -181,20 +184,28 @@ function Tool({ name, act, icon }: { name: string; act: () => void; icon: React.
 function useOverlays(view: ViewState, comparison: Comparison, table: Table | undefined, record: Record): Overlay[] {
   const { objects = 0, median_diameter_px: median } = record;
   const size = median ?? undefined;
-  const { source, style, pointer, pinned, range, column } = view;
-  const { outlines, fill, colourBy: by } = style;
+  const { source, inner, style, pointer, pinned, range, column } = view;
+  const { outlines, nuclei, fill, colourBy: by } = style;
   const hovered = useSyncExternalStore(pointer.listen, pointer.label);
   // Of very many objects it takes longer than a drag should wait.
   const settled = useDeferredValue(range);
   const own = useMemo(() => colours({ objects, table, by, column, range: settled }), [objects, table, by, column, settled]);
+  const white = useMemo(() => palette(numbersOfNuclei(record), { colour: () => WHITE }), [record]);
   const compared = comparison.overlays;
   return useMemo(() => {
     if (!source) return [];
     const look = { outlines, fill };
-    const all = compared?.(look, hovered, pinned) ?? [{ id: "labels", source, palette: own, look, hovered, pinned }];
+    const cells = { id: "labels", source, palette: own, look, hovered, pinned };
+    const within = inner && nuclei ? [{ id: "nuclei", source: inner, palette: white, look: { outlines: true, fill: 0 } }] : [];
+    const all: Overlay[] = compared?.(look, hovered, pinned) ?? [cells, ...within];
     return all.map((overlay) => ({ ...overlay, size }));
-  }, [source, compared, own, outlines, fill, hovered, pinned, size]);
+  }, [source, inner, compared, own, white, outlines, nuclei, fill, hovered, pinned, size]);
 }
+
+const WHITE: Rgb = [255, 255, 255];
+
+/** Cells without a nucleus keep their numbers. */
+const numbersOfNuclei = ({ nuclei }: Record) => (nuclei?.objects ?? 0) + (nuclei?.cells_without ?? 0);
 
 function Axes({ view: { limits, selection, setSelection } }: { view: ViewState }) {
   const axes = (["t", "z"] as const).filter((axis) => limits[axis] > 1);

@@ -36,9 +36,10 @@ export const usePixels = (job: string, number: number) =>
   });
 
 /** The format 0.4 is for other programs: it has codecs that the page does not bring. */
-export function useLabels(job: string, record?: Record | null) {
+export function useLabels(job: string, record?: Record | null, output: "ome-zarr" | "nuclei-ome-zarr" = "ome-zarr") {
   // Where there are no objects there are no chunks either.
-  const folder = record?.objects ? record.outputs?.["ome-zarr"] : undefined;
+  const objects = output === "ome-zarr" ? record?.objects : record?.nuclei?.objects;
+  const folder = objects ? record?.outputs?.[output] : undefined;
   return useQuery({
     queryKey: ["labels", job, folder],
     queryFn: (): Promise<Multiscale> => openMultiscale(`${file(job, folder ?? "")}?missing=204`),

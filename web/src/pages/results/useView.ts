@@ -14,6 +14,8 @@ import { fromHash, toHash, type CompareMode, type Linked } from "./url";
 /** Kept from image to image of a job. */
 export interface Style {
   outlines: boolean;
+  /** Whether the nuclei of cells are outlined, too. */
+  nuclei: boolean;
   /** 0…1; 0: not filled. */
   fill: number;
   /** Column; undefined: by number. */
@@ -28,11 +30,12 @@ export interface Style {
   border: number;
 }
 
-export const FIRST_STYLE: Style = { outlines: true, fill: 0.2, tab: "view", compareMode: "together", border: 0.5 };
+export const FIRST_STYLE: Style = { outlines: true, nuclei: true, fill: 0.2, tab: "view", compareMode: "together", border: 0.5 };
 
 interface Given {
   pixels: Multiscale;
   labels?: Multiscale;
+  nuclei?: Multiscale;
   table?: Table;
   used: number[];
   style: Style;
@@ -42,7 +45,7 @@ interface Given {
 /** Milliseconds until the address follows. */
 const SETTLED = 250;
 
-export function useView({ pixels, labels, table, used, style, setStyle }: Given) {
+export function useView({ pixels, labels, nuclei, table, used, style, setStyle }: Given) {
   const [linked] = useState<Linked>(() => fromHash(window.location.hash));
   const first = useMemo(() => firstLook(pixels, used), [pixels, used]);
   const [channels, setChannels] = useState<ChannelLook[]>(
@@ -60,6 +63,7 @@ export function useView({ pixels, labels, table, used, style, setStyle }: Given)
     return new Camera({ width, height }, linked.view);
   });
   const source = useMemo(() => labels && new LabelSource(labels), [labels]);
+  const inner = useMemo(() => nuclei && new LabelSource(nuclei), [nuclei]);
   const pointer = useMemo(() => new Pointer(camera, source), [camera, source]);
   const columns = useMemo<Column[]>(() => (table ? choices(table.columns.keys()) : []), [table]);
   const column = style.column && columns.some(({ key }) => key === style.column) ? style.column : firstChoice(columns);
@@ -68,7 +72,7 @@ export function useView({ pixels, labels, table, used, style, setStyle }: Given)
     outlines: style.outlines, fill: style.fill, colourBy: style.colourBy, column: style.column,
   });
   return {
-    camera, pointer, source, columns, column, limits, first, link, style, setStyle,
+    camera, pointer, source, inner, columns, column, limits, first, link, style, setStyle,
     channels, setChannels, range, setRange, pinned, setPinned, selection, setSelection,
   };
 }

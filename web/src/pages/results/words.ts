@@ -48,6 +48,7 @@ export const objectWords = {
   title: "Objects",
   outlines: "Outlines",
   outlinesKey: "key O",
+  nuclei: "Outlines of nuclei",
   fill: "Fill",
   opacity: "Opacity of the fill",
   colourBy: "Colour by",
