@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.common import HEADER, RESULTS, ROOT, Bar, described, load_bars, table
 
 OWN = ("network", "blocks", "cellpose", "startup", "end_to_end", "throughput", "sizes", "counts")
-ELSEWHERE = ("large", "quantise", "end_to_end_int8")
+ELSEWHERE = ("large", "quantise", "end_to_end_int8", "brightfield")
 """Take too long, or need what is not in the repository; see ``benchmarks/README.md``."""
 README, FRONT = ROOT / "benchmarks" / "README.md", ROOT / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks.run -->\n", "<!-- end of results -->\n"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cellfleet.errors import CellfleetError, DeviceError, ModelError
-from cellfleet.models import bundled_names, load_model, read_manifest
+from cellfleet.models import bundled_names, load_model, read_declared, read_manifest
 from cellfleet.models import load as loading
 from cellfleet.models.package import read_package
 
@@ -42,7 +42,7 @@ _WITH_WEIGHTS = [name for name in bundled_names() if (BUNDLED / name / "test_hea
 def test_the_bundled_models_are_listed_and_declare_themselves() -> None:
     assert {"nuclei", "otsu"} <= set(bundled_names())
     for name in bundled_names():
-        assert read_manifest(name).name == name
+        assert read_declared(name).name == name
 
 
 @pytest.mark.parametrize("name", _WITH_WEIGHTS)

@@ -1,0 +1,62 @@
+"""`brightfield-nuclei` by its name: through the installed command, Python and a job over HTTP, equal to the byte."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tifffile
+from tests.services import running_service
+from tests.worked import add_job, add_set, work_off
+
+import cellfleet
+from cellfleet.models import load_model, read_declared
+from cellfleet.models.check import check_package
+from cellfleet.models.load import BUNDLED
+from cellfleet.models.source import open_source
+from cellfleet.spec.model import TranslatorManifest, WorkflowManifest
+
+pytestmark = pytest.mark.slow
+STACK = Path(__file__).parents[1] / "data" / "brightfield" / "stack.tif"
+NAME = "brightfield-nuclei"
+
+
+def test_command_python_and_a_job_find_the_same_nuclei(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cellfleet", "segment", str(STACK), "-o", str(tmp_path / "out"), "--model", NAME]
+    command += ["--format", "labels-tiff", "--format", "csv", "--format", "predicted-tiff", "--progress", "none"]
+    subprocess.run(command, check=True, capture_output=True)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["model"]["name"] == NAME and [step["name"] for step in run["model"]["steps"]] == [
+        "brightfield-dapi",
+        "nuclei",
+    ]
+    assert run["images"][0]["objects"] >= 1 and run["images"][0]["predicted"]["channel_names"] == ["predicted DAPI"]
+    cells = cellfleet.segment(STACK, model=NAME)
+    assert cells.predicted is not None
+    assert (tifffile.imread(tmp_path / "out" / "stack_labels.tif") == cells.labels).all()
+    assert (tifffile.imread(tmp_path / "out" / "stack_predicted.ome.tif") == cells.predicted).all()
+    with running_service(tmp_path) as running:
+        client, given = running.client(), add_set(running, "anonymous", {"stack.tif": STACK.read_bytes()})
+        job = add_job(client, given, segment={"model": NAME}, formats=["labels-tiff", "csv"])
+        work_off(running)
+        assert client.get(f"/api/v1/jobs/{job}").json()["state"] == "done"
+        for file in ("stack_labels.tif", "stack_cells.csv"):
+            (name,) = (name for name in running.store.names("results") if name.endswith(file))
+            assert running.store.read(name) == (tmp_path / "out" / file).read_bytes()
+
+
+def test_its_steps_are_the_bundled_models_and_light() -> None:
+    workflow, translator = read_declared(NAME), read_declared("brightfield-dapi")
+    assert isinstance(workflow, WorkflowManifest) and isinstance(translator, TranslatorManifest)
+    assert [f"{step.name}:{step.version}" for step in load_model(NAME).steps] == list(workflow.steps)
+    for name in (NAME, "brightfield-dapi"):
+        assert check_package(open_source(str(BUNDLED / name))).package.license == "Apache-2.0"
+        assert sum(file.stat().st_size for file in (BUNDLED / name).iterdir()) < 2 << 20
+
+
+def test_its_card_says_what_the_truth_is() -> None:
+    card = (BUNDLED / NAME / "README.md").read_text(encoding="utf-8")
+    assert "silver" in card and "CC BY 4.0" in card and "One field" in card
