@@ -91,11 +91,10 @@ def main() -> int:
     """Score all, write the table, say what differs."""
     parser = argparse.ArgumentParser(description="Score every bundled model on its validation images.")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder with the validation sets")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="these models alone; the page is left as it is")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these models alone")
     given = parser.parse_args()
     rows = list(scores(given.data, given.only))
-    if not given.only:
-        insert(rows)
+    insert(rows)
     details = {"data": [row.__dict__ for row in rows]}
     save("models", [], details, ["By the commands of the models' cards."], table(HEADER, [row.cells() for row in rows]))
     different = [text for row in rows for text in disagreement(row)]
@@ -158,10 +157,15 @@ def disagreement(row: Scored) -> Iterator[str]:
 
 
 def insert(rows: list[Scored]) -> None:
-    """Put the table in the place of the last one."""
+    """Put the table in the place of the last one; of models that were not scored now the former rows stay."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    lines = table(HEADER, [row.cells() for row in rows])
-    PAGE.write_text(before + BEGIN + lines + END + rest.partition(END)[2], encoding="utf-8")
+    former, _, after = rest.partition(END)
+    new = table(HEADER, [row.cells() for row in rows]).splitlines(keepends=True)
+    scored_now = {row.model for row in rows}
+    kept = [line for line in former.splitlines(keepends=True)[2:] if line.split("`")[1] not in scored_now]
+    order = [one.model for one in SETS]
+    lines = sorted([*new[2:], *kept], key=lambda line: order.index(line.split("`")[1]))
+    PAGE.write_text(before + BEGIN + "".join([*new[:2], *lines]) + END + after, encoding="utf-8")
 
 
 def call(*words: str) -> None:
