@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from tests.support import discs, segment
 
+from cellfleet.cli import main
 from cellfleet.errors import TrainingError
 from cellfleet.training.dataset import Sample, load_dataset
 
@@ -31,7 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
-    words = ["--format", "cellpose", "--format", "qupath-geojson", "--format", "labels-tiff"]
+    words = ["--format", "cellpose", "--format", "qupath-geojson", "--format", "labels-tiff", "--format", "csv"]
     assert segment(images, "-o", out, *words) == 0
     return out
 
@@ -79,6 +80,12 @@ def test_a_folder_of_results_is_a_folder_of_labels(images: Path, tmp_path: Path)
     assert segment(images, "-o", tmp_path / "labels", "--format", "cellpose") == 0
     assert segment(images, "-o", tmp_path / "truth", "--format", "labels-tiff") == 0
     _assert_same_labels(tmp_path, tmp_path / "truth")
+
+
+def test_images_may_be_copied_to_what_export_wrote(images: Path, results: Path, tmp_path: Path) -> None:
+    assert main(["export", str(results), "--format", "cellpose", "-o", str(tmp_path)]) == 0
+    shutil.copytree(images, tmp_path, dirs_exist_ok=True)
+    _assert_same_labels(tmp_path, results)
 
 
 def test_what_was_corrected_counts(images: Path, results: Path, tmp_path: Path) -> None:

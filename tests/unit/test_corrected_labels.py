@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cellfleet.errors import TrainingError
 from cellfleet.evaluation.cellpose_seg import read_seg_masks
 from cellfleet.evaluation.outlines import read_outlines
-from cellfleet.training.label_files import are_labels, pair_labels, read_label_planes
+from cellfleet.training.label_files import images_among_labels, pair_labels, read_label_planes
 
 # --- Cellpose ----------------------------------------------------------------------------------------------------
 
@@ -311,9 +311,20 @@ def test_two_corrections_of_one_image_are_not_chosen_from(tmp_path: Path, two: t
         _paired(tmp_path, ["a.tif"], ["a.tif", *two])
 
 
-def test_only_names_that_say_so_tell_labels_among_images() -> None:
-    assert all(are_labels(Path(name)) for name in ("a_seg.npy", "a_labels.tif", "a_cp_masks.PNG", "a.geojson.gz"))
-    assert not any(are_labels(Path(name)) for name in ("a.tif", "labels.tif.png", "b.ome.tif"))
+def test_only_names_that_say_so_tell_labels_among_images(tmp_path: Path) -> None:
+    (tmp_path / ".cellfleet").mkdir()
+    images = ["a.tif", "b.ome.tif", "labels.tif.png"]
+    for name in (
+        *images,
+        "a_seg.npy",
+        "a_labels.tif",
+        "a_cp_masks.PNG",
+        "b.geojson.gz",
+        "run.json",
+        ".cellfleet/c.jpg",
+    ):
+        (tmp_path / name).touch()
+    assert [path.name for path in images_among_labels(tmp_path)] == images
 
 
 def test_labels_are_numbered_anew_in_each_plane(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from cellfleet.pipeline.plane import Plane
 from cellfleet.pipeline.preprocess import contrast
 from cellfleet.spec.segment import ChannelChoice
 from cellfleet.tiling.box import Box
-from cellfleet.training.label_files import are_labels, pair_labels, read_label_planes, size
+from cellfleet.training.label_files import images_among_labels, pair_labels, read_label_planes, size
 from cellfleet.training.stacks import thinned, windows
 from cellfleet.training.targets import inner_distance, median_diameter, outer_distance
 
@@ -129,18 +129,14 @@ def _require_same_labels(folder: Path, train: list[Sample], held_out: list[Sampl
 
 def _read_split(folder: Path, channels: Sequence[ChannelChoice], frames: int) -> list[Sample]:
     named = next((names for names in _LABEL_FOLDERS if all((folder / name).is_dir() for name in names)), ())
-    images = _images(folder / "images" if (folder / "images").is_dir() else folder, among_labels=not named)
+    holding = folder / "images" if (folder / "images").is_dir() else folder
+    images = [Path(source.path) for source in find_images([holding])] if named else images_among_labels(holding)
     labels = {name: pair_labels(images, folder / name) for name in named}
     if not named:
         labels = {"labels": _beside(images)}
     if not any(labels.values()):
         raise TrainingError("E601", "there is no images/ and labels/ in it", where=str(folder), action=_LAYOUT)
     return [sample for path in images for sample in _read_samples(path, labels, channels, frames)]
-
-
-def _images(folder: Path, *, among_labels: bool) -> list[Path]:
-    found = [Path(source.path) for source in find_images([folder])] if folder.is_dir() else []
-    return [path for path in found if not (among_labels and are_labels(path))]
 
 
 def _beside(images: Sequence[Path]) -> dict[Path, Path]:

@@ -17,6 +17,7 @@ from cellfleet.errors import TrainingError
 from cellfleet.evaluation.cellpose_seg import read_seg_masks
 from cellfleet.evaluation.files import SUFFIXES, common_name, read_labels
 from cellfleet.evaluation.outlines import read_outlines
+from cellfleet.images.formats import is_image
 
 _SEG, _CP_MASKS = "_seg.npy", "_cp_masks"
 _OUTLINES = (".geojson", ".geojson.gz", "_shapes.csv", ".csv")
@@ -44,9 +45,11 @@ def pair_labels(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
     return found
 
 
-def are_labels(path: Path) -> bool:
-    """Say whether a file among images holds labels, as far as its name tells."""
-    return path.name.lower().endswith((_SEG, *_OUTLINES)) or path.stem.lower().endswith(_LABELLED)
+def images_among_labels(folder: Path) -> list[Path]:
+    """Return the images below a folder that holds labels too, which may be one that `cellfleet export` wrote to."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and is_image(path.name))
+    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return [path for path in shown if not path.stem.lower().endswith(_LABELLED)]
 
 
 def read_label_planes(path: Path, shape: tuple[int, int, int], *, nuclei: bool) -> NDArray[np.int32]:
