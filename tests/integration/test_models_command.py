@@ -57,7 +57,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 def test_without_a_word_more_the_models_are_listed(capsys) -> None:
     plain = said(capsys)
     assert plain == said(capsys, "list")
-    heading, nuclei, *_ = plain.splitlines()
+    heading, *lines_of_models = plain.splitlines()
+    (nuclei,) = (line for line in lines_of_models if line.startswith("nuclei "))
     assert heading.split()[:4] == ["name", "version", "finds", "channels"]
     assert re.match(r"nuclei +1\.0\.0 +nuclei +nuclear +any +0\.\d{3} +Apache-2\.0 +cellfleet", nuclei)
     lines = [json.loads(line) for line in said(capsys, "--json").splitlines()]
