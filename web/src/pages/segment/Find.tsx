@@ -26,8 +26,10 @@ export const findsObjects = ({ task }: Model) => task === "segmentation" || task
 /** The newest version of each model that finds objects; those first that can use the image's channels: the default, then trained ones. */
 export function sortedByFit(all: readonly Model[], channels: number): Model[] {
   const newest = all.filter((model, at) => findsObjects(model) && all.findIndex(({ name }) => name === model.name) === at);
+  // Workflows want stacks of their own kind: nobody is to get one unasked.
+  const second = ({ size_bytes, task }: Model) => size_bytes === 0 || task === "workflow";
   const misfit = (model: Model) =>
-    Number(channels > 0 && model.roles.length > channels) * 4 + Number(!model.default) * 2 + Number(model.size_bytes === 0);
+    Number(channels > 0 && model.roles.length > channels) * 4 + Number(!model.default) * 2 + Number(second(model));
   return [...newest].sort((a, b) => misfit(a) - misfit(b) || b.roles.length - a.roles.length || a.name.localeCompare(b.name));
 }
 

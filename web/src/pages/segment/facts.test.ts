@@ -81,6 +81,8 @@ test("models that the image has channels for come first, each in its newest vers
   expect(sortedByFit(all, 2)[0]?.name).toBe("tissue");
   const chosen = [...all.slice(0, 2), model("otsu", { size_bytes: 0, default: true }), model("stain", { task: "classification", roles: [] })];
   expect(sortedByFit(chosen, 1).map(({ name }) => name)).toEqual(["otsu", "nuclei"]);
+  const steps = [model("stain", { task: "translation" }), model("chain", { task: "workflow" }), model("nuclei")];
+  expect(sortedByFit(steps, 1).map(({ name }) => name)).toEqual(["nuclei", "chain"]);
 });
 
 test("channels are told by their names, and by number where names do not tell", () => {
