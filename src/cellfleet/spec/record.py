@@ -132,7 +132,7 @@ class ImageRecord(_Record):
     """``option``, ``ome``, ``imagej``, ``tiff``…, or empty where unknown."""
     contrast: tuple[tuple[float, float], ...] = ()
     """(low, high) per role, in raw pixel values."""
-    predicted: Predicted | None = None
+    predicted: Predicted | None = Field(default=None, exclude_if=lambda value: value is None)
     """Of a workflow: what channels, contrast and scale refer to, and labels lie on; None: the image itself."""
     scale: Scale | None = None
     objects: int = 0
@@ -171,7 +171,7 @@ class ModelUsed(_Record):
     name: str
     version: str
     sha256: str
-    steps: tuple[ModelUsed, ...] = ()
+    steps: tuple[ModelUsed, ...] = Field(default=(), exclude_if=lambda value: not value)
     """All models of a workflow, in order; empty where it is none."""
 
 
