@@ -174,6 +174,8 @@ def test_a_stop_is_obeyed_and_a_resumed_run_goes_on_where_it_was(
     queue.keep(claim, tmp_path / "checkpoint", 43)
     queue.give_back(claim)
     assert desk.run(run).state == "stopped" and queue.claim() is None
+    claim.files.open("ann")  # as one does who resumes it this very moment
+    assert queue.claim() is None
     assert desk.resume(run).state == "queued"
     again = queue.claim()
     assert again is not None and again.step == 43

@@ -192,6 +192,21 @@ def test_other_machines_need_a_token_and_the_first_is_shown_once(data: Path) -> 
     assert token[0].encode() not in kept
 
 
+def test_a_trainer_is_kept_where_pytorch_is_installed_unless_it_is_switched_off(data: Path) -> None:
+    with serving(data, "--workers", "0", "--trainers", "0") as served:
+        assert served.get("/api/v1/training").json()["refusal"]["code"] == "E990"
+        assert served.stop() == 0
+    with serving(data, "--workers", "0") as served:
+        assert served.get("/api/v1/training").json()["refusal"] is None
+        killed = served.child("cellfleet trainer")
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: "trainer 1 ended" in served.said, "its end is noticed")
+        kept = served.child("cellfleet trainer")
+        assert kept != killed
+        assert served.stop() == 0
+        assert gone(kept)
+
+
 def test_open_connections_do_not_keep_the_service_from_stopping(data: Path) -> None:
     with serving(data, "--workers", "0") as served:
         host, port = served.url.removeprefix("http://").split(":")
