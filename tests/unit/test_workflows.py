@@ -23,8 +23,10 @@ from cellfleet.models.repository import Repository
 from cellfleet.models.source import open_source
 from cellfleet.pipeline.predicted import stack_contrast
 from cellfleet.results.labelled import all_columns, read_all
+from cellfleet.run.calibrate import calibrate
 from cellfleet.run.pools import Pools
 from cellfleet.run.segment_image import How, Segmented, segment_image
+from cellfleet.run.speed_log import own_speeds, read_speeds
 from cellfleet.run.workflow import predicted_image
 from cellfleet.spec.segment import ChannelChoice, SegmentSpec
 from cellfleet.stores.folder import FolderPlace
@@ -368,3 +370,14 @@ def test_a_workflow_is_added_when_its_steps_are_there(tmp_path: Path) -> None:
     assert (added.task, added.steps, added.roles) == ("workflow", ("stain:1.0", "finder:1.0"), ("brightfield",))
     assert added in repository.list()
     assert repository.add(tmp_path / "packages" / "chain") == added
+
+
+@pytest.mark.parametrize("axis", ["Z", "C"])
+def test_its_speed_is_measured_on_a_stack(axis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLFLEET_CACHE", str(tmp_path / "cache"))
+    chain = write_chain(tmp_path, axis=axis)
+    calibrate(str(chain), device="cpu", threads=1)
+    place = own_speeds()
+    assert place
+    (speed,) = read_speeds(place, load_model(chain).sha256)
+    assert speed.megapixels > PLANES * 0.1
