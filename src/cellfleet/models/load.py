@@ -261,7 +261,8 @@ def find_folder(model: str) -> Path:
         "E401",
         f"is neither the name of a model nor a folder with an {RDF}",
         where=model,
-        action=f"Choose {', '.join(sorted({*bundled_names(), *own}))}, or give the path of a model package",
+        action=f"Choose {', '.join(sorted({*bundled_names(), *own}))}, or give the folder of a model package; "
+        "'cellfleet models add' takes zips and addresses",
     )
 
 
