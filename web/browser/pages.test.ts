@@ -87,6 +87,7 @@ const STATES: Record<string, State> = {
   "the images beside the results": tab(resultWords.tabs.images),
   "the comparison of two runs": tab(resultWords.tabs.compare),
   Models: { path: () => "/models" },
+  Training: { path: () => "/training" },
   Admin: { path: () => "/admin" },
   "a new token": dialog(() => "/admin", adminWords.make),
   Help: { path: () => "/help" },

@@ -1,13 +1,14 @@
-/** Takes the pictures of docs/images/: `node browser/screenshots.mjs URL FOLDER`, where URL is a service without login.
+/** Takes the pictures of docs/images/: `node browser/screenshots.mjs URL FOLDER [LABELLED]`, where URL is a service without login.
  *
- * It has to be empty and to have a worker. Pictures are small PNGs of the pages in their main states.
+ * It has to be empty and to have a worker. Pictures are small PNGs of the pages in their main states. LABELLED is a folder of
+ * labelled images that the service can read: with it a model is trained for some minutes, and its pages are taken, too.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
-const [url, folder] = process.argv.slice(2);
+const [url, folder, labelled] = process.argv.slice(2);
 const SIZE = { width: 1280, height: 800 };
 await mkdir(folder, { recursive: true });
 const browser = await chromium.launch({
@@ -143,6 +144,18 @@ for (const name of ["models", "help", "admin"]) {
   await page.goto(`${url}/${name}`);
   await page.getByRole("heading", { level: 2 }).waitFor();
   await shot(name);
+}
+if (labelled) {
+  const { id } = await call("/training", { name: "our-nuclei", dataset: labelled, minutes: 5 });
+  await page.goto(`${url}/training/${id}`);
+  await page.getByRole("rowheader").first().waitFor({ timeout: 1_800_000 });
+  await page.setViewportSize({ ...SIZE, height: 1100 });
+  await shot("training-run");
+  await shot("training-run-dark", { dark: true });
+  await page.setViewportSize(SIZE);
+  await page.goto(`${url}/training`);
+  await page.getByRole("link", { name: "our-nuclei" }).waitFor();
+  await shot("training");
 }
 await page.goto(`${url}/jobs/nowhere`);
 await page.getByText("E810").waitFor();

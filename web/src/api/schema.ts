@@ -3690,6 +3690,8 @@ export interface components {
             channels: string[];
             /** Microns Per Pixel */
             microns_per_pixel?: number | null;
+            /** Start */
+            start?: string | null;
             /**
              * Network
              * @default unet

@@ -25,6 +25,7 @@ export function NewRun({ refused }: { refused: boolean }) {
   const [network, setNetwork] = useState<string>("unet");
   const [channels, setChannels] = useState("");
   const [minutes, setMinutes] = useState<number | string>(USUAL_MINUTES);
+  const [begin, setBegin] = useState("");
   const [present, setPresent] = useState<string | null>(null);
   const start = useStart();
   const hindrance = hindranceOf(draft, name);
@@ -39,6 +40,7 @@ export function NewRun({ refused }: { refused: boolean }) {
             dataset: datasetOf(draft) ?? "",
             channels: channels.split(/[\s,]+/).filter(Boolean),
             network: network as Request["network"],
+            start: begin || undefined,
             minutes: budget,
             compare_with: present ?? undefined,
             recipe: "fast",
@@ -60,6 +62,7 @@ export function NewRun({ refused }: { refused: boolean }) {
             onChange={(event) => setName(event.currentTarget.value)}
           />
           <Select label={words.new.network} data={NETWORKS} value={network} allowDeselect={false} onChange={(value) => setNetwork(value ?? "unet")} />
+          <Beginning value={begin} choose={setBegin} />
           <TextInput
             label={words.new.channels}
             description={words.new.channelsHint}
@@ -105,6 +108,24 @@ function useStart() {
       void navigate(`/training/${run.id}`);
     },
   });
+}
+
+/** Models of this service whose weights can be learnt on; nothing to choose where there is none. */
+function Beginning({ value, choose }: { value: string; choose: (model: string) => void }) {
+  const { data } = useQuery(models);
+  const names = [...new Set(data?.models.filter((model) => findsObjects(model) && !model.bundled).map((model) => model.name))];
+  if (names.length === 0) return null;
+  const fresh = { value: "", label: words.new.fresh };
+  return (
+    <Select
+      label={words.new.begin}
+      description={words.new.beginHint}
+      data={[fresh, ...names.map((name) => ({ value: name, label: name }))]}
+      value={value}
+      onChange={(model) => choose(model ?? "")}
+      allowDeselect={false}
+    />
+  );
 }
 
 function Present({ value, choose }: { value: string | null; choose: (model: string | null) => void }) {
