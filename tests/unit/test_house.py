@@ -36,7 +36,7 @@ def _tracked() -> list[Path]:
 
 
 def _texts() -> list[tuple[Path, str]]:
-    binary = {".tif", ".tiff", ".png", ".jpg", ".onnx", ".npy", ".npz", ".jar", ".class"}
+    binary = {".tif", ".tiff", ".png", ".jpg", ".onnx", ".npy", ".npz", ".pt", ".jar", ".class"}
     return [(path, path.read_text(encoding="utf-8")) for path in _tracked() if path.suffix not in binary]
 
 
