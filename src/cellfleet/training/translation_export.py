@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellfleet.spec.model import TranslatorManifest
+from cellfleet.training.export import smallest_input
 from cellfleet.training.translation import Translator
 
 _WHITE = 32768.0
@@ -106,7 +107,12 @@ def _return_uint16(weights: Path) -> None:
 def write_translator_rdf(manifest: TranslatorManifest, out: Path, description: dict[str, Any]) -> None:
     """Write ``rdf.yaml`` (bioimage.io model description 0.5) around the files of `export_translator`."""
     planes = [f"plane {number}" for number in range(1, manifest.planes + 1)]
-    space = [{"type": "space", "id": axis} for axis in "yx"]
+    tile = manifest.tile
+    size = {"min": smallest_input(tile), "step": tile.multiple}
+    given = [{"type": "space", "id": axis, "size": size} for axis in "yx"]
+    same = [{"type": "space", "id": axis, "size": {"tensor_id": "pixels", "axis_id": axis}} for axis in "yx"]
+    predicted = [{**axis, "halo": tile.halo} if tile.halo else axis for axis in same]
+    bounds = [{"type": "index", "id": "plane", "size": manifest.planes}, {"type": "index", "id": "bound", "size": 2}]
     content = {
         "format_version": "0.5.4",
         "type": "model",
@@ -116,11 +122,11 @@ def write_translator_rdf(manifest: TranslatorManifest, out: Path, description: d
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [
-            _tensor(out, "pixels", [{"type": "channel", "channel_names": planes}, *space], "float32"),
-            _tensor(out, "contrast", [{"type": "index", "id": "plane"}, {"type": "index", "id": "bound"}], "float32"),
+            _tensor(out, "pixels", [{"type": "channel", "channel_names": planes}, *given], "float32"),
+            _tensor(out, "contrast", bounds, "float32"),
         ],
         "outputs": [
-            _tensor(out, "image", [{"type": "channel", "channel_names": list(manifest.outputs)}, *space], "uint16")
+            _tensor(out, "image", [{"type": "channel", "channel_names": list(manifest.outputs)}, *predicted], "uint16")
         ],
         "weights": {"onnx": {**_file(out / f"{manifest.name}.onnx"), "opset_version": 17}},
         "config": {"cellfleet": manifest.model_dump(mode="json")},
