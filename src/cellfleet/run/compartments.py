@@ -2,7 +2,7 @@
 
 Cells keep the numbers that they have alone. A nucleus takes that of its cell; nuclei are looked up by number in the
 blocks that hold them, so that tables come in batches as those of one compartment do. Held for the whole image are some
-50 bytes per object.
+30 bytes per object, and while nuclei are matched some 100 more.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class _ByNumber:
     def __init__(self, labels: Stitched) -> None:
         """Find out which block has which row."""
         self.rows = StitchedRows(labels)
+        self.types = dict(self.rows.types)
         self._blocks = [(plane, box) for plane in range(labels.layout.planes) for box in labels.layout.boxes]
         self._owner = np.zeros(labels.count + 1, np.int32)
         for index, (plane, box) in enumerate(self._blocks):
@@ -128,7 +129,7 @@ class _ByNumber:
 
     def take(self, numbers: NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
         """Return the rows of these objects, in this order."""
-        found = {name: np.empty(len(numbers), kind) for name, kind in self.rows.types.items()}
+        found = {name: np.empty(len(numbers), kind) for name, kind in self.types.items()}
         owners = self._owner[numbers]
         for index in np.unique(owners):
             its = np.flatnonzero(owners == index)
@@ -161,7 +162,7 @@ class _CellRows:
     @property
     def types(self) -> Mapping[str, np.dtype[Any]]:
         # A cell without a nucleus has no such whole number.
-        its = {name: np.dtype(np.float64) for name in map(nucleus_column, self.nuclei.rows.types) if name}
+        its = {name: np.dtype(np.float64) for name in map(nucleus_column, self.nuclei.types) if name}
         return {**self.cells.types, "nuclei": np.dtype(np.int64), **its}
 
     def batches(self) -> Iterator[Columns]:
@@ -191,7 +192,7 @@ class _NucleusRows:
     @property
     def types(self) -> Mapping[str, np.dtype[Any]]:
         number = np.dtype(np.uint32)
-        return {"label": number, "cell": number, **{n: k for n, k in self.found.rows.types.items() if n != "label"}}
+        return {"label": number, "cell": number, **{n: k for n, k in self.found.types.items() if n != "label"}}
 
     def batches(self) -> Iterator[Columns]:
         order = 1 + np.argsort(self.matches.number[1:], kind="stable")
