@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import tifffile
 from tests.services import Running, running_service, wait_until
 from tests.trainings import make_quick, write_dataset
 from tests.worked import work_off
@@ -191,8 +192,18 @@ class Crew:
             self.clock.now += 60
             claim = queue.claim()
         assert claim is not None
-        trainer = Trainer(queue, Repository(queue.store, self.folder), self.folder, "cpu", first_look_seconds=0.001)
-        trainer.carry_out(claim, threading.Event())
+        self.trainer(queue).carry_out(claim, threading.Event())
+
+    def trainer(self, queue: TrainingQueue) -> Trainer:
+        """Return what carries out runs."""
+        return Trainer(queue, Repository(queue.store, self.folder), self.folder, "cpu", first_look_seconds=0.001)
+
+    def compare(self) -> None:
+        """Have a trainer answer the comparison that somebody waits for."""
+        queue = TrainingQueue(self.store, "compares", clock=self.clock)
+        wanted = queue.wanted()
+        assert wanted is not None
+        self.trainer(queue).compare(*wanted)
 
 
 def test_whenever_trainers_are_killed_a_run_ends_with_all_its_steps_and_none_is_lost_beyond_a_look(
@@ -221,3 +232,33 @@ def test_whenever_trainers_are_killed_a_run_ends_with_all_its_steps_and_none_is_
         package = crew.store.local(f"training/{run}/package")
         assert read_manifest(package).training["steps"] == STEPS
         assert load_model(package).manifest.name == "discs"
+
+
+def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_with_it(
+    tmp_path: Path, running: Running
+) -> None:
+    crew, data = Crew(FolderPlace(tmp_path / "store"), tmp_path), write_dataset(tmp_path / "data", 4)
+    desk = TrainingDesk(crew.store)
+    run = desk.create(TrainingRequest(name="discs", dataset=str(data), steps=2, compare_with="otsu"), "ann").id
+    make_quick(crew.store, run)
+    crew.attempt("first")
+    models = Repository(crew.store, tmp_path)
+    at_once = desk.comparison(run, models.resolve("otsu"))
+    assert at_once.state == "done" and at_once.results[0].present.f1 == 1
+    begun_with = TrainingRequest(name="more", dataset=str(data), steps=2, start=run)
+    for owner in ("ann", "bob"):
+        other = desk.create(begun_with, owner).id
+        make_quick(crew.store, other)
+        crew.attempt(owner)
+        ended = desk.run(other)
+        assert (ended.state, ended.problem and ended.problem.code) == (
+            ("done", None) if owner == "ann" else ("failed", "E401")
+        )
+    # The labels are corrected once more: what was held out is not any more what it was.
+    for path in (data / "labels").iterdir():
+        tifffile.imwrite(path, tifffile.imread(path)[::-1])
+    nuclei = models.resolve("nuclei")
+    assert desk.comparison(run, nuclei).state == "queued"
+    crew.compare()
+    late = desk.comparison(run, nuclei)
+    assert late.state == "failed" and late.problem is not None and late.problem.code == "E636"
