@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from tests.detectors import bright_cells, detector_graph, found_in, numbered, write_detector
 from tests.packages import change, npy
-from tests.services import Running, running_service
+from tests.services import Running, running_service, wait_until
 from tests.worked import work_off
 
 import cellfleet
@@ -147,6 +150,32 @@ def test_a_job_names_a_detector_as_any_model(running: Running, tmp_path: Path) -
     there = ["segment", str(tmp_path / "board.tif"), "--on", running.url, "-m", "cells", "-o", str(tmp_path / "out")]
     assert main(there) == 0
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "board_labels.tif"), numbered(board))
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_job_of_the_kiosk_names_a_detector(running: Running) -> None:
+    client, board = running.client(), bright_cells((96, 200)).astype(np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(board).save(content, "PNG")
+    upload = client.post("/api/upload", files={"file": ("board.png", content.getvalue())}).json()["uploadedName"]
+    asked = {
+        "jobType": "segmentation",
+        "imageName": "board.png",
+        "uploadedName": upload,
+        "modelName": "cells",
+        "modelVersion": "1",
+    }
+    key = client.post("/api/predict", json=asked).json()["hash"]
+
+    def read(field: str) -> str | None:
+        return client.post("/api/redis", json={"hash": key, "key": field}).json()["value"]
+
+    wait_until(lambda: read("status") in {"done", "failed"}, "the job is done")
+    assert read("reason") is None
+    with zipfile.ZipFile(io.BytesIO(client.get(str(read("output_url"))).content)) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith((".tif", ".tiff"))]
+        labels = tifffile.imread(io.BytesIO(archive.read(name)))
+    np.testing.assert_array_equal(labels.squeeze(), numbered(board))
 
 
 def test_heads_over_http_are_not_to_be_had_of_a_detector(running: Running) -> None:
