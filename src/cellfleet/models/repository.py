@@ -44,6 +44,8 @@ FOLDER = "models"
 PINS = f"{FOLDER}/.pins"
 DEFAULT = f"{FOLDER}/.default"
 """Holds the name of the model that pages offer first."""
+USUAL = "nuclei"
+"""The one where nobody has chosen."""
 _FIRST = "nuclei"
 """Where nobody has chosen another."""
 MOST_FILES = 10_000
@@ -82,7 +84,7 @@ class Repository:
             if entry.trouble is None and self._pin(entry)[:1] in ([], [entry.sha256]):
                 usable.setdefault((entry.name, entry.version), entry)
         newest_first = sorted(usable.values(), key=lambda entry: newness(entry.version), reverse=True)
-        default = (self.store.read(DEFAULT) or b"").decode("utf-8", "replace")
+        default = (self.store.read(DEFAULT) or USUAL.encode()).decode("utf-8", "replace")
         return [
             entry.info.model_copy(update={"default": entry.name == default})
             for entry in sorted(newest_first, key=lambda entry: entry.name)
