@@ -22,7 +22,7 @@ from tests import small_blocks
 from tests.packages import write_tissue
 from tests.services import running_service
 from tests.support import rows, run_record
-from tests.worked import work_off
+from tests.worked import work_off, working
 
 import cellfleet
 from cellfleet.cli import main
@@ -334,6 +334,18 @@ def server(tmp_path: Path, work: Path) -> Iterator[Any]:
         with cellfleet.Client(running.url) as client:
             client.add_model(work / "small-tissue")
         yield running
+
+
+def test_a_run_on_a_server_leaves_the_files_of_a_run_here(
+    work: Path, server: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLFLEET_CACHE", str(tmp_path / "cache"))
+    words = ["segment", str(work / "images"), "-o", str(tmp_path / "out"), *CHANNELS]
+    with working(server):
+        assert main([*words, "--model", "small-tissue", "--on", server.url]) == 0
+    found = contents(tmp_path / "out")
+    assert found.items() <= contents(results).items() and len(found) == 4
+    assert run_record(tmp_path / "out").images[0].nuclei == run_record(results).images[0].nuclei
 
 
 def test_a_server_gives_the_files_and_arrays_of_both(
