@@ -67,7 +67,7 @@ def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
 
 def write_cards(translator: Path, workflow: Path, manifest: TranslatorManifest, scores: dict[str, Any]) -> None:
     """Write ``rdf.yaml`` and ``README.md`` of both, with their scores."""
-    validation = {name: round(value, 4) for name, value in scores["validation"].items()}
+    validation = {name: round(value, 5) for name, value in scores["validation"].items()}
     told = {"pearson_log": validation.pop("pearson_log"), "pearson_log_linear": round(scores["pearson_linear"], 4)}
     described = {**_TRANSLATOR, "covers": [COVER]} if (translator / COVER).is_file() else _TRANSLATOR
     write_translator_rdf(manifest.model_copy(update={"scores": {"validation": told}}), translator, described)
@@ -129,8 +129,11 @@ Finds nuclei in a stack of transmitted-light planes. A workflow of two models: `
 stain, `nuclei` finds the nuclei in it.
 
 ## Validation
-F1 at IoU 0.5 is **{one["f1"]:.2f}** against *silver* labels, which nobody drew: they are what `nuclei` finds in
-the true stain of the validation rows ({found}). So few say little.
-Pearson of predicted and true log intensity: {one["pearson_log"]:.3f}.
+| data | F1 at IoU 0.5 | AP at IoU 0.5 | mean AP 0.5…0.9 |
+|---|---|---|---|
+| validation rows, *silver* labels | {one["f1"]:.3f} | {one["ap"]:.3f} | {one["mean_ap"]:.3f} |
+
+Silver: nobody drew these labels, they are what `nuclei` finds in the true stain of these rows: {found}.
+So few say little. Pearson's correlation of predicted and true log intensity is {one["pearson_log"]:.3f}.
 
 {_DATA}"""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellfleet import __version__
 from cellfleet.spec.model import TranslatorManifest
+from cellfleet.training.export import smallest_input
 from cellfleet.training.loop import State
 from cellfleet.training.translation import Tell, Translator, mean_pearson, optimise_translation
 from cellfleet.training.translation_data import Pair, load_pairs
@@ -61,7 +62,7 @@ def train_translation(
         PackagedTranslator(average, brightest),
         manifest,
         out,
-        example=_example(pairs[0], manifest.tile.halo + manifest.tile.multiple),
+        example=_example(pairs[0], smallest_input(manifest.tile)),
         contrast=np.array([[_BLACK, _BLACK + _GREY]] * manifest.planes, np.float32),
         description=description,
     )
