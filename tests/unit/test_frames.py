@@ -109,6 +109,14 @@ def test_blocks_and_threads_change_nothing_where_planes_look_at_their_neighbours
         np.testing.assert_array_equal(read_all(parts.labels), read_all(whole.labels))
 
 
+def test_each_role_is_stretched_by_its_own_contrast_in_every_frame() -> None:
+    pixels = _stack(3)
+    # A power of two, so that no number is rounded differently.
+    louder = pixels * np.array([1, 64], np.float32)[:, None, None]
+    expected, found = (read_all(_segmented(p, "ZCYX", side=512).labels) for p in (pixels, louder))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_labels_of_a_plane_are_those_of_its_window_alone() -> None:
     pixels = _stack(5)
     whole = read_all(_segmented(pixels, "ZCYX", side=512).labels)

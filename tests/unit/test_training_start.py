@@ -51,9 +51,8 @@ def test_a_model_brings_its_weights_in_a_quarter_of_the_bytes(tmp_path: Path) ->
     before, after = build_network(UNet()).eval(), build_network(UNet()).eval()
     save_weights(before, tmp_path)
     take_weights(after, tmp_path)
-    pixels = torch.rand(1, 1, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(after(pixels), before(pixels), rtol=0.02, atol=0.02)
+    for name, kernel in before.state_dict().items():
+        assert (after.state_dict()[name] - kernel).abs().max() <= kernel.abs().max() / 250, name
     assert (tmp_path / WEIGHTS).stat().st_size < 1.1 * sum(p.numel() for p in before.parameters())
 
 
