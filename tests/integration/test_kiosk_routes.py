@@ -14,6 +14,8 @@ import pytest
 from tests.services import Running, running_service
 from tests.worked import add_set
 
+from cellfleet.models import bundled_names
+from cellfleet.service.kiosk_form import SAME
 from cellfleet.service.state import Settings
 from cellfleet.spec.access import Quota
 from cellfleet.spec.http import JobRequest
@@ -71,7 +73,7 @@ def text(value: list[str | None]) -> str:
     [
         ("/api/health-check", {"message": "OK"}),
         ("/api/jobtypes", {"jobTypes": ["segmentation", "mesmer"]}),
-        ("/api/models", {"models": {"NuclearSegmentation": ["1"], "nuclei": ["1"], "otsu": ["1"]}}),
+        ("/api/models", {"models": {name: ["1"] for name in (*bundled_names(), *SAME)}}),
     ],
 )
 def test_what_can_be_asked_is_answered_directly(kiosk: Running, path: str, slash: str, expected: Any) -> None:
