@@ -148,7 +148,7 @@ def test_a_prediction_without_an_image_is_refused_in_the_originals_words(kiosk: 
     assert (answer.status_code, answer.json()["message"]) == (400, "Invalid prediction request body.")
 
 
-@pytest.mark.parametrize("job_type", ["mesmer", "", "Segmentation"])
+@pytest.mark.parametrize("job_type", ["polaris", "", "Segmentation"])
 def test_an_unknown_job_type_is_refused_in_the_originals_words(kiosk: Running, job_type: str) -> None:
     answer = kiosk.client().post("/api/predict", json={"jobType": job_type, "imageName": "a.png"})
     assert (answer.status_code, answer.json()["message"]) == (400, f"Invalid Job Type: {job_type}.")
@@ -180,7 +180,7 @@ def test_the_scale_of_the_original_is_relative_to_its_models_pixel_size(kiosk: R
 @pytest.mark.parametrize(
     "changes",
     [
-        {"modelName": "Mesmer"},
+        {"modelName": "CytoplasmSegmentation"},
         {"modelName": "nuclei", "modelVersion": "7"},
         {"modelName": "", "dataLabel": 1},
         {"modelName": "", "jobForm": {"selectedChannels": ",1,"}},
