@@ -100,6 +100,7 @@ def test_sizes_are_those_of_the_masks() -> None:
     disk = np.where((Y - 13.5) ** 2 + (X - 13.5) ** 2 <= 14**2, 255, 0).astype(np.uint8)
     areas, scores = sizes_of(of((0, 0, 20, 20), scores=[0.75], masks=[disk]), plain())
     assert areas == pytest.approx(np.pi * 100, rel=0.03) and scores == [0.75]
+    assert not sizes_of(of((0, 0, 20, 20), scores=[0.75], masks=[0 * FULL]), plain())[0].size, "a mask of nothing"
 
 
 def test_a_detector_declares_no_heads_and_no_nuclei() -> None:

@@ -69,10 +69,11 @@ def labels_of(
 
 
 def sizes_of(found: Detections, spec: Detection) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return area (px) and score of the detections that no better one displaces, at model scale."""
+    """Return area (px) and score of the detections that no better one displaces and that hold pixels, at model scale."""
     kept = _kept(found, spec, 1)
     height, width = _sides(_windows(kept["box"], spec.mask_margin))
-    return height * width * (kept["mask"] > 255 * spec.mask_threshold).mean(axis=(1, 2)), kept["score"]
+    areas = height * width * (kept["mask"] > 255 * spec.mask_threshold).mean(axis=(1, 2))
+    return areas[areas > 0], kept["score"][areas > 0]
 
 
 def _kept(found: Detections, spec: Detection, zoom: float) -> Detections:
