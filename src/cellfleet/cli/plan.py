@@ -105,6 +105,7 @@ def plan(
         channels=[ChannelChoice.parse(text) for text in read.channel],
         microns_per_pixel=read.pixel_size,
         diameter_px=find.diameter,
+        compartment=find.compartment,
         axes=read.axes,
     )
     prices = load_prices(money.prices)
