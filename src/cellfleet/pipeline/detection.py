@@ -69,7 +69,7 @@ def labels_of(
 
 
 def sizes_of(found: Detections, spec: Detection) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return area (px) and score, at model scale, of the detections that hold pixels and that no better one displaces."""
+    """Return area (px) and score, at model scale, of the detections that hold pixels and count."""
     kept = _kept(found, spec, 1)
     height, width = _sides(_windows(kept["box"], spec.mask_margin))
     areas = height * width * (kept["mask"] > 255 * spec.mask_threshold).mean(axis=(1, 2))

@@ -42,7 +42,7 @@ from cellfleet.training.spec import Detector, TrainSpec
 _START = Detection(method="detection", overlap_threshold=OVERLAP, mask_margin=MASK_MARGIN, small_objects_threshold=10)
 """Post-processing during training, and the centre of the search at the end."""
 _SEARCH: tuple[list[dict[str, Any]], ...] = (
-    [{"score_threshold": score} for score in (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)],
+    [{"score_threshold": score} for score in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)],
     [{"overlap_threshold": overlap} for overlap in (0.3, 0.4, 0.5)],
     [{"mask_threshold": threshold} for threshold in (0.4, 0.45, 0.5, 0.55)],
     [{"visible_share": share} for share in (0.3, 0.5, 0.7)],
