@@ -115,7 +115,8 @@ def test_what_takes_too_long_is_answered(tmp_path: object, monkeypatch: pytest.M
         (errors.LedgerError("E801", "x"), 503),
         (errors.OutputError("E301", "x"), 507),
         (errors.OutputError("E302", "x"), 503),
-        (errors.TrainingError("E601", "x"), 500),
+        (errors.TrainingError("E601", "x"), 422),
+        (errors.TrainingError("E630", "x"), 404),
         (errors.ServiceError("E999", "x", status=418), 418),
     ],
 )

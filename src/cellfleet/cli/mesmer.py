@@ -13,7 +13,6 @@ from cellfleet.spec.choices import CompartmentChoice, Device
 
 _ORIGINAL = Group("As of run_app.py", sort_key=1)
 _OURS = Group("Our own", sort_key=2)
-_FILE = validators.Path(exists=True, dir_okay=False)
 
 
 @Parameter(name="*", group=_ORIGINAL)
@@ -23,7 +22,7 @@ class Stains:
 
     nuclear_image: Annotated[
         Path,
-        Parameter(name=("--nuclear-image", "-n"), validator=_FILE, help="TIFF, PNG, JPEG or .npy; any other format."),
+        Parameter(name=("--nuclear-image", "-n"), help="TIFF, PNG, JPEG or .npy; any other format."),
     ]
     nuclear_channel: Annotated[
         tuple[int, ...],
@@ -35,7 +34,7 @@ class Stains:
     ] = (0,)
     membrane_image: Annotated[
         Path | None,
-        Parameter(name=("--membrane-image", "-m"), validator=_FILE, help="[default: the membrane channel is blank]"),
+        Parameter(name=("--membrane-image", "-m"), help="[default: the membrane channel is blank]"),
     ] = None
     membrane_channel: Annotated[
         tuple[int, ...],

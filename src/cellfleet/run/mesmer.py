@@ -107,6 +107,8 @@ def joined_image(order: Order) -> Image:
 
 def _open(path: Path) -> Image:
     """Open a plane with channels: which axis is theirs the file says, else it is the shortest, as in the original."""
+    if not path.exists():
+        raise InputError("E104", "there is no such file", where=str(path), action="Check the path")
     if path.suffix.lower() == ".npy":
         return _open_array(path)
     try:
