@@ -163,7 +163,7 @@ def _one_channel_model(folder: Path) -> list[str]:
         (_one_channel_model, "E058", 2),
         (lambda _: ["--image-mpp", "0"], "E011", 2),
         (lambda _: ["--compartment", "membrane"], "E001", 2),
-        (lambda folder: ["-m", str(folder / "missing.tif")], "E001", 2),
+        (lambda folder: ["-m", str(folder / "missing.tif")], "E104", 4),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
