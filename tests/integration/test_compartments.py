@@ -189,6 +189,7 @@ def test_qupath_gets_cells_with_their_nuclei(results: Path, labels: tuple[NDArra
 
 def test_anndata_has_the_means_in_the_nucleus_as_a_layer(results: Path) -> None:
     import anndata
+
     table = anndata.read_h5ad(results / "a.ome_cells.h5ad")
     cells = rows(results / "a.ome_cells.csv")
     expected = [[float(row[f"nucleus_mean_{name}"] or "nan") for name in table.var_names] for row in cells]
