@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import yaml
 from PIL import Image
 
 from cellfleet.errors import DeviceError, TrainingError, UsageError
 from cellfleet.models import load_model, read_manifest
 from cellfleet.training.dataset import load_dataset
+from cellfleet.training.export import write_rdf
 from cellfleet.training.loop import CHECKPOINT, optimise
 from cellfleet.training.run import train
 from cellfleet.training.spec import AdamW, Augmentation, FeatureNet, Sgd, TrainSpec, UNet, train_spec
@@ -79,6 +82,20 @@ def test_the_package_carries_card_curve_log_and_test_tensors(trained: tuple[Path
     assert (out / "curve.svg").read_text(encoding="utf-8").startswith("<svg")
     log = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [60, 120]
+
+
+def test_nobodys_licence_is_claimed_for_a_model_and_what_its_maker_says_is_kept(
+    trained: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "mine")
+    rdf = tmp_path / "mine" / "rdf.yaml"
+    described = yaml.safe_load(rdf.read_text())
+    assert "license" not in described and described["authors"] == [{"name": "Not stated"}]
+    assert not any("BBBC038" in one["text"] for one in described["cite"])
+    said = {"license": "CC0-1.0", "authors": [{"name": "Ada"}], "cite": [{"text": "ours", "doi": "10.1/1"}]}
+    rdf.write_text(yaml.safe_dump(described | said))
+    write_rdf(read_manifest(tmp_path / "mine"), tmp_path / "mine")
+    assert yaml.safe_load(rdf.read_text()).items() >= said.items()
 
 
 def test_the_graph_gives_the_heads_that_training_saw(trained: tuple[Path, list[dict[str, Any]]]) -> None:

@@ -25,10 +25,12 @@ from cellfleet.training.loop import CLASS_WEIGHTS
 EXPORTED_HEADS = ("outer_distance", "inner_distance", "foreground", "border")
 """Of one compartment, in order; see `exported_heads`."""
 
-_CITATIONS = (
-    ("Bannon et al., DeepCell Kiosk, Nature Methods 18 (2021): the method's origin", "10.1038/s41592-020-01023-0"),
-    ("Caicedo et al., BBBC038, Nature Methods 16 (2019): training data", "10.1038/s41592-019-0612-7"),
-)
+_METHOD = "Bannon et al., DeepCell Kiosk, Nature Methods 18 (2021): the method's origin"
+_UNSTATED: dict[str, Any] = {
+    "authors": [{"name": "Not stated"}],
+    "cite": [{"text": _METHOD, "doi": "10.1038/s41592-020-01023-0"}],
+}
+"""Whose a model is, and what it may be used for, only whoever trains it can say; the licence may be left out."""
 
 
 def exported_heads(compartments: int) -> tuple[str, ...]:
@@ -116,7 +118,10 @@ def _export_graph(packaged: nn.Module, tensors: tuple[Tensor, Tensor], weights: 
 
 
 def write_rdf(manifest: ModelManifest, out: Path) -> None:
-    """Write ``rdf.yaml`` (bioimage.io model description 0.5) around the files of `export_package`."""
+    """Write ``rdf.yaml`` (bioimage.io model description 0.5) around the files of `export_package`.
+
+    Licence, authors and citations that somebody has written into the one that is there are kept.
+    """
     (out / "rdf.yaml").write_text(
         yaml.safe_dump(_description(manifest, out), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
     )
@@ -136,9 +141,7 @@ def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         "name": f"cellfleet {manifest.name}",
         "description": _what_it_finds(manifest),
         "version": manifest.version,
-        "license": "Apache-2.0",
-        "authors": [{"name": "The cellfleet developers"}],
-        "cite": [{"text": text, "doi": doi} for text, doi in _CITATIONS],
+        **_stated(out / "rdf.yaml"),
         "tags": ["segmentation", *compartments, "2d" if manifest.frames == 1 else "stack", "fluorescence"],
         "documentation": "README.md",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -153,6 +156,12 @@ def _description(manifest: ModelManifest, out: Path) -> dict[str, Any]:
         },
         "config": {"cellfleet": manifest.model_dump(mode="json")},
     }
+
+
+def _stated(rdf: Path) -> dict[str, Any]:
+    """Return licence, authors and citations as they stand in a description, if there is one."""
+    before = yaml.safe_load(rdf.read_text(encoding="utf-8")) if rdf.exists() else {}
+    return _UNSTATED | {name: before[name] for name in ("license", *_UNSTATED) if name in before}
 
 
 def _tensor(out: Path, name: str, description: str, axes: list[dict[str, Any]], dtype: str) -> dict[str, Any]:
