@@ -1,11 +1,12 @@
 /** A new run: the labelled images, the name, and how long. */
 import { Button, NumberInput, Paper, Select, Stack, TextInput, Title } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 import { useNavigate } from "react-router";
 
 import { answer, api, type Schemas } from "../../api/client";
 import { newKey } from "../../api/key";
+import { ago } from "../../format";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
 import { labelled, useDraft } from "../../uploads/useDraft";
@@ -110,21 +111,19 @@ function useStart() {
   });
 }
 
-/** Models of this service whose weights can be learnt on; nothing to choose where there is none. */
-function Beginning({ value, choose }: { value: string; choose: (model: string) => void }) {
-  const { data } = useQuery(models);
-  const names = [...new Set(data?.models.filter((model) => findsObjects(model) && !model.bundled).map((model) => model.name))];
-  if (names.length === 0) return null;
-  const fresh = { value: "", label: words.new.fresh };
+/** Weights to learn on: of the models that come with cellfleet, and of runs that are done. */
+function Beginning({ value, choose }: { value: string; choose: (start: string) => void }) {
+  const { data: known } = useQuery(models);
+  const { data: trained } = useInfiniteQuery(runs);
+  const done = trained?.pages.flatMap((page) => page.runs).filter(({ state }) => state === "done") ?? [];
+  const bundled = known?.models.filter(({ bundled: own, task, size_bytes: size }) => own && task === "segmentation" && size > 0) ?? [];
+  const options = [
+    { value: "", label: words.new.fresh },
+    ...bundled.map(({ name }) => ({ value: name, label: name })),
+    ...done.map(({ id, request, created_ms: at }) => ({ value: id, label: words.new.run(request.name, ago(at)) })),
+  ];
   return (
-    <Select
-      label={words.new.begin}
-      description={words.new.beginHint}
-      data={[fresh, ...names.map((name) => ({ value: name, label: name }))]}
-      value={value}
-      onChange={(model) => choose(model ?? "")}
-      allowDeselect={false}
-    />
+    <Select label={words.new.begin} description={words.new.beginHint} data={options} value={value} onChange={(one) => choose(one ?? "")} allowDeselect={false} />
   );
 }
 
