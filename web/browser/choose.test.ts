@@ -227,6 +227,8 @@ test("two models are compared over the same region, and one of them is taken", a
   await page.getByRole("button", { name: words.preview.compare }).click();
   const dialog = page.getByRole("dialog");
   await until("both have answered", async () => (await dialog.getByText(/\d+ objects? here/).count()) === 2);
+  await dialog.getByRole("combobox").nth(1).click();
+  await page.getByRole("option", { name: "otsu", exact: true }).click();
   await dialog.getByRole("button", { name: words.compare.use("otsu") }).click();
   await dialog.waitFor({ state: "detached" });
   expect(await page.getByRole("radio", { name: /^otsu/ }).getAttribute("aria-checked")).toBe("true");
