@@ -1,4 +1,4 @@
-"""The packages of `brightfield-dapi` and `brightfield-nuclei`: what they say of themselves, and their cards."""
+"""The packages of `brightfield-dapi` and of the workflows on it: what they say of themselves, and their cards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from cellfleet.training.translation_spec import TranslationSpec
 
 SPEC = TranslationSpec(name="brightfield-dapi", output="predicted DAPI", diameter_px=29)
 """The diameter is the median of what `nuclei` finds in the stain of the training rows."""
+FINDERS = {"brightfield-nuclei": "nuclei", "brightfield-nuclei-detector": "detector"}
+"""Workflow → the model that finds nuclei in the predicted stain."""
 COVER = "cover.jpg"
 _AUTHORS = [{"name": "The cellfleet developers"}]
 _CITE = [
@@ -36,8 +38,6 @@ _TRANSLATOR = {
     "tags": ["image-translation", "virtual-staining", "phase-contrast", "2d", "nuclei"],
 }
 _WORKFLOW = {
-    "description": "Finds nuclei in a stack of transmitted-light planes: brightfield-dapi predicts the nuclear stain, "
-    "nuclei finds the nuclei in it. Trained on one field of human motor neurons; try it on your own cells first.",
     "license": "Apache-2.0",
     "authors": _AUTHORS,
     "cite": _CITE,
@@ -46,15 +46,19 @@ _WORKFLOW = {
 
 
 def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
-    """Write the workflow; its steps have the versions that are bundled now."""
+    """Write the workflow that the folder is called after; its steps have the versions that are bundled now."""
     folder.mkdir(parents=True, exist_ok=True)
-    steps = [f"{SPEC.name}:1.0.0", f"nuclei:{read_declared('nuclei').version}"]
-    manifest = {"task": "workflow", "name": "brightfield-nuclei", "version": "1.0.0", "steps": steps}
+    finder = FINDERS[folder.name]
+    steps = [f"{SPEC.name}:1.0.0", f"{finder}:{read_declared(finder).version}"]
+    manifest = {"task": "workflow", "name": folder.name, "version": "1.0.0", "steps": steps}
     described = {
         "format_version": "0.5.4",
         "type": "model",
         "name": manifest["name"],
         "version": manifest["version"],
+        "description": "Finds nuclei in a stack of transmitted-light planes: brightfield-dapi predicts the nuclear "
+        f"stain, {finder} finds the nuclei in it. Trained on one field of human motor neurons; try it on your own "
+        "cells first.",
         **_WORKFLOW,
         "documentation": "README.md",
         "config": {"cellfleet": {**manifest, "scores": scores or {}}},
@@ -65,15 +69,17 @@ def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
     (folder / "rdf.yaml").write_text(text, encoding="utf-8")
 
 
-def write_cards(translator: Path, workflow: Path, manifest: TranslatorManifest, scores: dict[str, Any]) -> None:
-    """Write ``rdf.yaml`` and ``README.md`` of both, with their scores."""
-    validation = {name: round(value, 5) for name, value in scores["validation"].items()}
-    told = {"pearson_log": validation.pop("pearson_log"), "pearson_log_linear": round(scores["pearson_linear"], 4)}
+def write_cards(translator: Path, manifest: TranslatorManifest, scores: dict[str, Any]) -> None:
+    """Write ``rdf.yaml`` and ``README.md`` of the translation model and of the workflows beside it, with scores."""
+    pearson = round(scores["validation"]["pearson_log"], 5)
+    told = {"pearson_log": pearson, "pearson_log_linear": round(scores["pearson_linear"], 4)}
     described = {**_TRANSLATOR, "covers": [COVER]} if (translator / COVER).is_file() else _TRANSLATOR
     write_translator_rdf(manifest.model_copy(update={"scores": {"validation": told}}), translator, described)
-    write_workflow(workflow, {"validation, silver truth": validation})
     (translator / "README.md").write_text(_translator_card(manifest, scores), encoding="utf-8")
-    (workflow / "README.md").write_text(_workflow_card(scores), encoding="utf-8")
+    for name, found in scores["validation"]["found"].items():
+        workflow = translator.parent / name
+        write_workflow(workflow, {"validation, silver truth": {key: round(value, 5) for key, value in found.items()}})
+        (workflow / "README.md").write_text(_workflow_card(name, found, pearson), encoding="utf-8")
 
 
 _DATA = """## Data
@@ -120,13 +126,12 @@ noise, are shifted, left out and turned upside down. Every setting stands in `rd
 {_DATA}"""
 
 
-def _workflow_card(scores: dict[str, Any]) -> str:
-    one = scores["validation"]
+def _workflow_card(name: str, one: dict[str, Any], pearson: float) -> str:
     found = f"{one['true_positives']} of {one['silver_objects']} objects, with {one['objects']} reported"
-    return f"""# brightfield-nuclei 1.0.0
+    return f"""# {name} 1.0.0
 
 Finds nuclei in a stack of transmitted-light planes. A workflow of two models: `brightfield-dapi` predicts the nuclear
-stain, `nuclei` finds the nuclei in it.
+stain, `{FINDERS[name]}` finds the nuclei in it.
 
 ## Validation
 | data | F1 at IoU 0.5 | AP at IoU 0.5 | mean AP 0.5…0.9 |
@@ -134,6 +139,6 @@ stain, `nuclei` finds the nuclei in it.
 | validation rows, *silver* labels | {one["f1"]:.3f} | {one["ap"]:.3f} | {one["mean_ap"]:.3f} |
 
 Silver: nobody drew these labels, they are what `nuclei` finds in the true stain of these rows: {found}.
-So few say little. Pearson's correlation of predicted and true log intensity is {one["pearson_log"]:.3f}.
+So few say little. Pearson's correlation of predicted and true log intensity is {pearson:.3f}.
 
 {_DATA}"""

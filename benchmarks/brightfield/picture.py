@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +19,34 @@ _COVER, _COVER_LEFT = (448, 224), 400
 """Width and height of a cover, px, and where it begins."""
 
 
-def draw(stack: np.ndarray, stain: np.ndarray, workflow: Path, out: Path) -> None:
-    """Write a picture of four rows: the middle plane, the prediction, and outlines of the cells in it; the true stain.
+def draw(stack: np.ndarray, stain: np.ndarray, workflows: Sequence[Path], out: Path) -> None:
+    """Write a picture of the middle plane, the prediction, what each workflow outlines in it, and the true stain.
 
-    Also the covers of both packages: a part of the prediction, without and with outlines.
+    Also the covers of all packages: a part of the prediction, without and with outlines.
 
     Args:
         stack: Planes (Z, Y, X).
         stain: The true stain (Y, X), with outlines of the silver labels.
-        workflow: Its package.
+        workflows: Their packages, beside that of the translation model.
         out: PNG, or JPEG.
     """
-    cells = cellfleet.segment(stack, axes="ZYX", model=workflow, device="cpu")
+    found = [cellfleet.segment(stack, axes="ZYX", model=workflow, device="cpu") for workflow in workflows]
     silver = cellfleet.segment(stain, model="nuclei", device="cpu")
-    assert cells.predicted is not None, "a workflow predicts"
+    predicted = found[0].predicted
+    assert predicted is not None, "a workflow predicts"
     plane, nothing = stack[len(stack) // 2], np.zeros(stain.shape, np.uint32)
     rows = [
         _drawn(plane, nothing),
-        _drawn(cells.predicted, nothing),
-        _drawn(cells.predicted, cells.labels),
+        _drawn(predicted, nothing),
+        *(_drawn(predicted, cells.labels) for cells in found),
         _drawn(stain, silver.labels),
     ]
     gap = np.full((_GAP_PX, rows[0].shape[1], 3), 255, np.uint8)
     joined = np.concatenate([part for row in rows for part in (row, gap)][:-1])
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(joined).save(out, optimize=True)
-    for folder, row in ((workflow.parent / SPEC.name, rows[1]), (workflow, rows[2])):
+    packages = (workflows[0].parent / SPEC.name, *workflows)
+    for folder, row in zip(packages, rows[1:-1], strict=True):
         Image.fromarray(row[: _COVER[1], _COVER_LEFT : _COVER_LEFT + _COVER[0]]).save(folder / COVER, quality=85)
 
 

@@ -1,11 +1,11 @@
-"""How good is `brightfield-nuclei`? Trains its translation model, packs the workflow, scores both, draws a picture.
+"""How good is `brightfield-nuclei`? Trains its translation model, packs the workflows, scores all, draws a picture.
 
     python -m benchmarks.brightfield.run DATA --out PACKAGES [--cpu-minutes 20] [--picture PNG] [--dataset FOLDER]
 
 DATA is the folder of transmitted-light data (benchmarks/brightfield/prepare.py says which). PACKAGES gets the folders
-brightfield-dapi and brightfield-nuclei; training goes on from a checkpoint there. FOLDER keeps images, targets and
-silver labels (``data/brightfield`` is where `benchmarks.models` looks for them). Scores are of the validation rows,
-through the pipeline that users run:
+brightfield-dapi, brightfield-nuclei and brightfield-nuclei-detector; training goes on from a checkpoint there, if its
+budget is not used up. FOLDER keeps images, targets and silver labels (``data/brightfield`` is where `benchmarks.models`
+looks for them). Scores are of the validation rows, through the pipeline that users run:
 
 * Pearson's correlation of predicted and true log intensity over all pixels, beside that of a linear model;
 * F1 of the cells at IoU 0.5 against *silver* labels: what `nuclei` finds in the true stain. Nobody drew them.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 import cellfleet
 from benchmarks.brightfield.baseline import linear_prediction
-from benchmarks.brightfield.package import SPEC, write_cards, write_workflow
+from benchmarks.brightfield.package import FINDERS, SPEC, write_cards, write_workflow
 from benchmarks.brightfield.picture import draw
 from benchmarks.brightfield.prepare import only, prepare, write_labels
 from benchmarks.common import Bar, save, table
@@ -44,22 +45,23 @@ def main() -> int:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--dataset", type=Path)
     given = parser.parse_args()
-    translator, workflow = given.out / "brightfield-dapi", given.out / "brightfield-nuclei"
+    translator, workflows = given.out / "brightfield-dapi", [given.out / name for name in FINDERS]
     with tempfile.TemporaryDirectory() as temporary:
         dataset = given.dataset or Path(temporary)
         prepare(given.data, dataset)
         spec = SPEC.model_copy(update={"cpu_minutes": given.cpu_minutes})
         manifest = train_translation(dataset, translator, spec, description={}, tell=print)
-        write_workflow(workflow)
-        scores = score(dataset, workflow)
+        for workflow in workflows:
+            write_workflow(workflow)
+        scores = score(dataset, workflows)
         if given.picture:
-            draw(only(dataset / "val" / "images"), only(dataset / "val" / "targets"), workflow, given.picture)
-        write_cards(translator, workflow, manifest, scores)
+            draw(only(dataset / "val" / "images"), only(dataset / "val" / "targets"), workflows, given.picture)
+        write_cards(translator, manifest, scores)
         report(scores)
     return 0
 
 
-def score(dataset: Path, workflow: Path) -> dict[str, Any]:
+def score(dataset: Path, workflows: Sequence[Path]) -> dict[str, Any]:
     """Return every figure."""
     stacks = {split: only(dataset / split / "images") for split in ("train", "val")}
     stains = {split: only(dataset / split / "targets") for split in ("train", "val")}
@@ -68,25 +70,35 @@ def score(dataset: Path, workflow: Path) -> dict[str, Any]:
         "pearson_linear": pearson(linear_prediction(stacks["train"], logs["train"], stacks["val"]), logs["val"])
     }
     for split, name in (("val", "validation"), ("train", "training")):
-        cells = cellfleet.segment(stacks[split], axes="ZYX", model=workflow, device="cpu")
         silver = cellfleet.segment(stains[split], model="nuclei", device="cpu")
-        compared = match(cells.labels, silver.labels)
-        at_half = compared.at(0.5)
         write_labels(dataset / split, silver.labels)
+        found = {
+            workflow.name: cellfleet.segment(stacks[split], axes="ZYX", model=workflow, device="cpu")
+            for workflow in workflows
+        }
+        (predicted, *_) = (cells.predicted for cells in found.values())
         scores[name] = {
-            "pearson_log": pearson(np.log(np.maximum(cells.predicted, 1)), logs[split]),
-            "f1": at_half.f1,
-            "ap": at_half.average_precision,
-            "mean_ap": compared.mean_average_precision,
-            "silver_objects": compared.n_truth,
-            "objects": compared.n_pred,
-            "true_positives": at_half.true_positives,
+            "pearson_log": pearson(np.log(np.maximum(predicted, 1)), logs[split]),
+            "found": {workflow: _agreement(cells.labels, silver.labels) for workflow, cells in found.items()},
         }
     scores["fewer_planes"] = {
-        str(count): pearson(np.log(np.maximum(_of_planes(stacks["val"], count, workflow), 1)), logs["val"])
+        str(count): pearson(np.log(np.maximum(_of_planes(stacks["val"], count, workflows[0]), 1)), logs["val"])
         for count in FEWER_PLANES
     }
     return scores
+
+
+def _agreement(labels: np.ndarray, silver: np.ndarray) -> dict[str, Any]:
+    compared = match(labels, silver)
+    at_half = compared.at(0.5)
+    return {
+        "f1": at_half.f1,
+        "ap": at_half.average_precision,
+        "mean_ap": compared.mean_average_precision,
+        "silver_objects": compared.n_truth,
+        "objects": compared.n_pred,
+        "true_positives": at_half.true_positives,
+    }
 
 
 def _of_planes(stack: np.ndarray, count: int, workflow: Path) -> np.ndarray:
@@ -112,14 +124,15 @@ def report(scores: dict[str, Any]) -> None:
         Bar("the same: above the linear baseline that was quoted", QUOTED_BASELINE, None, found, "", True),
     ]
     rows = [
-        [name, f"{one['pearson_log']:.3f}", f"{one['f1']:.3f}", one["silver_objects"], one["objects"]]
-        for name, one in scores.items()
-        if name in {"validation", "training"}
+        [f"{split}, {workflow}", f"{one:.3f}", f"{found['f1']:.3f}", found["silver_objects"], found["objects"]]
+        for split in ("validation", "training")
+        for one in [scores[split]["pearson_log"]]
+        for workflow, found in scores[split]["found"].items()
     ]
     rows += [
         [f"validation, {count} planes", f"{value:.3f}", "", "", ""] for count, value in scores["fewer_planes"].items()
     ]
-    header = ["rows", "Pearson of log-DAPI", "F1 at IoU 0.5, silver", "silver objects", "objects found"]
+    header = ["rows, workflow", "Pearson of log-DAPI", "F1 at IoU 0.5, silver", "silver objects", "objects found"]
     notes = [
         "One field of one plate: rows 512–1023 were learned, rows 272–495 are validated. No test on other cells.",
         "Silver labels are what `nuclei` finds in the true stain: nobody drew them, and there is a handful.",

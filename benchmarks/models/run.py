@@ -61,6 +61,9 @@ SETS: Final = (
     ValidationSet(
         "brightfield-nuclei", "brightfield/val", "stacks of transmitted light", key="validation, silver truth"
     ),
+    ValidationSet(
+        "brightfield-nuclei-detector", "brightfield/val", "stacks of transmitted light", key="validation, silver truth"
+    ),
 )
 
 

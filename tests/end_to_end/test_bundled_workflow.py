@@ -22,6 +22,7 @@ from cellfleet.spec.model import TranslatorManifest, WorkflowManifest
 pytestmark = pytest.mark.slow
 STACK = Path(__file__).parents[1] / "data" / "brightfield" / "stack.tif"
 NAME = "brightfield-nuclei"
+WORKFLOWS = (NAME, f"{NAME}-detector")
 
 
 def test_command_python_and_a_job_find_the_same_nuclei(tmp_path: Path) -> None:
@@ -49,14 +50,23 @@ def test_command_python_and_a_job_find_the_same_nuclei(tmp_path: Path) -> None:
 
 
 def test_its_steps_are_the_bundled_models_and_light() -> None:
-    workflow, translator = read_declared(NAME), read_declared("brightfield-dapi")
-    assert isinstance(workflow, WorkflowManifest) and isinstance(translator, TranslatorManifest)
-    assert [f"{step.name}:{step.version}" for step in load_model(NAME).steps] == list(workflow.steps)
-    for name in (NAME, "brightfield-dapi"):
+    assert isinstance(read_declared("brightfield-dapi"), TranslatorManifest)
+    for name in WORKFLOWS:
+        workflow = read_declared(name)
+        assert isinstance(workflow, WorkflowManifest)
+        assert [f"{step.name}:{step.version}" for step in load_model(name).steps] == list(workflow.steps)
+    for name in (*WORKFLOWS, "brightfield-dapi"):
         assert check_package(open_source(str(BUNDLED / name))).package.license == "Apache-2.0"
         assert sum(file.stat().st_size for file in (BUNDLED / name).iterdir()) < 2 << 20
 
 
-def test_its_card_says_what_the_truth_is() -> None:
-    card = (BUNDLED / NAME / "README.md").read_text(encoding="utf-8")
+def test_the_detector_segments_what_is_predicted_too() -> None:
+    ours, theirs = (cellfleet.segment(STACK, model=name) for name in WORKFLOWS)
+    assert ours.predicted is not None and theirs.predicted is not None
+    assert (ours.predicted == theirs.predicted).all() and theirs.labels.max() >= 1
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_its_card_says_what_the_truth_is(name: str) -> None:
+    card = (BUNDLED / name / "README.md").read_text(encoding="utf-8")
     assert "silver" in card and "CC BY 4.0" in card and "One field" in card
