@@ -92,7 +92,8 @@ def test_workers_are_warmed_before_the_images_are_listed(tmp_path: Path, slurm: 
 def test_detached_the_same_command_finds_the_job_again(tmp_path: Path, slurm: Scheduler) -> None:
     make_images(tmp_path / "images", 3)
     assert "is on its way" in ended(command(slurm, "images", "out", "--max-workers", "1", "--detach"))
-    assert "goes on" in ended(command(slurm, "images", "out", "--max-workers", "1"))
+    said = ended(command(slurm, "images", "out", "--max-workers", "1"))
+    assert "Results are in" in said and "images in" not in said, "it is the same job, whether it is done yet or goes on"
     assert slurm.jobs() <= 2 and len(list((tmp_path / "out").glob("*_labels.tif"))) == 3
 
 
