@@ -27,6 +27,7 @@ from tests.support import discs, results, segment
 from tests.troubled import TROUBLES, TroubledWay
 
 from cellfleet.jobs.keys import ABOUT, JOBS, PRIORITIES, STREAM, stray
+from cellfleet.jobs.training_files import BEATS as TRAINERS
 from cellfleet.results.record import load_run_record
 from cellfleet.spec.http import DeadTasks, JobImages
 from cellfleet.stores.atomic import is_temporary
@@ -238,4 +239,5 @@ def check_nothing_is_left(fleet: Fleet, *jobs: str) -> None:
         kept = {ABOUT(), "cellfleet:swept", JOBS(), *(STREAM(priority=priority) for priority in PRIORITIES)}
         assert set(keys(ledger)) <= kept
     rest = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
-    assert {path.parts[0] for path in rest} <= {"access", "bills", "models", "speeds"}, rest
+    assert {path.parts[0] for path in rest} <= {"access", "bills", "lease", "models", "speeds", "training"}, rest
+    assert all(path.is_relative_to(TRAINERS) for path in rest if path.parts[0] == "training"), "they wait for a run"

@@ -23,6 +23,8 @@ OF_NOBODY = {
     "/links/": "whoever has the link may open it: its signature is the right to",
     "/assets/": "the page's own files",
     "/jobs/{rest:path}": "the page, the same for everybody",
+    "/training/{rest:path}": "the page, the same for everybody",
+    "/api/v1/training/": "users' own, as tests/contract/test_service_training.py shows: a run needs a data set and a trainer",
     "/api/v1/models/": "models are everybody's",
     "/v2/models/": "models are everybody's",
     "/api/v1/samples/": "samples come with the package",
