@@ -24,7 +24,7 @@ OF_NOBODY = {
     "/assets/": "the page's own files",
     "/jobs/{rest:path}": "the page, the same for everybody",
     "/training/{rest:path}": "the page, the same for everybody",
-    "/api/v1/training/": "users' own, as tests/contract/test_service_training.py shows: a run needs a data set and a trainer",
+    "/api/v1/training/": "private, as tests/contract/test_service_training.py shows: a run needs labels and a trainer",
     "/api/v1/models/": "models are everybody's",
     "/v2/models/": "models are everybody's",
     "/api/v1/samples/": "samples come with the package",
