@@ -1,10 +1,11 @@
 /** How far a job is, in numbers and as a bar; read out at most every ten seconds. */
-import { Group, Paper, Progress, SimpleGrid, Stack, Text, VisuallyHidden } from "@mantine/core";
+import { Group, Paper, Progress, Stack, Text, VisuallyHidden } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 
 import type { Job } from "../../api/client";
 import { hasEnded } from "../../api/useJob";
 import { ago, count, duration, pixels } from "../../format";
+import { Facts } from "../../parts/Facts";
 import { words } from "./words";
 
 const READ_OUT_MS = 10_000;
@@ -26,7 +27,7 @@ export function ProgressPanel({ job }: { job: Job }) {
           <Progress.Section aria-label={`${count(failed)} failed`} value={images ? (100 * failed) / images : 0} color="red" />
         </Progress.Root>
         <Spoken text={text} />
-        <Facts job={job} />
+        <JobFacts job={job} />
       </Stack>
     </Paper>
   );
@@ -36,7 +37,7 @@ function waiting(job: Job): string {
   return job.state === "queued" && job.progress.listed ? words.starting : "";
 }
 
-function Facts({ job }: { job: Job }) {
+function JobFacts({ job }: { job: Job }) {
   const { objects, pixels: seen, submitted_ms: begun, started_ms: started, finished_ms: finished } = job.progress;
   const now = useNow();
   const seconds = started ? ((finished ?? now) - started) / 1000 : 0;
@@ -49,20 +50,7 @@ function Facts({ job }: { job: Job }) {
     [words.facts.took, hasEnded(job) && started ? duration(Math.max(1, seconds)) : "–"],
     [words.facts.model, `${job.model.name} ${job.model.version}`],
   ];
-  return (
-    <SimpleGrid cols={{ base: 2, sm: 3, md: 6 }} mt="xs">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <Text size="xs" c="dimmed">
-            {name}
-          </Text>
-          <Text fw={500} truncate title={value}>
-            {value}
-          </Text>
-        </div>
-      ))}
-    </SimpleGrid>
-  );
+  return <Facts facts={facts} />;
 }
 
 /** The time, anew every few seconds. */

@@ -1,9 +1,10 @@
 /** One training run: how far it is, its curves, and how its model compares. The address is for ever. */
-import { Alert, Anchor, Group, Paper, Progress, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Alert, Anchor, Group, Paper, Progress, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link, useParams } from "react-router";
 
 import { ago, clock, count, duration } from "../../format";
+import { Facts } from "../../parts/Facts";
 import { Refused, sentence } from "../../parts/Refused";
 import { Actions } from "./Actions";
 import { ComparisonPanel } from "./ComparisonPanel";
@@ -79,7 +80,7 @@ function Progressing({ run }: { run: Run }) {
           <Text c="dimmed">{left !== null && words.left(duration(left))}</Text>
         </Group>
         <Progress size="lg" value={100 * run.share} animated={run.state === "running"} aria-label={text} />
-        <Facts run={run} />
+        <RunFacts run={run} />
       </Stack>
     </Paper>
   );
@@ -94,7 +95,7 @@ function doing(run: Run): string {
   return run.published.length > 0 ? words.published(run.published) : words.done;
 }
 
-function Facts({ run }: { run: Run }) {
+function RunFacts({ run }: { run: Run }) {
   const { data, latest, request, attempts, created_ms: created } = run;
   const facts = [
     [words.facts.network, request.network],
@@ -104,18 +105,5 @@ function Facts({ run }: { run: Run }) {
     [words.facts.steps, latest ? count(latest.step) : "–"],
     attempts > 1 ? [words.facts.attempts, words.facts.times(attempts)] : [words.list.columns.created, ago(created)],
   ] as [string, string][];
-  return (
-    <SimpleGrid cols={{ base: 2, sm: 3, md: 6 }} mt="xs">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <Text size="xs" c="dimmed">
-            {name}
-          </Text>
-          <Text fw={500} truncate title={value}>
-            {value}
-          </Text>
-        </div>
-      ))}
-    </SimpleGrid>
-  );
+  return <Facts facts={facts} />;
 }
