@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 from tests.detectors import bright_cells, detector_graph, found_in, numbered, write_detector
 from tests.packages import change, npy
 from tests.services import Running, running_service, wait_until
-from tests.worked import work_off
+from tests.worked import working
 
 import cellfleet
 from cellfleet.cli import main
@@ -130,17 +129,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def worker(running: Running) -> Iterator[None]:
     """Somebody works off what is handed in, until the test ends."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.05):
-            work_off(running)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
+    with working(running):
+        yield
 
 
 @pytest.mark.usefixtures("worker")

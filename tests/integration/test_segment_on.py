@@ -20,7 +20,7 @@ import zarr
 from tests.flaky import flaky
 from tests.services import Running, running_service, wait_until
 from tests.support import discs, results, run_record, segment
-from tests.worked import broken_image, small_image, work_off
+from tests.worked import broken_image, small_image, work_off, working
 
 from cellfleet.cli import main
 from cellfleet.client import arrivals
@@ -56,17 +56,8 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture
 def worker(running: Running) -> Iterator[None]:
     """Somebody works off what is handed in, until the test ends."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.05):
-            work_off(running)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
+    with working(running):
+        yield
 
 
 def on_lab(*words: object) -> int:
