@@ -58,7 +58,7 @@ def test_it_starts_at_once_on_a_socket_of_its_own(program: Path, folder: Path) -
     folder.mkdir(mode=0o755)
     began = time.monotonic()
     server = start_server(folder, program=program)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     try:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "redis.sock").stat().st_mode) == 0o700
