@@ -34,9 +34,9 @@ def ann(running: Running) -> httpx2.Client:
     return running.client("ann")
 
 
-def begun(running: Running, client: httpx2.Client, **more: Any) -> TrainingRun:
-    """Begin a run of ann's over a new set."""
-    body = {"name": "ours", "dataset": add_dataset(running, "ann", FILES), "steps": 10, **more}
+def begun(running: Running, client: httpx2.Client, owner: str = "ann", **more: Any) -> TrainingRun:
+    """Begin a run over a new set."""
+    body = {"name": "ours", "dataset": add_dataset(running, owner, FILES), "steps": 10, **more}
     answer = client.post("/api/v1/training", json=body)
     assert answer.status_code == 201, answer.text
     return TrainingRun.model_validate(answer.json())
@@ -217,10 +217,13 @@ def test_a_published_model_serves_and_its_name_is_its_owners(
     assert root.post(f"/api/v1/training/{other}/publish", json={"version": "2.0.0"}).status_code == 201
 
 
-def test_a_run_begins_with_a_bundled_model_or_a_run_of_ones_own(
+def test_a_run_begins_with_a_run_of_ones_own_or_a_model_that_brings_weights_for_it(
     running: Running, ann: httpx2.Client, tmp_path: Path
 ) -> None:
-    run = begun(running, ann, name="first", start="nuclei").id
+    first = begun(running, ann, name="first", start="nuclei")
+    # A newer one may be published before a trainer comes.
+    assert first.request.start == "nuclei:1.0.0"
+    run = first.id
     body = {"name": "next", "dataset": add_dataset(running, "ann", FILES), "start": run}
     refused(ann.post("/api/v1/training", json=body), 404, "E401")
     ended_with(running, run, write_package(tmp_path / "package"))
@@ -228,7 +231,13 @@ def test_a_run_begins_with_a_bundled_model_or_a_run_of_ones_own(
     bobs = {"name": "next", "dataset": add_dataset(running, "bob", FILES)}
     refused(running.client("bob").post("/api/v1/training", json={**bobs, "start": run}), 404, "E401")
     ann.post(f"/api/v1/training/{run}/publish", json={})
-    refused(ann.post("/api/v1/training", json={**body, "start": "first"}), 422, "E995")
+    for bare in ("first", "otsu"):
+        refused(ann.post("/api/v1/training", json={**body, "start": bare}), 422, "E995")
+    (tmp_path / "package" / "weights.pt").write_bytes(b"kernels")
+    other = begun(running, ann, name="second").id
+    ended_with(running, other, tmp_path / "package")
+    ann.post(f"/api/v1/training/{other}/publish", json={})
+    assert begun(running, running.client("bob"), "bob", start="second").request.start == "second:1.0.0"
 
 
 def test_a_run_is_removed_with_its_package_and_what_was_published_stays(

@@ -169,6 +169,19 @@ def test_an_export_is_one_file_that_can_be_added_again(tmp_path: Path, capsys) -
     assert "E527" in said(capsys, "export", "nuclei", code=2)
 
 
+def test_what_training_may_begin_with_is_added_and_exported_with_a_model(mine: Path, tmp_path: Path, capsys) -> None:
+    package, out = write_package(tmp_path / "small"), tmp_path / "small.zip"
+    (package / "weights.pt").write_bytes(b"kernels")
+    said(capsys, "add", str(package))
+    said(capsys, "export", "small", "-o", str(out))
+    said(capsys, "remove", "small")
+    assert said(capsys, "add", str(out)) == "small:1.0\n"
+    assert (mine / "small-1.0" / "weights.pt").read_bytes() == b"kernels"
+    said(capsys, "add", str(out), "--store", str(tmp_path / "store"))
+    models = Repository(FolderPlace(tmp_path / "store"), tmp_path / "another cache")
+    assert models.to_train_from(models.resolve("small"))["weights.pt"] == b"kernels"
+
+
 def test_a_classifier_is_tried_too(tmp_path: Path, capsys) -> None:
     tried = said(capsys, "test", str(write_classifier(tmp_path / "colours")))
     assert "graph    opens (cpu)" in tried and "image" not in tried

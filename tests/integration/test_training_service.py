@@ -254,6 +254,14 @@ def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_wit
         assert (ended.state, ended.problem and ended.problem.code) == (
             ("done", None) if owner == "ann" else ("failed", "E401")
         )
+    # Published, it is a start for others, too.
+    models.add(crew.store.local(f"training/{run}/package"))
+    other = desk.create(begun_with.model_copy(update={"start": "discs:1.0.0"}), "bob").id
+    make_quick(crew.store, other)
+    crew.attempt("published")
+    assert desk.run(other).state == "done"
+    started = read_manifest(crew.store.local(f"training/{other}/package")).training["started_from"]
+    assert started == "discs"
     # The labels are corrected once more: what was held out is not any more what it was.
     for path in (data / "labels").iterdir():
         tifffile.imwrite(path, tifffile.imread(path)[::-1])

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from cellfleet.errors import ModelError, TrainingError
+from cellfleet.models.package import WEIGHTS
 from cellfleet.training.export import Packaged
 from cellfleet.training.loop import CHECKPOINT, SPEC
 from cellfleet.training.networks import build_network
 from cellfleet.training.spec import HEADS, FeatureNet, TrainSpec, UNet
-from cellfleet.training.start import WEIGHTS, find_start, gentler, name_of, save_weights, take_weights
+from cellfleet.training.start import find_start, gentler, name_of, save_weights, take_weights
 
 SMALL = UNet(widths=(4, 6))
 
@@ -79,10 +80,13 @@ def test_a_run_of_another_network_is_refused(run: Path, other: UNet | FeatureNet
         take_weights(build_network(other), run)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / CHECKPOINT).write_bytes(content)
+@pytest.mark.parametrize("name", [CHECKPOINT, WEIGHTS])
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint", [1], {"average": 1}, {"average": {"stem": (1,)}}])
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: object, name: str) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / name)
     with pytest.raises(TrainingError, match="E613"):
         take_weights(build_network(SMALL), tmp_path)
 

@@ -18,6 +18,8 @@ _MOMENT: Final = (1980, 1, 1, 0, 0, 0)
 def write_zip(model: str, out: Path) -> None:
     """Write a package: ``rdf.yaml`` at the top, and of the files beside it those that it or its documentation names.
 
+    What training may begin with goes along.
+
     Args:
         model: Name of a model, or folder of a package.
         out: The zip; replaced if it is there.
@@ -38,6 +40,7 @@ def write_zip(model: str, out: Path) -> None:
     described = (folder / RDF).read_text(encoding="utf-8")
     text = folder / (package.text or "README.md")
     named = described + (text.read_text(encoding="utf-8", errors="replace") if text.is_file() else "")
+    named += package.start or ""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name in named]
     with atomic.replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in [folder / RDF, *(path for path in files if path.name != RDF)]:

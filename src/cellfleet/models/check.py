@@ -34,6 +34,7 @@ _LARGEST_TENSOR_BYTES = 16 << 20
 """Four megapixels of one channel: what a processor predicts in seconds."""
 _LARGEST_TEXT_BYTES = 1 << 20
 _LARGEST_PICTURE_BYTES = 4 << 20
+_LARGEST_START_BYTES = 256 << 20
 _STEPS = 2
 """Of 255, by which runtimes and processors round differently."""
 _BOX_PX, _SCORE = 0.25, 0.02
@@ -79,7 +80,12 @@ def check_package(source: Source, *, outputs: Sequence[str] = ()) -> Checked:
         files[package.graph.source] = _file(source, package.graph, LARGEST_WEIGHTS_BYTES)
     for file in package.test_tensors.values():
         files[file.source] = _file(source, file, _LARGEST_TENSOR_BYTES)
-    beside = {README: _LARGEST_TEXT_BYTES, package.text: _LARGEST_TEXT_BYTES, package.cover: _LARGEST_PICTURE_BYTES}
+    beside = {
+        README: _LARGEST_TEXT_BYTES,
+        package.text: _LARGEST_TEXT_BYTES,
+        package.cover: _LARGEST_PICTURE_BYTES,
+        package.start: _LARGEST_START_BYTES,
+    }
     for name, most in beside.items():
         if name and (more := source.read(name, most)) is not None:
             files.setdefault(name, more)

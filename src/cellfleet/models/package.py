@@ -22,6 +22,8 @@ from cellfleet.spec.model import (
 
 RDF = "rdf.yaml"
 README = "README.md"
+WEIGHTS = "weights.pt"
+"""What training may begin with, beside the graph: that is folded and rounded, and learns no more."""
 LARGEST_RDF_BYTES = 1 << 20
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of covers that are shown."""
@@ -124,6 +126,11 @@ class Package(_Part):
     def test_tensors(self) -> dict[str, Example]:
         """Tensor → the file that holds an example of it."""
         return {tensor.id: tensor.test_tensor for tensor in (*self.inputs, *self.outputs) if tensor.test_tensor}
+
+    @property
+    def start(self) -> str | None:
+        """The file that training may begin with, if it is there; None: whatever others put there, it is not ours."""
+        return None if self.is_adapted else WEIGHTS
 
     @property
     def is_servable(self) -> bool:

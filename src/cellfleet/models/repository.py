@@ -29,7 +29,7 @@ from cellfleet.models.load import (
     start_any,
     start_workflow,
 )
-from cellfleet.models.package import RDF, Package, broken, not_a_segmenter, read_package
+from cellfleet.models.package import RDF, WEIGHTS, Package, broken, not_a_segmenter, read_package
 from cellfleet.models.source import open_source
 from cellfleet.models.versions import newness
 from cellfleet.spec.choices import Device
@@ -165,6 +165,16 @@ class Repository:
             tensors[name] = entry.place.read(f"{entry.folder}/{file.source}") or b""
             require_content(file, tensors[name], entry.where)
         return entry.package, _weights(entry), tensors
+
+    def to_train_from(self, model: PinnedModel) -> dict[str, bytes]:
+        """Return what training needs to begin with the pinned content: description, and `WEIGHTS` if it brings any.
+
+        Raises:
+            ModelError: E406.
+        """
+        entry = self._entry(model)
+        found = entry.package.start and entry.place.read(f"{entry.folder}/{entry.package.start}")
+        return {RDF: entry.content} | ({WEIGHTS: found} if found else {})
 
     def add(self, package: str | Path) -> ModelInfo:
         """Check a package, try its test tensors, and take it in; one that is there already stays as it is.

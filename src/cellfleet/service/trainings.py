@@ -21,7 +21,7 @@ from cellfleet.jobs.places import below
 from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_desk import TrainingDesk, no_such_run
 from cellfleet.jobs.training_files import RunFiles, damaged, is_run_id
-from cellfleet.models.package import RDF
+from cellfleet.models.package import RDF, WEIGHTS
 from cellfleet.models.repository import FOLDER
 from cellfleet.service.access import User
 from cellfleet.service.inputs import SET
@@ -101,10 +101,10 @@ def is_finished_run(service: Service, user: User, text: str) -> bool:
 
 
 def require_weights(service: Service, model: PinnedModel) -> None:
-    """Refuse to begin with a model that brings a graph only, as packages do. Raises `ServiceError` E995."""
-    if not any(one.bundled for one in service.models.list() if one.sha256 == model.sha256):
-        what = "the package of this model holds a graph, and no weights that a run could begin with"
-        action = "Give a bundled model, such as nuclei, or the id of the training run that the model came from"
+    """Refuse to begin with a model that brings a graph only. Raises `ServiceError` E995."""
+    if WEIGHTS not in service.models.to_train_from(model):
+        what = "the package of this model holds no weights that a run could begin with"
+        action = "Give a model that train made, or a bundled one, such as nuclei, or add this one with weights.pt"
         raise ServiceError("E995", what, status=422, where=f"{model.name}:{model.version}", action=action)
 
 

@@ -27,7 +27,6 @@ from cellfleet.jobs.submission import as_path
 from cellfleet.jobs.training_claims import Claim, TrainingQueue
 from cellfleet.jobs.training_files import RunFiles, damaged, is_run_id
 from cellfleet.models import load_model
-from cellfleet.models.load import find_folder
 from cellfleet.models.repository import Repository
 from cellfleet.spec.choices import Device
 from cellfleet.spec.job import PinnedModel
@@ -170,9 +169,13 @@ class _Attempt:
             return None
         files = RunFiles(self._queue.store, self._request.start)
         order = files.order() if is_run_id(self._request.start) else None
-        if order is None or order.owner != self._claim.order.owner:
-            return find_folder(self._request.start)
-        return _fetched(files, _new(self._folder / "start"))
+        folder = _new(self._folder / "start")
+        if order is not None and order.owner == self._claim.order.owner:
+            return _fetched(files, folder)
+        models = self._trainer.models
+        for name, content in models.to_train_from(models.resolve(self._request.start)).items():
+            (folder / name).write_bytes(content)
+        return folder
 
     def _restored(self) -> TrainSpec:
         """Bring back what the attempt before this one left; return the settings."""

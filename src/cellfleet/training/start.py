@@ -12,11 +12,21 @@ from torch import Tensor, nn
 
 from cellfleet.errors import TrainingError
 from cellfleet.models.load import find_folder, read_manifest
+from cellfleet.models.package import WEIGHTS
 from cellfleet.training.loop import CHECKPOINT, SPEC
 from cellfleet.training.spec import TrainSpec
 
-WEIGHTS = "weights.pt"
-"""Lies beside the graph of a model that others may begin with: graphs are folded and rounded, and learn no more."""
+_DAMAGE = (
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    pickle.UnpicklingError,
+)
+"""What reading a file raises that somebody put there, and that holds something else."""
 _FIRST, _LAST = "stem.", "head."
 """Layers of our network that may see more channels, and say more, than those of the run that is begun with."""
 
@@ -67,7 +77,7 @@ def take_weights(network: nn.Module, run: Path) -> None:
         if weights.keys() != own.keys():
             raise ValueError("it has other layers")
         fitted = {name: _fitted(name, tensor, own[name].shape) for name, tensor in weights.items()}
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         raise TrainingError(
             "E613",
             f"nothing to begin with: {error}",

@@ -47,7 +47,10 @@ def create_training(body: TrainingRequest, service: Shared, user: Changing) -> T
     if body.compare_with is not None:
         _model(service, body.compare_with)
     if body.start is not None and not trainings.is_finished_run(service, user, body.start):
-        trainings.require_weights(service, _model(service, body.start))
+        model = _model(service, body.start)
+        trainings.require_weights(service, model)
+        # A newer version may be there when a trainer has time.
+        body = body.model_copy(update={"start": f"{model.name}:{model.version}"})
     most = user.quota.running_jobs
     left = None if most is None else most - service.ledger.running(user.name)
     return trainings.desk_of(service).create(body, user.name, most=left)
