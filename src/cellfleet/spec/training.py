@@ -5,13 +5,19 @@ An order is refused when there are fields in it that are not known; in reports t
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt
 
 from cellfleet.spec.job import PinnedModel, UserName
 from cellfleet.spec.record import Told
 from cellfleet.spec.training_http import Phase, TrainingData, TrainingId, TrainingPoint, TrainingRequest
+
+
+def _scored(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Leave out data in which there was nothing to score: JSON has no word for that."""
+    return {data: values for data, values in scores.items() if all(map(math.isfinite, values.values()))}
 
 
 class _Report(BaseModel):
@@ -59,7 +65,7 @@ class TrainingEnd(_Report):
 
     state: Literal["done", "failed"]
     at_ms: NonNegativeInt
-    scores: dict[str, dict[str, float]] = {}
+    scores: Annotated[dict[str, dict[str, float]], AfterValidator(_scored)] = {}
     validation: str = ""
     """Hash of the validation images' names and labels: tells whether the data set is still the same."""
     problem: Told | None = None
