@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -267,6 +268,17 @@ def test_a_damaged_run_is_passed_over(desk: TrainingDesk, store: FolderPlace, cl
     assert [run.id for run in desk.page(None, limit=10)[0]] == [whole] == [run.id for run in desk.every()]
 
 
+def test_scores_where_there_is_nothing_to_score_leave_a_run_readable(
+    desk: TrainingDesk, store: FolderPlace, clock: Clock
+) -> None:
+    run, queue = desk.create(REQUEST, "ann").id, trainer(store, clock, "first")
+    claim = queue.claim()
+    assert claim is not None
+    scores = {"validation, whole cells": {"f1": 0.5, "ap": 0.4}, "validation, nuclei": {"f1": math.nan, "ap": math.nan}}
+    queue.end(claim, TrainingEnd(state="done", at_ms=1, scores=scores))
+    assert desk.run(run).scores == {"validation, whole cells": {"f1": 0.5, "ap": 0.4}}
+
+
 @dataclass
 class Made:
     """Carries out runs without training."""
@@ -301,6 +313,20 @@ def test_rounds_carry_out_runs_and_comparisons_and_end_when_idle(
     assert rounds() == 0
     assert desk.comparison(runs[0], OTSU).state == "done"
     assert not list(store.names("training/.wanted"))
+
+
+def test_a_damaged_wish_holds_nobody_up(desk: TrainingDesk, store: FolderPlace, clock: Clock) -> None:
+    queue, runs = trainer(store, clock, "first"), sorted(desk.create(REQUEST, "ann").id for _ in range(3))
+    for _ in runs:
+        claim = queue.claim()
+        assert claim is not None
+        queue.end(claim, TrainingEnd(state="done", at_ms=1))
+    for run in runs:
+        desk.comparison(run, OTSU)
+    store.write(f"training/.wanted/{runs[0]}/{OTSU.sha256}", b"{")
+    store.write(RunFiles(store, runs[1]).name("request.json"), b"{")
+    asked = queue.wanted()
+    assert asked is not None and asked[0].id == runs[2]
 
 
 def test_a_comparison_at_which_trainers_die_again_and_again_is_answered_so(

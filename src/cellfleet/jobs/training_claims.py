@@ -7,10 +7,11 @@ the other before it writes anything more; what it writes in the very moment in b
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -88,15 +89,9 @@ class TrainingQueue:
     def claim(self) -> Claim | None:
         """Take the oldest run that nobody is at; None: there is none."""
         for run in open_runs(self.store):
-            try:
-                claim = self._claimed(RunFiles(self.store, run))
-            except CellfleetError as error:
-                if error.code not in {"E634", "E821"}:
-                    raise
-                _log.error("training run %s is passed over: %s", run, error)
-                continue
-            if claim is not None:
-                return claim
+            with _passing_over(run):
+                if claim := self._claimed(RunFiles(self.store, run)):
+                    return claim
         return None
 
     def standing(self, claim: Claim) -> Literal["held", "stopped", "lost"]:
@@ -136,14 +131,16 @@ class TrainingQueue:
     def wanted(self) -> tuple[RunFiles, WantedComparison] | None:
         """Return a comparison that somebody waits for; one at which trainers died again and again is answered so."""
         for name in wanted_comparisons(self.store):
-            wanted, files = read_wanted(self.store, name), RunFiles(self.store, PurePosixPath(name).parts[-2])
-            if wanted is None or files.order() is None:
-                self.store.remove(name)
-            elif wanted.attempts >= MOST_ATTEMPTS:
-                self.answer(files, Comparison(state="failed", present=wanted.present, problem=_vanished()))
-            else:
-                self.store.write(name, as_json(wanted.model_copy(update={"attempts": wanted.attempts + 1})))
-                return files, wanted
+            files = RunFiles(self.store, PurePosixPath(name).parts[-2])
+            with _passing_over(files.id):
+                wanted = read_wanted(self.store, name)
+                if wanted is None or files.order() is None:
+                    self.store.remove(name)
+                elif wanted.attempts >= MOST_ATTEMPTS:
+                    self.answer(files, Comparison(state="failed", present=wanted.present, problem=_vanished()))
+                else:
+                    self.store.write(name, as_json(wanted.model_copy(update={"attempts": wanted.attempts + 1})))
+                    return files, wanted
         return None
 
     def answer(self, files: RunFiles, comparison: Comparison) -> None:
@@ -190,6 +187,17 @@ class TrainingQueue:
 
     def _taken_over(self, claim: Claim) -> bool:
         return self.store.exists(claim.files.name("claims", f"{claim.n + 1}"))
+
+
+@contextlib.contextmanager
+def _passing_over(run: str) -> Iterator[None]:
+    """Leave a run alone whose files cannot be understood: the others are not to wait for it."""
+    try:
+        yield
+    except CellfleetError as error:
+        if error.code not in {"E634", "E821"}:
+            raise
+        _log.error("training run %s is passed over: %s", run, error)
 
 
 def _vanished() -> Told:
