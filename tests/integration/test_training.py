@@ -239,3 +239,15 @@ def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:
     groups = [{int(s.name) // 3 for s in split} for split in (train_samples, held_out)]
     assert len(train_samples) == len(held_out) == 3
     assert not groups[0] & groups[1]
+
+
+def test_a_manifest_that_is_no_json_is_said_and_one_of_another_program_is_passed_by(tmp_path: Path) -> None:
+    _draw(tmp_path / "data", 3, seed=4)
+    manifest = tmp_path / "data" / "manifest.json"
+    manifest.write_text('{"name": "a page", "icons": [1]}', encoding="utf-8")
+    assert sum(map(len, load_dataset(tmp_path / "data"))) == 3
+    manifest.write_text('[1, "two", {"id": 3}]', encoding="utf-8")
+    assert sum(map(len, load_dataset(tmp_path / "data"))) == 3
+    manifest.write_text("{broken", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"manifest\.json: is no JSON.*E601"):
+        load_dataset(tmp_path / "data")

@@ -202,5 +202,11 @@ def _groups(folder: Path) -> dict[str, str]:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return {}
-    entries = json.loads(manifest.read_text(encoding="utf-8"))
+    try:
+        read = json.loads(manifest.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        action = "Correct it, or take it away if it says nothing of fields of view"
+        raise TrainingError("E601", f"is no JSON ({error})", where=str(manifest), action=action) from error
+    # Other programs write files of this name, too.
+    entries = [entry for entry in read if isinstance(entry, dict)] if isinstance(read, list) else []
     return {str(e["id"]): f"fov {e['fov_group']}" for e in entries if "id" in e and "fov_group" in e}
