@@ -89,6 +89,12 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
             "nodeSelector": {"gpu": "a10g"},
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
         },
+        "trainers": {
+            "replicas": 2,
+            "image": "registry.lab.example/cellfleet-train:1.2.3",
+            "nodeSelector": {"gpu": "a10g"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        },
         "autoscaling": {"policy": "paper", "prometheus": _PROMETHEUS, "paper": {"reading": "paper-tenth"}},
         "networkPolicies": {"ingressNamespace": "ingress-nginx"},
         "monitoring": {

@@ -99,6 +99,8 @@ def test_nobody_is_root_and_nothing_but_volumes_can_be_written(values: dict[str,
 def test_each_pod_says_whether_it_lives_and_whether_it_is_ready(values: dict[str, Any]) -> None:
     objects = rendered(values)
     for name, pod in pods(objects):
+        if name.endswith("-trainer"):
+            continue  # it shows life in the store
         known = {port["name"] for each in pod["spec"]["containers"] for port in each["ports"]}
         numbers = {port["containerPort"] for each in pod["spec"]["containers"] for port in each["ports"]}
         first = pod["spec"]["containers"][0]
@@ -209,6 +211,21 @@ def test_spot_gpus_are_found_and_their_taints_borne() -> None:
     assert container["image"].endswith("-gpu") and "--device=cuda" in container["args"]
 
 
+def test_trainers_have_their_own_image_and_device_and_no_ledger() -> None:
+    image = {"replicas": 1, "image": "registry.lab.example/cellfleet-train:1"}
+    for gpus, device in ((1, "cuda"), (0, "cpu")):
+        values = {**VALUE_SETS["fused, spot GPUs"], "trainers": {**image, "type": "nvidia-l4", "gpus": gpus}}
+        spec = one(rendered(values), "Deployment", "-trainer")["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert container["args"] == ["trainer", f"--device={device}"] and container["image"] == image["image"]
+        assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == gpus
+        assert spec.get("nodeSelector") == ({"cloud.google.com/gke-accelerator": "nvidia-l4"} if gpus else None)
+        assert "CELLFLEET_TRAINER_LEDGER" not in environment(container)
+    assert not any("trainer" in name for name, _ in pods(rendered(VALUE_SETS["minimal"])))
+    (api,) = one(rendered(values), "Deployment", "-api")["spec"]["template"]["spec"]["containers"]
+    assert "--trainers=0" in api["args"]
+
+
 def test_only_those_who_need_it_reach_the_ledger() -> None:
     spec = one(rendered(VALUE_SETS["minimal"]), "NetworkPolicy", "-ledger")["spec"]
     (rule,) = spec["ingress"]
@@ -231,6 +248,7 @@ def test_nothing_is_said_of_a_namespace_so_that_helm_chooses_it() -> None:
         ({**VALUE_SETS["split"], "autoscaling": {"policy": "paper"}}, "autoscaling.prometheus"),
         ({**VALUE_SETS["split"], "workers": {"gpu": {"enabled": True}}}, "workers.gpu.enabled"),
         ({"store": {"url": "s3://a"}, "workers": {"cpu": {"min": 3, "max": 2}}}, "workers.cpu.min"),
+        ({"store": {"url": "s3://a"}, "trainers": {"replicas": 1}}, "trainers.image"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(values: dict[str, Any], says: str) -> None:

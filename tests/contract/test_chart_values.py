@@ -149,7 +149,9 @@ def test_the_how_to_shows_values_that_work() -> None:
     assert f"{asked['cpu']:.1f} of a processor and {asked['memory']:.1f} GiB" in text
     assert f"{sum(1 for _ in VALUE_SETS)} sets of values".replace("8", "eight") in text
     assert f"1.28 and {kubernetes_validate.latest_version().rpartition('.')[0]}" in text
-    named = set(re.findall(r"`((?:api|autoscaling|ledger|monitoring|networkPolicies|store|triton)\.[\w.]+)`", text))
+    named = set(
+        re.findall(r"`((?:api|autoscaling|ledger|monitoring|networkPolicies|store|trainers|triton)\.[\w.]+)`", text)
+    )
     known = {path for path, _, _ in settings(SCHEMA, DEFAULTS)} | {".".join(path) for path, _ in groups(SCHEMA)}
     assert named and {name for name in named if name not in known and name.rpartition(".")[0] not in known} == set()
 

@@ -69,7 +69,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 - {name: CELLFLEET_CACHE, value: /tmp/cache}
 - {name: CELLFLEET_LOG, value: {{ $root.Values.log }}}
 - {name: {{ $prefix }}_STORE, value: {{ include "cellfleet.store" $root }}}
-{{- if ne (index . 1) "triton" }}
+{{- if not (has (index . 1) (list "triton" "trainer")) }}
 {{- with $root.Values.ledger.existingSecret }}
 - name: LEDGER_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ . }}, key: password}}
