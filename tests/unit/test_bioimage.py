@@ -176,6 +176,18 @@ def test_what_cannot_run_is_refused_with_its_field(changes: dict[str, Any], said
     assert re.search(said, refusal(changed(SHARK, **changes)), re.DOTALL), refusal(changed(SHARK, **changes))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tags": 1.5},
+        {"outputs__0__shape__scale": [1, float("inf"), 1, 1]},
+        {"inputs__0": {**NEWER["inputs"][0], "data": []}},
+    ],
+)
+def test_an_odd_word_costs_no_more_than_its_package(changes: dict[str, Any]) -> None:
+    assert re.search(r"\[E4\d\d\]$", refusal(changed(SHARK, **changes)))
+
+
 def test_an_unknown_channel_and_a_distance_without_a_range_are_refused() -> None:
     assert "a channel that is called 'mitosis'" in refusal(changed(NEWER, outputs__0__axes__1=channels("mitosis")))
     smaller = changed(NEWER, outputs__0__axes__2__scale=1.0)

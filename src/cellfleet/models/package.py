@@ -27,6 +27,9 @@ WEIGHTS = "weights.pt"
 LARGEST_RDF_BYTES = 1 << 20
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of covers that are shown."""
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What a description raises that says something odd: no UTF-8, dates that do not exist, a list for a word, endless
+numbers. Nobody may break the list of all models with it."""
 Task = Literal["segmentation", "classification", "translation", "workflow"]
 TESTS = (
     {"pixels", "contrast", "heads"},
@@ -190,8 +193,7 @@ def read_package(content: bytes, where: str) -> Package:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "its content"
         raise broken(where, f"{place}: {first['msg']}") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        # ValueError: bytes that are no UTF-8, and dates that do not exist.
+    except (*_DAMAGE, yaml.YAMLError) as error:
         raise broken(where, str(error)) from error
     if not _is_weightless(package.declared) and package.graph is None:
         raise broken(where, "weights.onnx is missing")
