@@ -158,6 +158,10 @@ def _not_finite(package: Path) -> None:
     )
 
 
+def _lone_number(package: Path) -> None:
+    replace(package, "test_pixels.npy", npy(np.array(1, np.float32)), "inputs__0__test_tensor__sha256")
+
+
 def _large_tensor(package: Path) -> None:
     replace(package, "test_pixels.npy", bytes((16 << 20) + 1), "inputs__0__test_tensor__sha256")
 
@@ -197,6 +201,7 @@ def replace(package: Path, name: str, content: bytes, hash_field: str) -> None:
         (_large_claim, "E402"),
         (_other_shape, "E402"),
         (_not_finite, "E402"),
+        (_lone_number, "E402"),
         (_large_tensor, "E402"),
         (_large_description, "E402"),
         (_up, "E402"),

@@ -144,9 +144,9 @@ def _array(content: bytes, name: str, source: Source) -> NDArray[Any]:
 def _require_prediction(model: LoadedModel, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
     pixels, contrast, heads = tensors["pixels"], tensors["contrast"], tensors["heads"]
     channels, maps = model.manifest.channels, len(model.manifest.heads)
-    expected = (len(pixels), maps, *pixels.shape[2:])
     if pixels.ndim != 4 or pixels.shape[1] != channels or contrast.shape != (len(pixels), channels, 2):
         raise broken(where, f"its test tensors have the shapes {pixels.shape} and {contrast.shape}")
+    expected = (len(pixels), maps, *pixels.shape[2:])
     if heads.shape != expected or heads.dtype != np.uint8 or 0 in expected:
         raise broken(where, f"the test tensor of heads is {heads.dtype} {heads.shape}, not uint8 {expected}")
     if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (pixels, contrast)):
@@ -192,7 +192,7 @@ def _require_image(model: LoadedTranslator, tensors: Mapping[str, NDArray[Any]],
 
 
 def _require_scores(model: LoadedClassifier, images: NDArray[Any], scores: NDArray[Any], where: str) -> None:
-    expected = (len(images), len(model.manifest.classes))
+    expected = (*images.shape[:1], len(model.manifest.classes))
     if images.shape[1:] != model.manifest.shape or scores.shape != expected or 0 in expected:
         raise broken(where, f"its test tensors have the shapes {images.shape} and {scores.shape}")
     if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in (images, scores)):
