@@ -150,6 +150,17 @@ def _volume(folder: Path) -> list[str]:
     return ["-m", str(folder / "volume.ome.tif")]
 
 
+def _empty_file(folder: Path) -> list[str]:
+    (folder / "cut.npy").touch()
+    return ["-m", str(folder / "cut.npy")]
+
+
+def _several_arrays(folder: Path) -> list[str]:
+    with (folder / "zip.npy").open("wb") as file:
+        np.savez(file, CELLS)
+    return ["-m", str(folder / "zip.npy")]
+
+
 def _one_channel_model(folder: Path) -> list[str]:
     return ["--model", str(write_package(folder / "small"))]
 
@@ -160,6 +171,8 @@ def _one_channel_model(folder: Path) -> list[str]:
         (lambda _: ["-nc", "1"], "E055", 4),
         (_volume, "E055", 4),
         (_other_size, "E056", 4),
+        (_empty_file, "E106", 4),
+        (_several_arrays, "E106", 4),
         (_one_channel_model, "E058", 2),
         (lambda _: ["--image-mpp", "0"], "E011", 2),
         (lambda _: ["--compartment", "membrane"], "E001", 2),

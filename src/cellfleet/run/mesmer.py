@@ -123,7 +123,8 @@ def _open(path: Path) -> Image:
 
 def _open_array(path: Path) -> Image:
     try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Not `np.load`, which takes zips for arrays, too.
+        array: NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise InputError(
             "E106", f"cannot be read ({error})", where=str(path), action="Save it with numpy.save"
