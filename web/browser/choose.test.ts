@@ -177,8 +177,9 @@ test("a job is taken up again with its images and settings, and one that is not 
   await page.getByRole("alert").getByText(/no such job/).waitFor();
 });
 
-test("an address with a model has this model chosen", async () => {
-  const { page } = await open("/?model=otsu");
+test("who comes from a model's card has this model chosen", async () => {
+  const { page } = await open("/models");
+  await page.locator('a[href*="model=otsu"]').click();
   await page.getByRole("button", { name: /small_nuclei/ }).click();
   await page.getByText(/\d+ objects here/).waitFor();
   expect(await page.getByRole("radio", { name: /^otsu/ }).getAttribute("aria-checked")).toBe("true");

@@ -34,6 +34,15 @@ describe("a job as a command", () => {
   });
 });
 
+describe("a job of one compartment", () => {
+  it("keeps it in the command and in Python", () => {
+    const nuclei = job({ model: "tissue:1.0.0", compartment: "nuclear" });
+    expect(asCommand(nuclei, SERVER)).toContain(" --compartment nuclear ");
+    expect(asPython(nuclei, SERVER)).toContain('compartment="nuclear"');
+    expect(asCommand(job({}), SERVER) + asPython(job({}), SERVER)).not.toContain("compartment");
+  });
+});
+
 describe("a job as Python", () => {
   it("classifies where the job did", () => {
     const told = asPython({ ...job({ model: "our-net:1.0", top: 3 }), formats: [] }, SERVER);

@@ -22,6 +22,7 @@ export function asCommand(job: Job, server: string): string {
   if (segment.microns_per_pixel) words.push("--pixel-size", String(segment.microns_per_pixel));
   if (segment.diameter_px) words.push("--diameter", String(segment.diameter_px));
   if (segment.axes) words.push("--axes", segment.axes);
+  if (segment.compartment) words.push("--compartment", segment.compartment);
   for (const form of formats) words.push("--format", form);
   return words.map(quoted).join(" ");
 }
@@ -33,6 +34,7 @@ export function asPython(job: Job, server: string): string {
   if (segment.microns_per_pixel) options.push(`pixel_size=${segment.microns_per_pixel}`);
   if (segment.diameter_px) options.push(`diameter=${segment.diameter_px}`);
   if (segment.axes) options.push(`axes=${JSON.stringify(segment.axes)}`);
+  if (segment.compartment) options.push(`compartment=${JSON.stringify(segment.compartment)}`);
   if (segment.top) options.push(`top=${segment.top}`);
   else options.push(`formats=${JSON.stringify(formats)}`);
   return [

@@ -6,6 +6,7 @@ import { Upload } from "tus-js-client";
 
 import { answer, api } from "../../api/client";
 import { token } from "../../api/login";
+import { models } from "../../api/models";
 import { Refused } from "../../parts/Refused";
 import { words } from "./words";
 
@@ -14,7 +15,7 @@ export function AddModel() {
   const [address, setAddress] = useState("");
   const add = useMutation({
     mutationFn: (given: File | string) => (typeof given === "string" ? addFrom(given) : addPackage(given)),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["models"] }),
+    onSuccess: () => client.invalidateQueries({ queryKey: models.queryKey }),
   });
   return (
     <Card withBorder padding="lg">

@@ -3,21 +3,17 @@ import { Badge, Button, Card, Group, Image, SimpleGrid, Skeleton, Stack, Text, T
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 
-import { answer, api, type Schemas } from "../../api/client";
+import { answer, api } from "../../api/client";
 import { token } from "../../api/login";
+import { findsObjects, fullName, models, type Model } from "../../api/models";
 import { about } from "../../api/queries";
 import { bytes } from "../../format";
 import { Refused } from "../../parts/Refused";
-import { findsObjects } from "../segment/Find";
 import { AddModel } from "./AddModel";
 import { words } from "./words";
 
-type Model = Schemas["ModelInfo"];
-
-export const modelList = { queryKey: ["models"], queryFn: () => answer(api.GET("/api/v1/models")) };
-
 export function ModelsPage() {
-  const list = useQuery(modelList);
+  const list = useQuery(models);
   const { data: who } = useQuery(about);
   return (
     <Stack maw={1180} mx="auto" gap="lg">
@@ -28,7 +24,7 @@ export function ModelsPage() {
       {list.error && <Refused error={list.error} again={() => void list.refetch()} />}
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
         {list.isPending && [0, 1].map((key) => <Skeleton key={key} height={220} />)}
-        {list.data?.models.map((model) => <ModelCard key={`${model.name}:${model.version}`} model={model} admin={who?.role === "admin"} />)}
+        {list.data?.models.map((model) => <ModelCard key={fullName(model)} model={model} admin={who?.role === "admin"} />)}
         {who?.role === "admin" && <AddModel />}
       </SimpleGrid>
     </Stack>
@@ -68,7 +64,7 @@ function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
         <Facts model={model} />
         <Group mt="auto" grow>
           {segments && (
-            <Button component={Link} to={`/?model=${encodeURIComponent(`${model.name}:${model.version}`)}`} variant="light" px="xs">
+            <Button component={Link} to={`/?model=${encodeURIComponent(fullName(model))}`} variant="light" px="xs">
               {words.use}
             </Button>
           )}
@@ -134,7 +130,7 @@ function MakeDefault({ model }: { model: Model }) {
   const client = useQueryClient();
   const make = useMutation({
     mutationFn: () => answer(api.PUT("/api/v1/models/{name}/default", { params: { path: { name: model.name } } })),
-    onSuccess: () => client.invalidateQueries({ queryKey: modelList.queryKey }),
+    onSuccess: () => client.invalidateQueries({ queryKey: models.queryKey }),
   });
   return (
     <Button variant="default" px="xs" loading={make.isPending} onClick={() => make.mutate()} title={make.error?.message}>

@@ -18,10 +18,10 @@ import css from "./Workbench.module.css";
 
 /** The address tells how the first image looks; the next ones look alike. */
 function firstStyle(): Style {
-  const { outlines, fill, colourBy, column, compare, mode, pinned } = fromHash(window.location.hash);
+  const { outlines, nuclei, fill, colourBy, column, compare, mode, pinned } = fromHash(window.location.hash);
   const tab = compare ? "compare" : pinned ? "measure" : FIRST_STYLE.tab;
   const compareMode = mode ?? FIRST_STYLE.compareMode;
-  const look = { outlines: outlines ?? FIRST_STYLE.outlines, fill: fill ?? FIRST_STYLE.fill, colourBy, column };
+  const look = { outlines: outlines ?? FIRST_STYLE.outlines, nuclei: nuclei ?? FIRST_STYLE.nuclei, fill: fill ?? FIRST_STYLE.fill, colourBy, column };
   return { ...FIRST_STYLE, ...look, tab, compare, compareMode };
 }
 

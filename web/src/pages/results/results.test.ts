@@ -12,6 +12,7 @@ describe("a link", () => {
     view: { x: 12.5, y: 7, zoom: -1.25 },
     channels: [{ visible: false, colour: [0, 255, 16] as const, window: [1, 2000] as [number, number] }],
     outlines: false,
+    nuclei: true,
     fill: 0,
     colourBy: "mean_CD45 & more",
     column: "area_um2",
@@ -31,7 +32,7 @@ describe("a link", () => {
     const read = fromHash("#at=1,x,2&ch=1,zz,3&fill=7&object=-3&range=9,1&z=1e9&mode=magic");
     expect(read).toMatchObject({ view: undefined, channels: undefined, pinned: undefined, range: undefined, z: undefined, mode: undefined });
     expect(read.fill).toBe(1);
-    expect(fromHash("")).toMatchObject({ outlines: undefined, fill: undefined });
+    expect(fromHash("")).toMatchObject({ outlines: undefined, nuclei: undefined, fill: undefined });
   });
 });
 

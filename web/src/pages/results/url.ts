@@ -16,6 +16,8 @@ export interface Linked {
   view?: View;
   channels?: LinkedChannel[];
   outlines?: boolean;
+  /** Whether the nuclei of cells are outlined, too. */
+  nuclei?: boolean;
   fill?: number;
   colourBy?: string;
   /** Column of the histogram. */
@@ -28,18 +30,20 @@ export interface Linked {
   range?: [number, number];
 }
 
+const switched = (on?: boolean) => (on === undefined ? undefined : on ? "1" : "0");
 const short = (value: number) => String(Number(value.toPrecision(7)));
 const hex = (colour: Rgb) => colour.map((part) => part.toString(16).padStart(2, "0")).join("");
 
 /** Return the text after #. */
 export function toHash(state: Linked): string {
-  const { view, channels, outlines, fill, colourBy, column, pinned, t, z, compare, mode, range } = state;
+  const { view, channels, outlines, nuclei, fill, colourBy, column, pinned, t, z, compare, mode, range } = state;
   const one = ({ visible, colour, window }: LinkedChannel) =>
     [visible ? 1 : 0, hex(colour), short(window[0]), short(window[1])].join(",");
   const parts: [string, string | number | undefined][] = [
     ["at", view && [view.x.toFixed(1), view.y.toFixed(1), view.zoom.toFixed(3)].join(",")],
     ["ch", channels?.map(one).join(";")],
-    ["outlines", outlines === undefined ? undefined : outlines ? "1" : "0"],
+    ["outlines", switched(outlines)],
+    ["nuclei", switched(nuclei)],
     ["fill", fill === undefined ? undefined : short(fill)],
     ["by", colourBy],
     ["column", column],
@@ -65,11 +69,13 @@ export function fromHash(hash: string): Linked {
     const text = told.get(name);
     return text && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
   };
+  const isOn = (name: string) => (told.has(name) ? told.get(name) !== "0" : undefined);
   const [fill] = numbers(told.get("fill"));
   return {
     view,
     channels: channelsOf(told.get("ch")),
-    outlines: told.has("outlines") ? told.get("outlines") !== "0" : undefined,
+    outlines: isOn("outlines"),
+    nuclei: isOn("nuclei"),
     fill: fill === undefined ? undefined : Math.min(1, Math.max(0, fill)),
     colourBy: told.get("by") ?? undefined,
     column: told.get("column") ?? undefined,

@@ -69,7 +69,7 @@ export function useView({ pixels, labels, nuclei, table, used, style, setStyle }
   const column = style.column && columns.some(({ key }) => key === style.column) ? style.column : firstChoice(columns);
   const link = useHash(camera, {
     channels, range, pinned, compare: style.compare, mode: style.compareMode, t: selection.t, z: selection.z,
-    outlines: style.outlines, fill: style.fill, colourBy: style.colourBy, column: style.column,
+    outlines: style.outlines, nuclei: inner ? style.nuclei : undefined, fill: style.fill, colourBy: style.colourBy, column: style.column,
   });
   return {
     camera, pointer, source, inner, columns, column, limits, first, link, style, setStyle,

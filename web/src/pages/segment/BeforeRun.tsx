@@ -6,6 +6,7 @@ import { useNavigate } from "react-router";
 
 import { answer, api, type Schemas } from "../../api/client";
 import { newKey } from "../../api/key";
+import type { Model } from "../../api/models";
 import { count, pixels as pixelText } from "../../format";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
@@ -23,12 +24,13 @@ type Request = Schemas["JobRequest"];
 interface Properties {
   draft: Draft;
   facts: Facts;
+  model?: Model;
   spec?: Spec;
   preview?: Preview;
   question?: string;
 }
 
-export function BeforeRun({ draft, facts, spec, preview, question }: Properties) {
+export function BeforeRun({ draft, facts, model, spec, preview, question }: Properties) {
   const settings = useSettings();
   const navigate = useNavigate();
   const client = useQueryClient();
@@ -49,8 +51,9 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
     },
   });
   const { images, more, pixels, guessed } = facts;
+  const formats = formatsOf(settings, model);
   const { data: plan } = useQuery(planFor(facts, spec));
-  const results = words.before.results(formatsOf(settings).map((one) => words.formats[one][0]).join(", "));
+  const results = words.before.results(formats.map((one) => words.formats[one][0]).join(", "));
   return (
     <Paper withBorder component="section" p="md" aria-label={words.before.title}>
       <Stack gap="sm">
@@ -85,7 +88,7 @@ export function BeforeRun({ draft, facts, spec, preview, question }: Properties)
             disabled={question !== undefined || !spec}
             loading={submit.isPending}
             aria-describedby="open-question"
-            onClick={() => spec && submit.mutate(requestOf(draft, facts, spec, { name: settings.name, formats: formatsOf(settings) }))}
+            onClick={() => spec && submit.mutate(requestOf(draft, facts, spec, { name: settings.name, formats }))}
           >
             {draft.items.length === 0 ? words.before.empty : words.before.button(images, more)}
           </Button>

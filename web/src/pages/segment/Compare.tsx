@@ -3,7 +3,7 @@ import { Button, Modal, Select, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
-import type { Model } from "./Find";
+import { isCalled, type Model } from "../../api/models";
 import { preview } from "./looks";
 import css from "./Preview.module.css";
 import { Found, Told, type Shown } from "./PreviewPanel";
@@ -38,7 +38,7 @@ type SideProperties = Properties & { side: string; first: number };
 function Side({ side, first, close, shown, models, micronsPerPixel }: SideProperties) {
   const settings = useSettings();
   // On the left the chosen one, on the right the next.
-  const at = models.findIndex(({ name }) => name === settings.model);
+  const at = models.findIndex((one) => isCalled(one, settings.model));
   const [name, setName] = useState(models[(Math.max(0, at) + first) % models.length]?.name);
   const model = models.find((one) => one.name === name) ?? (models[0] as Model);
   const { input, look, region } = shown;

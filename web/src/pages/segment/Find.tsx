@@ -1,36 +1,24 @@
 /** What to find: the model, the channels that it looks at, and rarely more. */
 import {
-  Badge, Checkbox, Collapse, Group, MultiSelect, NumberInput, Paper, Radio, Skeleton, Stack, Text, TextInput, Title, UnstyledButton,
+  Badge, Checkbox, Collapse, Group, MultiSelect, NumberInput, Paper, Radio, SegmentedControl, Skeleton, Stack, Text, TextInput, Title, UnstyledButton,
 } from "@mantine/core";
 import { IconChevronDown } from "@tabler/icons-react";
-import { queryOptions, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
-import { answer, api, type Schemas } from "../../api/client";
+import { models, offered, type Model } from "../../api/models";
 import { Refused } from "../../parts/Refused";
 import css from "./SegmentPage.module.css";
-import { change, OFFERED, useSettings } from "./settings";
+import { change, findsBoth, OFFERED, offeredBy, useSettings, type Compartment } from "./settings";
 import { words } from "./words";
 
-export type Model = Schemas["ModelInfo"];
-
-export const models = queryOptions({
-  queryKey: ["models"],
-  queryFn: () => answer(api.GET("/api/v1/models")),
-  staleTime: 60_000,
-});
-
-/** Whether a job can be made with it; the others give classes or images. */
-export const findsObjects = ({ task }: Model) => task === "segmentation" || task === "workflow";
-
-/** The newest version of each model that finds objects; those first that can use the image's channels: the default, then trained ones. */
-export function sortedByFit(all: readonly Model[], channels: number): Model[] {
-  const newest = all.filter((model, at) => findsObjects(model) && all.findIndex(({ name }) => name === model.name) === at);
+/** One version of each model that finds objects; those first that can use the image's channels: the default, then trained ones. */
+export function sortedByFit(all: readonly Model[], channels: number, asked?: string): Model[] {
   // Workflows want stacks of their own kind: nobody is to get one unasked.
   const second = ({ size_bytes, task }: Model) => size_bytes === 0 || task === "workflow";
   const misfit = (model: Model) =>
     Number(channels > 0 && model.roles.length > channels) * 4 + Number(!model.default) * 2 + Number(second(model));
-  return [...newest].sort((a, b) => misfit(a) - misfit(b) || b.roles.length - a.roles.length || a.name.localeCompare(b.name));
+  return offered(all, asked).sort((a, b) => misfit(a) - misfit(b) || b.roles.length - a.roles.length || a.name.localeCompare(b.name));
 }
 
 interface Properties {
@@ -59,7 +47,8 @@ export function Find({ list, model, channelNames, asked }: Properties) {
           </div>
         </Radio.Group>
         {model && <Channels model={model} names={channelNames} asked={asked} />}
-        <Advanced />
+        {model && findsBoth(model) && <Compartments />}
+        <Advanced model={model} />
       </Stack>
     </Paper>
   );
@@ -128,7 +117,26 @@ export function valueOf(names: readonly string[]): (at: number) => string | numb
   return (at) => (all && telling(names[at] as string) ? (names[at] as string) : at + 1);
 }
 
-function Advanced() {
+/** What is outlined, of a model that finds cells and their nuclei. */
+function Compartments() {
+  const { compartment } = useSettings();
+  const { label, both, alone } = words.find.outlined;
+  return (
+    <Stack gap={4} align="start">
+      <Text size="sm" fw={500} id="compartments">
+        {label}
+      </Text>
+      <SegmentedControl
+        aria-labelledby="compartments"
+        data={[{ value: "", label: both }, ...Object.entries(alone).map(([value, text]) => ({ value, label: text }))]}
+        value={compartment ?? ""}
+        onChange={(value) => change({ compartment: (value as Compartment) || undefined })}
+      />
+    </Stack>
+  );
+}
+
+function Advanced({ model }: { model?: Model }) {
   const settings = useSettings();
   const [opened, setOpened] = useState(false);
   return (
@@ -166,7 +174,7 @@ function Advanced() {
             onChange={(formats) => change({ formats: OFFERED.filter((one) => formats.includes(one)) })}
           >
             <div className={css.cards} style={{ marginTop: "var(--mantine-spacing-xs)" }}>
-              {OFFERED.map((format) => (
+              {offeredBy(model).map((format) => (
                 <Checkbox key={format} value={format} label={words.formats[format][0]} description={words.formats[format][1]} />
               ))}
             </div>

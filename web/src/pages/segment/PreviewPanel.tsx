@@ -4,10 +4,10 @@ import { useDisclosure } from "@mantine/hooks";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { useState, type CSSProperties } from "react";
 
+import type { Model } from "../../api/models";
 import { Refused } from "../../parts/Refused";
 import { Compare } from "./Compare";
 import { asksForChannel } from "./facts";
-import type { Model } from "./Find";
 import type { Inspected, Preview, Region } from "./looks";
 import { Outlined } from "./Outlined";
 import css from "./Preview.module.css";

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { Link } from "react-router";
 
+import { isCalled, models } from "../../api/models";
 import { about } from "../../api/queries";
 import { Refused } from "../../parts/Refused";
 import type { Item } from "../../uploads/draft";
@@ -13,7 +14,7 @@ import { BeforeRun } from "./BeforeRun";
 import { DropZone } from "./DropZone";
 import { asksForChannel, factsOf, openQuestion } from "./facts";
 import { Files } from "./Files";
-import { Find, models, sortedByFit } from "./Find";
+import { Find, sortedByFit } from "./Find";
 import { inspect, preview, useLooks, type Look, type Region } from "./looks";
 import { PreviewPanel, sizeOf, type Shown } from "./PreviewPanel";
 import { Questions } from "./Questions";
@@ -112,8 +113,11 @@ function Filled() {
   const { data: list } = useQuery(models);
   const looks = useLooks(draft.items, settings.axes);
   const facts = useMemo(() => factsOf(draft.items, looks), [draft.items, looks]);
-  const sorted = useMemo(() => sortedByFit(list?.models ?? [], facts.channelNames.length), [list, facts.channelNames.length]);
-  const model = sorted.find(({ name }) => name === settings.model) ?? sorted[0];
+  const sorted = useMemo(
+    () => sortedByFit(list?.models ?? [], facts.channelNames.length, settings.model),
+    [list, facts.channelNames.length, settings.model],
+  );
+  const model = sorted.find((one) => isCalled(one, settings.model)) ?? sorted[0];
   const spec = model && specOf(settings, model);
 
   const { chosen, shown, setChoice } = useShown(draft.items, looks, settings.axes);
@@ -147,7 +151,7 @@ function Filled() {
             moved={(region) => setChoice({ path: chosen?.path, image: shown?.look.image, region })}
             chooseImage={(name) => setChoice({ path: chosen?.path, image: name })}
           />
-          <BeforeRun draft={draft} facts={facts} spec={spec} preview={found.data} question={question} />
+          <BeforeRun draft={draft} facts={facts} model={model} spec={spec} preview={found.data} question={question} />
         </Stack>
     </div>
   );

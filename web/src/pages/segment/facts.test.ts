@@ -1,13 +1,14 @@
 import { expect, test } from "vitest";
 
 import { Refusal } from "../../api/client";
+import type { Model } from "../../api/models";
 import type { Draft, Item } from "../../uploads/draft";
 import { secondsFor } from "./BeforeRun";
 import { factsOf, openQuestion, readingsOf } from "./facts";
-import { sortedByFit, valueOf, type Model } from "./Find";
+import { sortedByFit, valueOf } from "./Find";
 import type { Inspected, Look, Preview } from "./looks";
 import { requestOf } from "./request";
-import { specOf } from "./settings";
+import { formatsOf, specOf, type Settings } from "./settings";
 import { inside, middle } from "./Square";
 
 const item = (path: string, more: Partial<Item> = {}): Item => ({
@@ -85,6 +86,14 @@ test("models that the image has channels for come first, each in its newest vers
   expect(sortedByFit(steps, 1).map(({ name }) => name)).toEqual(["nuclei", "chain"]);
 });
 
+test("an older version is used where it was asked for by its full name", () => {
+  const all = [model("nuclei", { version: "2.0" }), model("nuclei"), model("otsu")];
+  expect(sortedByFit(all, 1, "nuclei:1.0").map(({ version }) => version)).toEqual(["1.0", "1.0"]);
+  expect(sortedByFit(all, 1, "nuclei").map(({ version }) => version)).toEqual(["2.0", "1.0"]);
+  const asked = (name: string) => specOf({ model: name, channels: {}, formats: [], name: "" }, model("nuclei")).model;
+  expect([asked("nuclei:1.0"), asked("nuclei")]).toEqual(["nuclei:1.0", "nuclei"]);
+});
+
 test("channels are told by their names, and by number where names do not tell", () => {
   expect(["DAPI", "ch2"].map((_, at) => valueOf(["DAPI", "ch2"])(at))).toEqual(["DAPI", 2]);
   expect(["", ""].map((_, at) => valueOf(["", ""])(at))).toEqual([1, 2]);
@@ -100,6 +109,19 @@ test("a request names the whole set, unless something of it was taken out", () =
   expect([whole.inputs, whole.name, whole.priority]).toEqual([["set:s", "s3://lab/c.tif"], "plate", "interactive"]);
   const part = requestOf(draftOf(items, { partial: true }), { ...nothing, images: 21 }, spec, form);
   expect([part.inputs, part.priority]).toEqual([["set:s/p/a.tif", "set:s/p/b.tif", "s3://lab/c.tif"], "normal"]);
+});
+
+test("what to outline is asked only of a model that finds cells and nuclei, and stays chosen while another one is looked at", () => {
+  const settings: Settings = { channels: {}, compartment: "nuclear", formats: [], name: "" };
+  expect(specOf(settings, model("tissue", { compartments: ["whole-cell", "nuclear"] })).compartment).toBe("nuclear");
+  expect(specOf({ ...settings, compartment: undefined }, model("tissue", { compartments: ["whole-cell", "nuclear"] })).compartment).toBeNull();
+  expect(specOf(settings, model("nuclei")).compartment).toBeNull();
+});
+
+test("the predicted image is asked of a workflow only", () => {
+  const settings: Settings = { channels: {}, formats: ["csv", "predicted-tiff"], name: "" };
+  expect(formatsOf(settings, model("chain", { task: "workflow", steps: ["stain:1", "nuclei:1"] }))).toEqual(["ome-zarr", "csv", "predicted-tiff"]);
+  expect(formatsOf(settings, model("nuclei"))).toEqual(["ome-zarr", "csv"]);
 });
 
 test("the time is that of the preview, for all pixels", () => {

@@ -37,6 +37,7 @@ export function takeUp({ inputs, segment, formats, model, name }: Job): void {
     micronsPerPixel: segment.microns_per_pixel ?? undefined,
     diameter: segment.diameter_px ?? undefined,
     axes: segment.axes ?? undefined,
+    compartment: segment.compartment === "both" ? undefined : (segment.compartment ?? undefined),
     formats: OFFERED.filter((one) => (formats as Format[]).includes(one)),
     name,
   });

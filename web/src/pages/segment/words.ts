@@ -1,6 +1,6 @@
 /** All texts of the page that makes jobs. */
 import { bytes, count, counted, duration } from "../../format";
-import type { Format } from "./settings";
+import type { Compartment, Format } from "./settings";
 
 const images = (n: number) => counted(n, "image");
 
@@ -119,6 +119,7 @@ export const words = {
     choose: "choose one",
     unnamed: "without name",
     summed: "Several are summed.",
+    outlined: { label: "What to outline", both: "Cells and nuclei", alone: { "whole-cell": "Cells", nuclear: "Nuclei" } satisfies Record<Compartment, string> },
     advanced: "More settings",
     diameter: "Diameter of a typical object, px",
     diameterHint: "Empty: from the pixel size, or estimated from the image.",

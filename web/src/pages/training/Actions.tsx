@@ -8,8 +8,8 @@ import { Link, useNavigate } from "react-router";
 
 import { answer, api } from "../../api/client";
 import { token } from "../../api/login";
+import { models } from "../../api/models";
 import { Refused } from "../../parts/Refused";
-import { models } from "../segment/Find";
 import { isName } from "./dataset";
 import { hasEnded, run as runOf, runs, type Run } from "./queries";
 import { words } from "./words";

@@ -1,11 +1,11 @@
 /** The new model beside a published one, on the images that neither was shown while the new one learnt. */
-import { Alert, Group, Loader, Paper, Select, Spoiler, Stack, Table, Text, Title } from "@mantine/core";
+import { Alert, Group, Loader, Paper, Spoiler, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import type { Schemas } from "../../api/client";
 import { Refused, sentence } from "../../parts/Refused";
-import { findsObjects, models } from "../segment/Find";
+import { PresentModel } from "./PresentModel";
 import { comparison, type Run } from "./queries";
 import css from "./Training.module.css";
 import { words } from "./words";
@@ -31,7 +31,7 @@ export function ComparisonPanel({ run }: { run: Run }) {
               {words.comparison.lead(words.facts.images(run.data?.validation_images ?? 0))}
             </Text>
           </div>
-          <Present value={model ?? asked.data?.present.name ?? null} choose={setModel} />
+          <PresentModel aria-label={words.comparison.with} value={model ?? asked.data?.present.name} choose={setModel} />
         </Group>
         {asked.error && <Refused error={asked.error} />}
         {asked.isPending && <Making />}
@@ -39,12 +39,6 @@ export function ComparisonPanel({ run }: { run: Run }) {
       </Stack>
     </Paper>
   );
-}
-
-function Present({ value, choose }: { value: string | null; choose: (model: string) => void }) {
-  const { data } = useQuery(models);
-  const names = [...new Set(data?.models.filter(findsObjects).map(({ name }) => name))];
-  return <Select aria-label={words.comparison.with} data={names} value={value} allowDeselect={false} onChange={(name) => name && choose(name)} />;
 }
 
 function Making() {

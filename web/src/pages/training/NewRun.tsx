@@ -6,13 +6,14 @@ import { useNavigate } from "react-router";
 
 import { answer, api, type Schemas } from "../../api/client";
 import { newKey } from "../../api/key";
+import { models } from "../../api/models";
 import { ago } from "../../format";
 import { Refused } from "../../parts/Refused";
 import type { Draft } from "../../uploads/draft";
 import { labelled, useDraft } from "../../uploads/useDraft";
-import { findsObjects, models } from "../segment/Find";
 import { DataDrop } from "./DataDrop";
 import { datasetOf, isName } from "./dataset";
+import { PresentModel } from "./PresentModel";
 import { runs } from "./queries";
 import { words } from "./words";
 
@@ -27,7 +28,7 @@ export function NewRun({ refused }: { refused: boolean }) {
   const [channels, setChannels] = useState("");
   const [minutes, setMinutes] = useState<number | string>(USUAL_MINUTES);
   const [begin, setBegin] = useState("");
-  const [present, setPresent] = useState<string | null>(null);
+  const [present, setPresent] = useState<string>();
   const start = useStart();
   const hindrance = hindranceOf(draft, name);
   return (
@@ -43,7 +44,7 @@ export function NewRun({ refused }: { refused: boolean }) {
             network: network as Request["network"],
             start: begin || undefined,
             minutes: budget,
-            compare_with: present ?? undefined,
+            compare_with: present,
             recipe: "fast",
             seed: 0,
           });
@@ -73,7 +74,7 @@ export function NewRun({ refused }: { refused: boolean }) {
             onChange={(event) => setChannels(event.currentTarget.value)}
           />
           <NumberInput label={words.new.minutes} description={words.new.minutesHint} min={0.1} max={20160} value={minutes} onChange={setMinutes} />
-          <Present value={present} choose={setPresent} />
+          <PresentModel label={words.new.compare} description={words.new.compareHint} value={present} choose={setPresent} />
           {start.error && <Refused error={start.error} />}
           <Button type="submit" disabled={refused || Boolean(hindrance)} loading={start.isPending} fullWidth>
             {hindrance ?? words.new.start}
@@ -124,15 +125,5 @@ function Beginning({ value, choose }: { value: string; choose: (start: string) =
   ];
   return (
     <Select label={words.new.begin} description={words.new.beginHint} data={options} value={value} onChange={(one) => choose(one ?? "")} allowDeselect={false} />
-  );
-}
-
-function Present({ value, choose }: { value: string | null; choose: (model: string | null) => void }) {
-  const { data } = useQuery(models);
-  const segmenting = data?.models.filter(findsObjects) ?? [];
-  const usual = segmenting.find((model) => model.default) ?? segmenting[0];
-  const names = [...new Set(segmenting.map((model) => model.name))];
-  return (
-    <Select label={words.new.compare} description={words.new.compareHint} data={names} value={value ?? usual?.name ?? null} onChange={choose} allowDeselect={false} />
   );
 }
