@@ -120,6 +120,16 @@ def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp
     assert "area_um2" in (out / "a_cells.csv").read_text().splitlines()[0]
 
 
+def test_a_run_of_which_every_image_failed_stands_in_nobodys_way(images: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert segment(images, "-o", out, "--channel", "2") == 3 and results(out) == {}
+    assert segment(images, "-o", out) == 0
+    assert [image.status for image in run_record(out).images] == ["done"] * 3
+    (images / "a.tif").write_bytes(b"broken")
+    assert segment(images, "-o", out) == 3
+    assert segment(images, "-o", out, "--pixel-size", "0.5") == 2, "two of three results stand"
+
+
 def test_results_of_another_version_are_not_mixed_with_ours(images: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     segment(images, "-o", out)

@@ -18,7 +18,7 @@ from cellfleet.results.record import load_records, load_run_record
 from cellfleet.run.names import all_files, output_names, output_stems
 from cellfleet.run.shard_records import load_shards, refuse_other_settings
 from cellfleet.spec.choices import Format, Output
-from cellfleet.spec.record import ImageRecord
+from cellfleet.spec.record import ImageRecord, RunRecord
 from cellfleet.stores.place import FolderPlace, Place
 from cellfleet.stores.url import is_url
 
@@ -92,7 +92,7 @@ def make_plan(
         return Plan(tasks, done={}, changed=())
     if run is None:
         _refuse_foreign_files(tasks, out)
-    else:
+    elif not _came_to_nothing(run, known):
         refuse_other_settings(run, out, key)
     _refuse_other_images(tasks, out, known)
     stands = _standing(out)
@@ -193,6 +193,12 @@ def _refuse_foreign_files(tasks: Sequence[Task], out: Place) -> None:
                 where=f"{out.url}/{name}",
                 action="Choose another folder with -o, or replace it with --overwrite",
             )
+
+
+def _came_to_nothing(run: RunRecord, known: Mapping[str, ImageRecord]) -> bool:
+    """Return whether every image of a finished run failed: whoever mends the command takes nothing from anybody."""
+    failed = run.status == "done-with-failures" and run.shard is None
+    return failed and not any(record.status == "done" for record in known.values())
 
 
 def _standing(out: Place) -> Callable[[str], bool]:
