@@ -163,6 +163,10 @@ def test_several_channels_and_no_choice() -> None:
         " Write for example --channel 1; --channel 1+2 sums two. [E211]"
     )
     assert "channels 1 DAPI c1, 2 DAPI c2 may all be nuclear." in refusal(image("DAPI c1", "DAPI c2"))
+    # What is typed next must not lead to the next refusal.
+    assert refusal(image("", "", ""), roles=BOTH).endswith(
+        " Write for example --channel nuclear=1 --channel membrane=2; --channel nuclear=1+2 sums two. [E211]"
+    )
 
 
 def test_a_refusal_tells_what_was_assumed_about_nameless_pages() -> None:

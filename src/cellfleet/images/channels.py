@@ -173,7 +173,7 @@ def _default(image: Image, role: str, roles: Sequence[str]) -> int:
         "E211",
         f"has {_count(image.channels)} and {why}. {_inventory(image)}",
         where=image.name,
-        action=_how_to_choose(image, role if len(roles) > 1 else ""),
+        action=_how_to_choose(image) if len(roles) == 1 else _how_to_choose_all(roles),
     )
 
 
@@ -195,15 +195,18 @@ def _listing(image: Image, channels: Sequence[int]) -> str:
     return ", ".join(shown) + (", …" if len(channels) > 12 else "")
 
 
-def _how_to_choose(image: Image, role: str = "") -> str:
+def _how_to_choose(image: Image) -> str:
     if image.channels == 1:
         return "Leave out --channel, or write --channel 1"
-    prefix = f"{role}=" if role else ""
     # A + or = in a name would be taken for our own.
     names = [name for name in image.channel_names if name and not set(name) & set("+=")]
-    by_name = f" or --channel {_quoted(prefix + names[0])}" if names else ""
-    summed = f"; --channel {prefix}1+2 sums two"
-    return f"Write for example --channel {prefix}1{by_name}{summed}"
+    by_name = f" or --channel {_quoted(names[0])}" if names else ""
+    return f"Write for example --channel 1{by_name}; --channel 1+2 sums two"
+
+
+def _how_to_choose_all(roles: Sequence[str]) -> str:
+    words = " ".join(f"--channel {role}={number}" for number, role in enumerate(roles, 1))
+    return f"Write for example {words}; --channel {roles[0]}=1+2 sums two"
 
 
 def _quoted(text: str) -> str:
