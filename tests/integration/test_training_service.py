@@ -235,7 +235,7 @@ def test_whenever_trainers_are_killed_a_run_ends_with_all_its_steps_and_none_is_
 
 
 def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_with_it(
-    tmp_path: Path, running: Running
+    tmp_path: Path, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crew, data = Crew(FolderPlace(tmp_path / "store"), tmp_path), write_dataset(tmp_path / "data", 4)
     desk = TrainingDesk(crew.store)
@@ -245,6 +245,8 @@ def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_wit
     models = Repository(crew.store, tmp_path)
     at_once = desk.comparison(run, models.resolve("otsu"))
     assert at_once.state == "done" and at_once.results[0].present.f1 == 1
+    nuclei, detector, tissue = (models.resolve(name) for name in ("nuclei", "detector", "tissue"))
+    assert desk.comparison(run, nuclei).state == "queued"
     begun_with = TrainingRequest(name="more", dataset=str(data), steps=2, start=run)
     for owner in ("ann", "bob"):
         other = desk.create(begun_with, owner).id
@@ -254,6 +256,8 @@ def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_wit
         assert (ended.state, ended.problem and ended.problem.code) == (
             ("done", None) if owner == "ann" else ("failed", "E401")
         )
+    # The only trainer made it when it looked at the validation images of the run after.
+    assert desk.comparison(run, nuclei).state == "done"
     # Published, it is a start for others, too.
     models.add(crew.store.local(f"training/{run}/package"))
     other = desk.create(begun_with.model_copy(update={"start": "discs:1.0.0"}), "bob").id
@@ -262,11 +266,16 @@ def test_a_finished_run_is_compared_on_its_own_images_alone_and_others_begin_wit
     assert desk.run(other).state == "done"
     started = read_manifest(crew.store.local(f"training/{other}/package")).training["started_from"]
     assert started == "discs"
+    with monkeypatch.context() as broken:
+        broken.delattr("cellfleet.training.job.compare")
+        assert desk.comparison(run, detector).state == "queued"
+        crew.compare()
+        with_a_bug = desk.comparison(run, detector)
+        assert with_a_bug.problem is not None and with_a_bug.problem.code == "E599"
     # The labels are corrected once more: what was held out is not any more what it was.
     for path in (data / "labels").iterdir():
         tifffile.imwrite(path, tifffile.imread(path)[::-1])
-    nuclei = models.resolve("nuclei")
-    assert desk.comparison(run, nuclei).state == "queued"
+    assert desk.comparison(run, tissue).state == "queued"
     crew.compare()
-    late = desk.comparison(run, nuclei)
+    late = desk.comparison(run, tissue)
     assert late.state == "failed" and late.problem is not None and late.problem.code == "E636"

@@ -78,15 +78,15 @@ class Trainer:
 
     def compare(self, files: RunFiles, wanted: WantedComparison) -> None:
         """Compare the model of a run with a published one, and write the answer."""
-        order, end = files.order(), files.end()
-        assert order is not None and end is not None, "it was done when it was asked for"
 
         def made() -> tuple[ComparedObjects, ...]:
+            order, end = files.order(), files.end()
+            assert order is not None and end is not None, "it was done when it was asked for"
             with scratch(self.folder) as folder:
                 held_out = self._validation_images(order, end, folder)
                 return self.compared(held_out, _fetched(files, folder), order.request, wanted.present)
 
-        self.queue.answer(files, _answer(wanted.present, made))
+        self.queue.answer(files, _answer(wanted.present, made, self.folder))
 
     def compared(
         self, held_out: Sequence[Sample], package: Path, request: TrainingRequest, present: PinnedModel
@@ -129,15 +129,8 @@ class _Attempt:
             except StoppedError as stopped:
                 self._leave(stopped.step)
                 return False
-            except CellfleetError as error:
-                if error.code in _MAY_PASS:
-                    raise
-                end = _failed(_told(error))
-            except OSError as error:  # of this machine's disk
-                end = _failed(_told(output_error(error, self._folder)))
             except Exception as error:  # noqa: BLE001 (the boundary of a run: a bug costs this run, not the trainer)
-                _log.exception("training run %s meets a bug", self._files.id)
-                end = _failed(_bug(error))
+                end = TrainingEnd(state="failed", at_ms=_now_ms(), problem=_problem(error, self._folder))
             if self._queue.standing(self._claim) == "lost":
                 return False
             self._queue.end(self._claim, end)
@@ -206,6 +199,9 @@ class _Attempt:
         self._note(phase=phase, step=entry["step"], seconds=entry["seconds"], share=min(1.0, share))
         with _patient():
             self._keep(entry["step"])
+            # The time is none of the run's; whoever waits need not wait until it ends.
+            if asked := self._queue.wanted():
+                self._trainer.compare(*asked)
 
     def _note(self, **change: Any) -> None:
         """Write how far the run is."""
@@ -238,7 +234,7 @@ class _Attempt:
         def made() -> tuple[ComparedObjects, ...]:
             return self._trainer.compared(held_out, self._out, self._request, present)
 
-        self._queue.answer(self._files, _answer(present, made))
+        self._queue.answer(self._files, _answer(present, made, self._folder))
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -271,14 +267,12 @@ def _patient() -> Iterator[None]:
         _log.warning("not kept in the store: %s", error)
 
 
-def _answer(present: PinnedModel, make: Callable[[], tuple[ComparedObjects, ...]]) -> Comparison:
-    """Make a comparison, or say why there is none."""
+def _answer(present: PinnedModel, make: Callable[[], tuple[ComparedObjects, ...]], folder: Path) -> Comparison:
+    """Make a comparison in a folder, or say why there is none."""
     try:
         return Comparison(state="done", present=present, results=make())
-    except CellfleetError as error:
-        if error.code in _MAY_PASS:
-            raise
-        return Comparison(state="failed", present=present, problem=_told(error))
+    except Exception as error:  # noqa: BLE001 (a bug costs this comparison, not the run at whose look it is made)
+        return Comparison(state="failed", present=present, problem=_problem(error, folder))
 
 
 def _spec_of(request: TrainingRequest) -> TrainSpec:
@@ -343,17 +337,17 @@ def _fetched(files: RunFiles, folder: Path) -> Path:
     return out
 
 
-def _failed(problem: Told) -> TrainingEnd:
-    return TrainingEnd(state="failed", at_ms=_now_ms(), problem=problem)
-
-
-def _told(error: CellfleetError) -> Told:
-    return Told(code=error.code, what=error.what, where=error.where, action=error.action)
-
-
-def _bug(error: Exception) -> Told:
+def _problem(error: Exception, folder: Path) -> Told:
+    """Return what is told of an error that ended the work in a folder. Raises it if it may pass."""
+    if isinstance(error, CellfleetError) and error.code in _MAY_PASS:
+        raise error
+    if isinstance(error, OSError):
+        error = output_error(error, folder)
+    if isinstance(error, CellfleetError):
+        return Told(code=error.code, what=error.what, where=error.where, action=error.action)
     if isinstance(error, MemoryError):
         return Told(code="E510", what="not enough memory", action="Train on fewer or smaller images")
+    _log.error("this is a bug", exc_info=error)
     action = "Report it with what the log of the trainer says"
     return Told(code="E599", what=f"this is a bug in cellfleet ({error!r:.200})", action=action)
 
