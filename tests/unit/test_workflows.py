@@ -154,6 +154,16 @@ def test_time_points_have_stacks_and_one_contrast(chain: LoadedModel, pools: Poo
     assert image.read_plane(2).mean() > 1.5 * image.read_plane(1).mean()
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_a_time_point_in_which_there_is_nothing_hides_no_other(chain: LoadedModel, pools: Pools, empty: int) -> None:
+    movie = np.stack([stack()] * 3)
+    movie[empty] = 0
+    image = predicted(movie, chain, pools, axes="TZYX")
+    alone = predicted(stack(), chain, pools).read_plane()
+    for t in {0, 1, 2} - {empty}:
+        np.testing.assert_array_equal(image.read_plane(t), alone)
+
+
 def test_a_stack_in_which_there_is_nothing_predicts_nothing(chain: LoadedModel, pools: Pools) -> None:
     image = predicted(np.full((PLANES, 64, 80), 7, np.uint16), chain, pools)
     assert not image.read_plane().any()

@@ -164,9 +164,7 @@ class _Stacks:
         # The survey is made under the lock: who else wants it waits, and need not make it again.
         with self._lock:
             if self._survey is None:
-                # One contrast for all that is predicted: brightness is not to flicker.
-                middle = 0 if self.step.manifest.axis == "Z" else self.image.length("Z") // 2
-                self._survey = survey_stack(self._stack(self.image.length("T") // 2, middle), self.zoom)
+                self._survey = self._surveyed()
             if (t, z) not in self._open:
                 while len(self._open) >= _MOST_OPEN:
                     self._open.pop(next(iter(self._open)))
@@ -175,6 +173,19 @@ class _Stacks:
                     self._stack(t, z), self._survey, step.manifest, step.translator, self.tiles, self.turns, (t, z)
                 )
             return self._open[t, z]
+
+    def _surveyed(self) -> StackSurvey:
+        """Look at the stack nearest to the middle in which there is something to see.
+
+        One contrast for all that is predicted: brightness is not to flicker.
+        """
+        depth = 1 if self.step.manifest.axis == "Z" else self.image.length("Z")
+        middle = self.image.length("T") // 2 * depth + depth // 2
+        for index in sorted(range(self.image.length("T") * depth), key=lambda index: abs(index - middle)):
+            survey = survey_stack(self._stack(*divmod(index, depth)), self.zoom)
+            if not survey.blank:
+                break
+        return survey
 
     def _stack(self, t: int, z: int) -> Plane:
         """Return a plane whose channels are the planes of the stack."""
