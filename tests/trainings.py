@@ -11,9 +11,11 @@ import numpy as np
 import tifffile
 from tests.services import Running
 
+from cellfleet.jobs.training_claims import Claim, TrainingQueue
 from cellfleet.jobs.training_files import RunFiles
 from cellfleet.service.access import User
 from cellfleet.service.sets import folder_of, new_set
+from cellfleet.spec.training import TrainingEnd
 from cellfleet.stores.place import Place
 
 QUICK: Final[dict[str, Any]] = {
@@ -74,6 +76,26 @@ def make_quick(store: Place, run: str) -> None:
     assert order is not None
     spec = TrainSpec.model_validate({"name": order.request.name, **QUICK, **order.request.budget})
     assert store.create(files.name("train.json"), json.dumps(spec.model_dump(mode="json")).encode())
+
+
+def claimed(running: Running, run: str) -> tuple[TrainingQueue, Claim]:
+    """Take a run as a trainer does; those before it end."""
+    queue = TrainingQueue(running.store, "a trainer")
+    queue.show()
+    while True:
+        claim = queue.claim()
+        assert claim is not None
+        if claim.files.id == run:
+            return queue, claim
+        queue.end(claim, TrainingEnd(state="done", at_ms=1))
+
+
+def ended_with(running: Running, run: str, package: Path) -> None:
+    """End a run with a package that was made elsewhere."""
+    queue, claim = claimed(running, run)
+    for path in package.iterdir():
+        running.store.write(claim.files.name("package", path.name), path.read_bytes())
+    queue.end(claim, TrainingEnd(state="done", at_ms=1, scores={"validation": {"f1": 0.9}}))
 
 
 def _tiff(pixels: np.ndarray) -> bytes:

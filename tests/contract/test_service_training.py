@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from tests.packages import write_package
 from tests.services import Running, running_service
-from tests.trainings import add_dataset
+from tests.trainings import add_dataset, claimed, ended_with
 
 from cellfleet.jobs.training_claims import Claim, TrainingQueue
 from cellfleet.service import watch as watch_module
@@ -47,31 +47,11 @@ def refused(answer: httpx2.Response, status: int, code: str) -> dict[str, str]:
     return dict(answer.json())
 
 
-def claimed(running: Running, run: str) -> tuple[TrainingQueue, Claim]:
-    """Take a run as a trainer does."""
-    queue = TrainingQueue(running.store, "a trainer")
-    queue.show()
-    while True:
-        claim = queue.claim()
-        assert claim is not None
-        if claim.files.id == run:
-            return queue, claim
-        queue.end(claim, TrainingEnd(state="done", at_ms=1))
-
-
 def looked(queue: TrainingQueue, claim: Claim, *steps: int) -> None:
     points = [TrainingPoint(step=step, seconds=step, loss=None, scores={"f1": 0.5}) for step in steps]
     share = steps[-1] / 10
     progress = TrainingProgress(phase="training", started_ms=1, share=share, points=len(points), latest=points[-1])
     queue.tell(claim, progress, points)
-
-
-def ended_with(running: Running, run: str, package: Path) -> None:
-    """End a run with a package that was made elsewhere."""
-    queue, claim = claimed(running, run)
-    for path in package.iterdir():
-        running.store.write(claim.files.name("package", path.name), path.read_bytes())
-    queue.end(claim, TrainingEnd(state="done", at_ms=1, scores={"validation": {"f1": 0.9}}))
 
 
 def test_a_run_is_its_owners_and_the_administrators(running: Running, ann: httpx2.Client) -> None:

@@ -6,15 +6,19 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi.routing import APIRoute
+from tests.packages import write_package
 from tests.services import Running, running_service
+from tests.trainings import add_dataset, ended_with
 from tests.worked import add_job, add_set, work_off
 
 from cellfleet.service.app import make_app
+from cellfleet.service.state import Settings
 
 ABSENT = "0" * 27
 """An id that nobody has."""
@@ -24,7 +28,6 @@ OF_NOBODY = {
     "/assets/": "the page's own files",
     "/jobs/{rest:path}": "the page, the same for everybody",
     "/training/{rest:path}": "the page, the same for everybody",
-    "/api/v1/training/": "private, as tests/contract/test_service_training.py shows: a run needs labels and a trainer",
     "/api/v1/models/": "models are everybody's",
     "/v2/models/": "models are everybody's",
     "/api/v1/samples/": "samples come with the package",
@@ -39,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/sets/{set_id}/direct/{upload_id}/addresses": {"json": {"numbers": [1]}},
     "POST /api/v1/sets/{set_id}/direct/{upload_id}/complete": {"json": {"parts": [{"number": 1, "etag": "x"}]}},
     "POST /api/v1/jobs/{job}/links": {"json": {}},
+    "POST /api/v1/training/{run}/publish": {"json": {}},
     "PATCH /api/v1/uploads/{upload_id}": {
         "headers": {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
         "content": b"12345",
@@ -65,13 +69,24 @@ class Others:
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
-    with running_service(tmp_path_factory.mktemp("service"), login=True) as running:
+    folder = tmp_path_factory.mktemp("service")
+    with running_service(folder, login=True, settings=Settings(trains=True)) as running:
         ann = running.client("ann")
         made = add_set(running, "ann")
         job = add_job(ann, made)
         work_off(running)
-        ids = {"set_id": made, "job": job, "upload_id": new_upload(ann, made).headers["Location"].rpartition("/")[2]}
+        run = trained(running, ann, write_package(folder / "package"))
+        upload = new_upload(ann, made).headers["Location"].rpartition("/")[2]
+        ids = {"set_id": made, "job": job, "upload_id": upload, "run": run}
         yield Others(running, ann, running.client("bob"), running.client("ann", "viewer"), ids)
+
+
+def trained(running: Running, client: httpx2.Client, package: Path) -> str:
+    """Return the id of a training run that ended with a package."""
+    dataset = add_dataset(running, "ann", {"images/a.tif": b"", "labels/a.tif": b""})
+    run = client.post("/api/v1/training", json={"name": "ours", "dataset": dataset}).json()["id"]
+    ended_with(running, run, package)
+    return str(run)
 
 
 def new_upload(client: httpx2.Client, set_id: str) -> httpx2.Response:
@@ -160,6 +175,7 @@ def test_nothing_is_uploaded_into_somebody_elses_set(others: Others) -> None:
 def test_lists_hold_nothing_of_others(others: Others) -> None:
     assert others.bob.get("/api/v1/jobs").json()["jobs"] == []
     assert others.bob.get("/api/v1/sets").json() == []
+    assert others.bob.get("/api/v1/training").json()["runs"] == []
     after = others.bob.get("/api/v1/jobs", params={"after": others.ids["job"]})
     assert after.status_code == others.bob.get("/api/v1/jobs", params={"after": ABSENT}).status_code == 404
 
