@@ -124,7 +124,10 @@ def test_the_contrast_of_a_plane_does_not_hang_on_how_many_cells_there_are() -> 
     assert (np.diff(stack_contrast(np.full((1, 10), 1e9))) > 0).all()
 
 
-@pytest.mark.parametrize("fault", ["no folder", "no target", "a plane", "another size", "another depth"])
+FAULTS = ["no folder", "no target", "a plane", "nothing stained", "no numbers", "another size", "another depth"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_data_that_do_not_fit_are_refused(fault: str, dataset: Path) -> None:
     image, target = dataset / "train" / "images" / "a.tif", dataset / "train" / "targets" / "a.tif"
     if fault == "no folder":
@@ -134,6 +137,11 @@ def test_data_that_do_not_fit_are_refused(fault: str, dataset: Path) -> None:
         target.rename(target.with_name("b.tif"))
     elif fault == "a plane":
         tifffile.imwrite(image, stack()[0])
+    elif fault == "nothing stained":
+        tifffile.imwrite(target, np.zeros_like(tifffile.imread(target)))
+    elif fault == "no numbers":
+        planes = np.where(np.arange(160) < 5, np.nan, tifffile.imread(image)).astype(np.float32)
+        tifffile.imwrite(image, planes, imagej=True, metadata={"axes": "ZYX"})
     elif fault == "another size":
         tifffile.imwrite(target, stack()[0])
     else:
@@ -146,6 +154,16 @@ def test_data_that_do_not_fit_are_refused(fault: str, dataset: Path) -> None:
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def test_images_smaller_than_a_tile_and_empty_fields_are_learned_from(dataset: Path, tmp_path: Path) -> None:
+    for file in dataset.rglob("*.tif"):
+        pixels = tifffile.imread(file)[..., :20, :24]
+        tifffile.imwrite(file, pixels, **({"imagej": True, "metadata": {"axes": "ZYX"}} if pixels.ndim == 3 else {}))
+    tifffile.imwrite(dataset / "train" / "targets" / "a.tif", np.full((20, 24), 7, np.uint16))
+    train_translation(dataset, tmp_path / "tiny", SPEC, description={})
+    assert np.load(tmp_path / "tiny" / "test_pixels.npy").shape == (1, 3, 30, 30)
+    assert check_package(open_source(str(tmp_path / "tiny"))).package.has_test
 
 
 def test_a_trained_package_is_a_step_of_workflows_and_goes_on_after_a_stop(dataset: Path, tmp_path: Path) -> None:

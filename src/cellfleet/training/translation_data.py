@@ -68,8 +68,10 @@ def _read_pair(path: Path, targets: dict[str, Path]) -> Pair:
     if stack.axes != "ZYX" or stain.axes != "YX" or stack.shape[1:] != stain.shape:
         raise _does_not_fit(f"is {stack.axes} {stack.shape}, its target {stain.axes} {stain.shape}", path)
     planes = np.concatenate([stack.read_plane(0, z) for z in range(stack.length("Z"))]).astype(np.float32)
-    low, high = stack_contrast(planes.reshape(len(planes), -1)).T[:, :, None, None]
     intensity = stain.read_plane()[0].astype(np.float32)
+    if not (np.isfinite(planes).all() and np.isfinite(intensity).all() and intensity.max() > 0):
+        raise _does_not_fit("holds values that are no numbers, or its target none above 0", path)
+    low, high = stack_contrast(planes.reshape(len(planes), -1)).T[:, :, None, None]
     floor = max(float(np.percentile(intensity, 1)), 1e-3 * float(intensity.max()))
     return Pair(path.stem, (planes - low) / (high - low), np.log(np.maximum(intensity, floor)))
 
@@ -94,9 +96,9 @@ def crops(pairs: list[Pair], spec: TranslationSpec, first: int) -> Iterator[tupl
 
 
 def standard(pairs: list[Pair]) -> tuple[float, float]:
-    """Return mean and standard deviation of the log targets."""
+    """Return mean and standard deviation of the log targets; 1 where all are the same."""
     values = np.concatenate([pair.log_target.ravel() for pair in pairs])
-    return float(values.mean()), float(values.std())
+    return float(values.mean()), float(values.std()) or 1.0
 
 
 def _crop(pair: Pair, spec: TranslationSpec, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -112,7 +114,7 @@ def _window(pair: Pair, side: int, random: np.random.Generator) -> NDArray[np.fl
     y, x = int(random.integers(height)), int(random.integers(width))
     if random.random() < _AT_AN_OBJECT:
         bright = np.flatnonzero(pair.log_target > np.quantile(pair.log_target[::4, ::4], 0.93))
-        y, x = divmod(int(random.choice(bright)), width)
+        y, x = divmod(int(random.choice(bright)), width) if bright.size else (y, x)
     rows, columns = (_mirrored(at - side // 2, side, length) for at, length in ((y, height), (x, width)))
     picked = np.ix_(rows, columns)
     return np.concatenate([pair.planes[:, picked[0], picked[1]], pair.log_target[picked][None]])

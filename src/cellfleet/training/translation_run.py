@@ -95,10 +95,12 @@ def _manifest(spec: TranslationSpec, pairs: list[Pair], held_out: list[Pair], st
 
 
 def _example(pair: Pair, side: int) -> NDArray[np.uint16]:
-    """Return a square of the planes around the brightest place, as whole numbers."""
+    """Return a square of the planes around the brightest place, as whole numbers; small planes are mirrored."""
     y, x = np.unravel_index(int(pair.log_target.argmax()), pair.log_target.shape)
     top, left = (
-        int(np.clip(at - side // 2, 0, length - side)) for at, length in zip((y, x), pair.log_target.shape, strict=True)
+        int(np.clip(at - side // 2, 0, max(0, length - side)))
+        for at, length in zip((y, x), pair.log_target.shape, strict=True)
     )
-    planes = pair.planes[:, top : top + side, left : left + side]
+    missing = [(0, 0), *((0, max(0, side - length)) for length in pair.log_target.shape)]
+    planes = np.pad(pair.planes, missing, mode="symmetric")[:, top : top + side, left : left + side]
     return np.clip(np.rint(_GREY * planes + _BLACK), 0, np.iinfo(np.uint16).max).astype(np.uint16)
