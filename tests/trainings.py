@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -29,33 +28,21 @@ QUICK: Final[dict[str, Any]] = {
 """Changes to what a request means."""
 
 
-def discs_and_labels(seed: int, side: int = 96) -> tuple[bytes, bytes]:
-    """Return an image of bright discs and its labels, as TIFF files."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[:side, :side]
-    labels = np.zeros((side, side), np.uint16)
-    for label in range(1, 9):
-        cy, cx, radius = *random.uniform(8, side - 8, 2), random.uniform(6, 8)
-        disc = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
-        if not labels[disc].any():
-            labels[disc] = label
-    image = (20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)).clip(0, 255).astype(np.uint8)
-    return _tiff(image), _tiff(labels)
-
-
-def dataset_files(count: int = 8, below: str = "") -> dict[str, bytes]:
-    """Return the files of a data set by path."""
-    files = {}
+def write_dataset(folder: Path, count: int = 8, seed: int = 0) -> Path:
+    """Write a data set of bright discs that do not overlap, and their labels; return its folder."""
+    random, (y, x) = np.random.default_rng(seed), np.mgrid[:96, :96]
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        files[f"{below}images/{number}.tif"], files[f"{below}labels/{number}.tif"] = discs_and_labels(number)
-    return files
-
-
-def write_dataset(folder: Path, count: int = 8) -> Path:
-    """Write a data set; return its folder."""
-    for name, content in dataset_files(count).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+        labels = np.zeros((96, 96), np.uint16)
+        for label in range(1, 9):
+            cy, cx, radius = *random.uniform(8, 88, 2), random.uniform(6, 8)
+            disc = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+            if not labels[disc].any():
+                labels[disc] = label
+        image = 20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)
+        tifffile.imwrite(folder / "images" / f"{number}.tif", image.clip(0, 255).astype(np.uint8))
+        tifffile.imwrite(folder / "labels" / f"{number}.tif", labels)
     return folder
 
 
@@ -96,9 +83,3 @@ def ended_with(running: Running, run: str, package: Path) -> None:
     for path in package.iterdir():
         running.store.write(claim.files.name("package", path.name), path.read_bytes())
     queue.end(claim, TrainingEnd(state="done", at_ms=1, scores={"validation": {"f1": 0.9}}))
-
-
-def _tiff(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, pixels)
-    return file.getvalue()

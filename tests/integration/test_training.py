@@ -13,6 +13,7 @@ import tifffile
 import torch
 import yaml
 from PIL import Image
+from tests.trainings import write_dataset
 
 from cellfleet.errors import DeviceError, TrainingError, UsageError
 from cellfleet.models import load_model, read_manifest
@@ -36,28 +37,11 @@ QUICK = TrainSpec(
 )
 
 
-def _draw(folder: Path, count: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[:96, :96]
-    for sub in ("images", "labels"):
-        (folder / sub).mkdir(parents=True)
-    for index in range(count):
-        labels = np.zeros((96, 96), np.uint16)
-        for label in range(1, 9):
-            cy, cx, r = random.uniform(8, 88, 2).tolist() + [random.uniform(6, 8)]
-            disk = (y - cy) ** 2 + (x - cx) ** 2 <= r * r
-            if not labels[disk].any():
-                labels[disk] = label
-        image = 20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)
-        tifffile.imwrite(folder / "images" / f"{index}.tif", image.clip(0, 255).astype(np.uint8))
-        tifffile.imwrite(folder / "labels" / f"{index}.tif", labels)
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disks")
-    _draw(folder / "train", 8, seed=1)
-    _draw(folder / "val", 3, seed=2)
+    write_dataset(folder / "train", 8, seed=1)
+    write_dataset(folder / "val", 3, seed=2)
     return folder
 
 
@@ -191,7 +175,7 @@ def test_cuda_without_cuda_is_an_error(dataset: Path, tmp_path: Path) -> None:
     ],
 )
 def test_unusable_data_says_what_to_do(tmp_path: Path, break_it: Any, code: str) -> None:
-    _draw(tmp_path / "data", 3, seed=3)
+    write_dataset(tmp_path / "data", 3, seed=3)
     break_it(tmp_path / "data")
     with pytest.raises(TrainingError, match=code) as caught:
         load_dataset(tmp_path / "data")
@@ -199,7 +183,7 @@ def test_unusable_data_says_what_to_do(tmp_path: Path, break_it: Any, code: str)
 
 
 def test_labels_are_numbered_anew_and_a_palette_is_no_colour(tmp_path: Path) -> None:
-    _draw(tmp_path / "data", 3, seed=3)
+    write_dataset(tmp_path / "data", 3, seed=3)
     labels = np.zeros((96, 96), np.uint32)
     labels[:40, :40], labels[50:, 50:] = 7, 4_000_000_000
     tifffile.imwrite(tmp_path / "data" / "labels" / "1.tif", labels)
@@ -232,7 +216,7 @@ def test_a_run_that_cannot_be_is_refused_before_it_begins(choice: dict[str, Any]
 
 
 def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:
-    _draw(tmp_path / "data", 6, seed=4)
+    write_dataset(tmp_path / "data", 6, seed=4)
     manifest = [{"id": str(i), "fov_group": i // 3} for i in range(6)]
     (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     train_samples, held_out = load_dataset(tmp_path / "data")
@@ -242,7 +226,7 @@ def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_is_no_json_is_said_and_one_of_another_program_is_passed_by(tmp_path: Path) -> None:
-    _draw(tmp_path / "data", 3, seed=4)
+    write_dataset(tmp_path / "data", 3, seed=4)
     manifest = tmp_path / "data" / "manifest.json"
     manifest.write_text('{"name": "a page", "icons": [1]}', encoding="utf-8")
     assert sum(map(len, load_dataset(tmp_path / "data"))) == 3

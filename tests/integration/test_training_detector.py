@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from tests.trainings import write_dataset
 
 import cellfleet
 from cellfleet.images.read import image_from_array
@@ -37,28 +38,11 @@ QUICK = TrainSpec(
 )
 
 
-def draw(folder: Path, count: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[:96, :96]
-    for sub in ("images", "labels"):
-        (folder / sub).mkdir(parents=True)
-    for index in range(count):
-        labels = np.zeros((96, 96), np.uint16)
-        for label in range(1, 9):
-            cy, cx, r = random.uniform(8, 88, 2).tolist() + [random.uniform(6, 8)]
-            disk = (y - cy) ** 2 + (x - cx) ** 2 <= r * r
-            if not labels[disk].any():
-                labels[disk] = label
-        image = 20 + 150 * (labels > 0) + random.normal(0, 6, labels.shape)
-        tifffile.imwrite(folder / "images" / f"{index}.tif", image.clip(0, 255).astype(np.uint8))
-        tifffile.imwrite(folder / "labels" / f"{index}.tif", labels)
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disks")
-    draw(folder / "train", 8, seed=1)
-    draw(folder / "val", 3, seed=2)
+    write_dataset(folder / "train", 8, seed=1)
+    write_dataset(folder / "val", 3, seed=2)
     return folder
 
 
