@@ -1,9 +1,7 @@
-"""The bundled `tissue` by its name: command, Python, `cellfleet mesmer` and the kiosk's own client find the same."""
+"""The bundled `tissue`: cells with their nuclei, and the same from `cellfleet mesmer`."""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from tests.kiosks import kiosk_client, working
-from tests.services import running_service
 from tests.tissue import sheet
 
 import cellfleet
@@ -52,11 +48,6 @@ def test_the_command_finds_cells_and_their_nuclei(results: Path) -> None:
     assert (cells[of_a_cell] == nuclei[of_a_cell]).mean() > 0.9, "a nucleus has the number of its cell"
 
 
-def test_python_finds_the_same(results: Path) -> None:
-    found = cellfleet.segment(SHEET.pixels, axes="CYX", model="tissue", channels=[0, 1], pixel_size=0.5)
-    np.testing.assert_array_equal(found.labels, labels(results / "sheet_labels.tif"))
-
-
 def test_mesmer_writes_the_same_labels_from_two_files(results: Path, tmp_path: Path) -> None:
     for name, plane in zip(("nuc", "mem"), SHEET.pixels, strict=True):
         tifffile.imwrite(tmp_path / f"{name}.tif", plane)
@@ -65,15 +56,3 @@ def test_mesmer_writes_the_same_labels_from_two_files(results: Path, tmp_path: P
     written = labels(tmp_path / "mask.tif")
     np.testing.assert_array_equal(written[..., 0], labels(results / "sheet_labels.tif"))
     np.testing.assert_array_equal(written[..., 1], labels(results / "sheet_nuclei.tif"))
-
-
-def test_the_kiosks_client_gets_the_same_by_a_mesmer_job(image: Path, results: Path, tmp_path: Path) -> None:
-    words = ("-j", "mesmer", "-m", "MultiplexSegmentation:9", "-s", "1")
-    with running_service(tmp_path / "service") as running, working(running):
-        ran = kiosk_client(tmp_path / "client", running.url, str(image), *words)
-    (job,) = ran.jobs
-    assert (job["status"], job["reason"]) == ("done", None)
-    with zipfile.ZipFile(ran.files[str(image)]) as archive:
-        assert [name for name in archive.namelist() if name.endswith(".tif")] == ["sheet_labels.tif"]
-        found = tifffile.imread(io.BytesIO(archive.read("sheet_labels.tif")))
-    np.testing.assert_array_equal(found, labels(results / "sheet_labels.tif"))
