@@ -78,12 +78,7 @@ def take_weights(network: nn.Module, run: Path) -> None:
             raise ValueError("it has other layers")
         fitted = {name: _fitted(name, tensor, own[name].shape) for name, tensor in weights.items()}
     except _DAMAGE as error:
-        raise TrainingError(
-            "E613",
-            f"nothing to begin with: {error}",
-            where=str(run),
-            action="Give the folder of a finished run, or a model, of the same --network",
-        ) from error
+        raise _nothing(run, error) from error
     network.load_state_dict(fitted)
 
 
@@ -95,16 +90,26 @@ def gentler(spec: TrainSpec) -> TrainSpec:
 
 
 def name_of(run: Path) -> str:
-    """Return the name of the model that a run trained."""
-    if (run / SPEC).is_file():
+    """Return the name of the model that a run trained. Raises `TrainingError` E613, `ModelError`: it says none."""
+    if not (run / SPEC).is_file():
+        return read_manifest(run).name
+    try:
         return str(json.loads((run / SPEC).read_text(encoding="utf-8"))["name"])
-    return read_manifest(run).name
+    except _DAMAGE as error:
+        raise _nothing(run, error) from error
+
+
+def _nothing(run: Path, error: Exception) -> TrainingError:
+    action = "Give the folder of a finished run, or a model, of the same --network"
+    return TrainingError("E613", f"nothing to begin with: {error}", where=str(run), action=action)
 
 
 def _weights(run: Path) -> dict[str, Tensor]:
     if (run / CHECKPOINT).is_file():
         kept: dict[str, Tensor] = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["average"]
         return kept
+    if not (run / WEIGHTS).is_file():
+        raise ValueError(f"it has neither {CHECKPOINT} nor {WEIGHTS}")
     brought = torch.load(run / WEIGHTS, weights_only=True, map_location="cpu")
     return {name: kept if isinstance(kept, Tensor) else kept[0] * kept[1] for name, kept in brought.items()}
 
