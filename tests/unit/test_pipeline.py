@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.tissue import sheet
 
 from cellfleet.errors import Notice
 from cellfleet.evaluation.matching import match
@@ -84,6 +85,17 @@ def test_an_unknown_scale_is_estimated_from_tiny_to_huge(model: LoadedModel, dia
     assert found.scale.diameter_px is not None
     assert 0.6 < found.scale.diameter_px / diameter < 1.7
     assert found.notices
+
+
+@pytest.mark.parametrize("spacing", [16, 24, 48])
+def test_cells_that_fill_the_tissue_are_not_taken_for_fewer_larger_ones(spacing: int) -> None:
+    tissue = load_model("tissue", device="cpu")
+    drawn = sheet(10 * spacing, spacing)
+    found = survey(Plane.of_array(drawn.pixels), SegmentSpec(), None, tissue.manifest, tissue.predictor)
+    areas = np.bincount(drawn.cells.ravel())[1:]
+    diameter = 2 * np.sqrt(np.median(areas[areas > 0]) / np.pi)
+    assert found.scale.diameter_px is not None
+    assert 0.6 < found.scale.diameter_px / diameter < 1.7
 
 
 @pytest.mark.parametrize("diameter", [7, 12, 24, 45, 90, 180])

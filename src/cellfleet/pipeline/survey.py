@@ -6,6 +6,7 @@ objects have a size that the model knows tells their diameter (docs/decisions/00
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,8 @@ _CREDIBLE_PEAK = 0.8
 _CREDIBLE_SCORE = 0.7
 """So do the scores of detected ones."""
 _CREDIBLE_DIAMETER_PX = 8.0
+_LARGEST_CELL = 4.0
+"""Diameters of its nucleus that a cell may be wide; clumps are wider."""
 _POSSIBLE_PEAK = 0.5
 """Where no rung is credible, the likeliest one is taken if it reaches this."""
 
@@ -153,10 +156,11 @@ def estimate_diameter(
         copy = _copy(plane, sample, zoom)
         if zoom < 1 and min(copy.shape[1:]) < _SMALLEST_COPY_PX:
             continue
-        found = _typical(*_seen(predictor.predict(copy, low_high), manifest))
-        if found is None:
+        found = [_typical(*seen) for seen in _seen(predictor.predict(copy, low_high), manifest)]
+        # Of cells with nuclei both have to be seen: a copy that is too small shows clumps of cells as large cells.
+        diameter, peak = found[0][0], min(peak for _, peak in found)
+        if diameter > _LARGEST_CELL * found[-1][0]:
             continue
-        diameter, peak = found
         if diameter >= _CREDIBLE_DIAMETER_PX and peak >= credible:
             return diameter / zoom
         if peak >= max(_POSSIBLE_PEAK, likeliest[1] if likeliest else 0):
@@ -164,23 +168,24 @@ def estimate_diameter(
     return likeliest[0] if likeliest else None
 
 
-def _seen(predicted: NDArray[Any], manifest: ModelManifest) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the area (px) of each object that a prediction shows, and how much it looks like one (0…1)."""
+def _seen(predicted: NDArray[Any], manifest: ModelManifest) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield, for each compartment, the area (px) of every object, and how much it looks like one (0…1)."""
     if manifest.detection:
-        return sizes_of(predicted, manifest.detection)
-    spec, outer = manifest.makers[0], predicted[manifest.heads.index("outer_distance")]
-    maxima, interior = (predicted[manifest.heads.index(head)] for head in (spec.maxima_head, spec.interior_head))
-    index = deep_watershed(maxima, interior, spec).ravel()
-    areas = np.bincount(index)[1:]
-    peaks = np.zeros(areas.size + 1, np.uint8)
-    np.maximum.at(peaks, index, outer.ravel())
-    return areas, peaks[1:] / 255
+        yield sizes_of(predicted, manifest.detection)
+    for spec, head in zip(manifest.makers, manifest.scale_heads, strict=True):
+        maxima, interior, outer = (
+            predicted[manifest.heads.index(name)] for name in (spec.maxima_head, spec.interior_head, head)
+        )
+        index = deep_watershed(maxima, interior, spec).ravel()
+        peaks = np.zeros(index.max() + 1, np.uint8)
+        np.maximum.at(peaks, index, outer.ravel())
+        yield np.bincount(index)[1:], peaks[1:] / 255
 
 
-def _typical(areas: NDArray[Any], peaks: NDArray[Any]) -> tuple[float, float] | None:
+def _typical(areas: NDArray[Any], peaks: NDArray[Any]) -> tuple[float, float]:
     """Return the median diameter (px), specks not counted, and the area-weighted mean of the objects' peaks (0…1)."""
     if not areas.size:
-        return None
+        return 0.0, 0.0
     ordered = np.sort(areas)
     half_of_all = ordered[np.searchsorted(np.cumsum(ordered), areas.sum() / 2)]
     # Debris is numerous but small: what is under half the diameter of the object in the middle of all area is left out.

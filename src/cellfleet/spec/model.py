@@ -89,6 +89,11 @@ class ModelManifest(BaseModel):
         return tuple(maker for maker in made_by if isinstance(maker, DeepWatershed))
 
     @property
+    def scale_heads(self) -> tuple[str, ...]:
+        """Heads that say how much objects of each of `makers` look like such: an unknown scale is judged by them."""
+        return ("outer_distance", "nuclei_outer_distance")[: len(self.makers)]
+
+    @property
     def detection(self) -> Detection | None:
         """How detections become objects; None of a model that predicts heads."""
         return self.postprocess if isinstance(self.postprocess, Detection) else None
@@ -110,8 +115,7 @@ class ModelManifest(BaseModel):
 
     def _read(self) -> set[str]:
         read = {head for maker in self.makers for head in (maker.maxima_head, maker.interior_head)}
-        # An unknown scale is judged by it.
-        return read | {"outer_distance"} if read and self.diameter_range_px else read
+        return read | set(self.scale_heads) if self.diameter_range_px else read
 
     @model_validator(mode="after")
     def _has_the_heads_that_are_read(self) -> Self:
