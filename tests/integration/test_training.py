@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from tests.trainings import write_dataset
 
-from cellfleet.errors import DeviceError, TrainingError, UsageError
+from cellfleet.errors import DeviceError, OutputError, TrainingError, UsageError
 from cellfleet.models import load_model, read_manifest
 from cellfleet.training.dataset import load_dataset
 from cellfleet.training.export import write_rdf
@@ -223,6 +223,13 @@ def test_images_of_one_field_stay_in_one_split(tmp_path: Path) -> None:
     groups = [{int(s.name) // 3 for s in split} for split in (train_samples, held_out)]
     assert len(train_samples) == len(held_out) == 3
     assert not groups[0] & groups[1]
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", 2, seed=4)
+    (tmp_path / "image.png").touch()
+    with pytest.raises(OutputError, match=r"image\.png is a file, not a folder.*E307"):
+        train(tmp_path / "data", tmp_path / "image.png", train_spec("model", steps=1))
 
 
 def test_a_manifest_that_is_no_json_is_said_and_one_of_another_program_is_passed_by(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from cellfleet.errors import ModelError, TrainingError
+from cellfleet.errors import CellfleetError, ModelError, TrainingError
 from cellfleet.models.package import WEIGHTS
+from cellfleet.training.dataset import Sample
 from cellfleet.training.export import Packaged
 from cellfleet.training.loop import CHECKPOINT, SPEC
 from cellfleet.training.networks import build_network
+from cellfleet.training.pace import EVERY_EPOCH
+from cellfleet.training.run import train_on
 from cellfleet.training.spec import HEADS, FeatureNet, TrainSpec, UNet
 from cellfleet.training.start import find_start, gentler, name_of, save_weights, take_weights
 
@@ -89,6 +92,21 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: object, name:
         torch.save(content, tmp_path / name)
     with pytest.raises(TrainingError, match="E613"):
         take_weights(build_network(SMALL), tmp_path)
+
+
+@pytest.mark.parametrize("settings", [None, "{", "[]", "{}"])
+def test_a_run_that_does_not_say_its_name_is_refused_before_anything_is_learned(
+    run: Path, tmp_path_factory: pytest.TempPathFactory, settings: str | None
+) -> None:
+    (run / SPEC).unlink()
+    if settings is not None:
+        (run / SPEC).write_text(settings, encoding="utf-8")
+    pixels, labels = np.zeros((1, 16, 16), np.float32), np.zeros((16, 16), np.int32)
+    samples, told = [Sample("a", pixels, labels, None)], list[object]()
+    out, spec = tmp_path_factory.mktemp("out"), TrainSpec(network=SMALL, steps=1, crop_px=16, batch=1)
+    with pytest.raises(CellfleetError, match=r"E401|E613"):
+        train_on(samples, samples, out, spec, device="cpu", tell=told.append, pace=EVERY_EPOCH, start=run)
+    assert not told
 
 
 def test_a_run_that_begins_with_weights_learns_at_half_the_rate() -> None:

@@ -28,6 +28,7 @@ from cellfleet.spec.choices import Device
 from cellfleet.spec.model import ModelManifest
 from cellfleet.spec.postprocess import DeepWatershed
 from cellfleet.spec.segment import SegmentSpec
+from cellfleet.stores.atomic import output_error
 from cellfleet.tiling.box import Box
 from cellfleet.tiling.pad import padded
 from cellfleet.training.card import write_card
@@ -104,6 +105,7 @@ def train(
         TrainingError: E6xx, the data or an earlier run in `out` do not fit.
         ModelError: E401, there is no model `start`.
         DeviceError: E503, the device is not there.
+        OutputError: E302, E303, E307, `out` cannot be made.
         StoppedError: `pace` says so; the same call goes on from there.
     """
     spec = spec or TrainSpec(name=Path(out).name, minutes=20)
@@ -127,7 +129,10 @@ def train_on(
 ) -> ModelManifest:
     """Train on samples, and score on those that are `held_out`. The rest, and what is raised, as `train`."""
     where = require_device(device)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(error, out) from error
     if isinstance(spec.network, Detector):
         if start is not None:
             raise TrainingError(
@@ -135,6 +140,8 @@ def train_on(
             )
         return train_detector(samples, held_out, out, spec, device=where, tell=tell, pace=pace)
     tile = tile_of(spec.network)
+    # Asked now: at the end a run of hours would fail of it.
+    started_from = {} if start is None else {"started_from": name_of(start)}
 
     def validate(network: nn.Module) -> dict[str, float]:
         matches = zip(*_matches(_heads(network, held_out, tile.multiple, where), held_out), strict=True)
@@ -152,8 +159,7 @@ def train_on(
     example = example_of(held_out, smallest_input(tile))
     export_package(network, manifest, out, example=example, contrast=np.array([[0, 1]] * len(example), np.float32))
     save_weights(network, out)
-    if start is not None:
-        manifest = manifest.model_copy(update={"training": {**manifest.training, "started_from": name_of(start)}})
+    manifest = manifest.model_copy(update={"training": manifest.training | started_from})
     scored = _finished(manifest, choose_postprocess(out, held_out))
     write_rdf(scored, out)
     write_card(scored, out, [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()])
