@@ -247,8 +247,8 @@ def test_what_is_no_zip_is_refused(models: Repository, tmp_path: Path, content: 
 
 
 def test_nothing_at_the_place_is_said_so(models: Repository, tmp_path: Path) -> None:
-    for name in ("missing", "missing.zip"):
-        with pytest.raises((InputError, ModelError)):
+    for name, said in (("missing", "E402"), ("missing.zip", r"missing\.zip: there is no such file.*E104")):
+        with pytest.raises((InputError, ModelError), match=said):
             models.add(tmp_path / name)
 
 

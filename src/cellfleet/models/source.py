@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cellfleet.errors import InputError
 from cellfleet.images.archive import list_members, member_checksum, member_content
 from cellfleet.models.package import RDF, broken
 from cellfleet.stores.place import open_place
+from cellfleet.stores.url import is_url
 
 _MOST_FILES = 10_000
 
@@ -53,6 +56,8 @@ def _folder(package: str) -> Source:
 
 
 def _zip(package: str) -> Source:
+    if not is_url(package) and not os.path.exists(package):
+        raise InputError("E104", "there is no such file", where=package, action="Check the path")
     names = list_members(package)
 
     def size(name: str) -> int | None:
