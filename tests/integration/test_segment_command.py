@@ -123,6 +123,7 @@ def test_results_of_other_settings_are_kept_unless_overwritten(images: Path, tmp
 def test_a_run_of_which_every_image_failed_stands_in_nobodys_way(images: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     assert segment(images, "-o", out, "--channel", "2") == 3 and results(out) == {}
+    assert "Done: 0 of 3 images" in (said := capsys.readouterr().err) and "Labels" not in said
     assert segment(images, "-o", out) == 0
     assert [image.status for image in run_record(out).images] == ["done"] * 3
     (images / "a.tif").write_bytes(b"broken")

@@ -191,7 +191,8 @@ def _closing(event: RunFinished, out: str) -> Iterator[str]:
         yield f"Done: {images}{time_taken}. Classes in {folder}classes.csv, summary in {folder}report.html"
     else:
         cells = _count(sum(image.objects for image in done), "cell")
-        yield f"Done: {images}, {cells}{time_taken}. {_what(run.formats)} in {folder}, summary in {folder}report.html"
+        made = f"{_what(run.formats)} in {folder}, summary" if done else "Summary"
+        yield f"Done: {images}, {cells}{time_taken}. {made} in {folder}report.html"
     if failed:
         yield f"{failed} failed: see {folder}failures.csv"
 
