@@ -124,20 +124,27 @@ def test_a_package_at_an_address_that_is_allowed_is_taken_in(tmp_path: Path) -> 
     assert missing.status_code == 422 and missing.json()["action"]
 
 
-def test_scores_test_and_picture_of_a_package_are_shown(running: Running, tmp_path: Path) -> None:
+def test_scores_test_picture_and_text_of_a_package_are_shown(running: Running, tmp_path: Path) -> None:
     client, package = running.client("root", "admin"), write_package(tmp_path / "package")
     described = yaml.safe_load((package / "rdf.yaml").read_text())
     described["covers"] = ["https://elsewhere.example/a.png", "../../secret.png", "cover.png"]
     described["config"]["cellfleet"]["scores"] = {"plates": {"f1": 0.75}, "broken": {"f1": "high"}, "other": 3}
     (package / "rdf.yaml").write_text(yaml.safe_dump(described))
     (package / "cover.png").write_bytes(b"a picture")
+    (package / "README.md").write_text("# small\n\nFinds µm-sized things.\n", "utf-8")
     answer = client.post("/api/v1/models", json={"input": f"set:{uploaded(running, client, *package.iterdir())}"})
     told = ModelInfo.model_validate(answer.json())
     assert (told.scores, told.tested, told.picture) == ({"plates": 0.75}, True, True)
     picture = running.client("ann", "viewer").get("/api/v1/models/small/1.0/picture")
     assert (picture.content, picture.headers["Content-Type"]) == (b"a picture", "image/png")
+    card = running.client("ann", "viewer").get("/api/v1/models/small/1.0/card")
+    assert (card.text, card.headers["Content-Type"]) == (
+        "# small\n\nFinds µm-sized things.\n",
+        "text/markdown; charset=utf-8",
+    )
     write_otsu(tmp_path / "store" / "models" / "plain", "plain", "1")
-    assert client.get("/api/v1/models/plain/1/picture").status_code == 404
+    for missing in ("picture", "card"):
+        assert client.get(f"/api/v1/models/plain/1/{missing}").status_code == 404
     assert not next(model for model in listed(client) if model.name == "plain").tested
 
 

@@ -29,7 +29,7 @@ from cellfleet.models.load import (
     start_any,
     start_workflow,
 )
-from cellfleet.models.package import RDF, WEIGHTS, Package, broken, not_a_segmenter, read_package
+from cellfleet.models.package import RDF, README, WEIGHTS, Package, broken, not_a_segmenter, read_package
 from cellfleet.models.source import open_source
 from cellfleet.models.versions import newness
 from cellfleet.spec.choices import Device
@@ -103,6 +103,12 @@ class Repository:
         entry = self._entry(model)
         content = entry.package.cover and entry.place.read(f"{entry.folder}/{entry.package.cover}")
         return (str(entry.package.cover), content) if content else None
+
+    def card(self, model: PinnedModel) -> str | None:
+        """Return the documentation that a model brings, Markdown; None: it brings none. Raises as `package`."""
+        entry = self._entry(model)
+        content = entry.place.read(f"{entry.folder}/{entry.package.text or README}")
+        return None if content is None else content.decode("utf-8", "replace")
 
     def resolve(self, model: str) -> PinnedModel:
         """Return what ``name`` (its newest version) or ``name:version`` means. Raises `ModelError` E401, E405."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 
 from fastapi import APIRouter, Response, status
+from fastapi.responses import PlainTextResponse
 
 from cellfleet.errors import ModelError, ServiceError
 from cellfleet.service.context import Admin, Asking, Shared
@@ -66,6 +67,15 @@ def get_picture(service: Shared, user: Asking, name: str, version: str) -> Respo
     if found is None:
         raise ServiceError("E943", "this model brings no picture", status=404, where=name[:200])
     return Response(found[1], media_type=mimetypes.guess_type(found[0])[0] or "application/octet-stream")
+
+
+@router.get("/{name}/{version}/card", response_class=PlainTextResponse)
+def get_card(service: Shared, user: Asking, name: str, version: str) -> PlainTextResponse:
+    """Send the documentation that a model brings: Markdown."""
+    card = service.models.card(model_to_use(service, name, version))
+    if card is None:
+        raise ServiceError("E943", "this model brings no documentation", status=404, where=name[:200])
+    return PlainTextResponse(card, media_type="text/markdown")
 
 
 def model_to_use(service: Service, name: str, version: str | None) -> PinnedModel:

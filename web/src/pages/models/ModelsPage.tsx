@@ -1,6 +1,7 @@
 /** The models that jobs can use, and a place to add one. */
 import { Badge, Button, Card, Group, Image, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link } from "react-router";
 
 import { answer, api } from "../../api/client";
@@ -10,6 +11,8 @@ import { about } from "../../api/queries";
 import { bytes } from "../../format";
 import { Refused } from "../../parts/Refused";
 import { AddModel } from "./AddModel";
+import { ModelText } from "./ModelText";
+import css from "./Models.module.css";
 import { words } from "./words";
 
 export function ModelsPage() {
@@ -24,15 +27,22 @@ export function ModelsPage() {
       {list.error && <Refused error={list.error} again={() => void list.refetch()} />}
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
         {list.isPending && [0, 1].map((key) => <Skeleton key={key} height={220} />)}
-        {list.data?.models.map((model) => <ModelCard key={fullName(model)} model={model} admin={who?.role === "admin"} />)}
+        {inOrder(list.data?.models ?? []).map((model) => <ModelCard key={fullName(model)} model={model} admin={who?.role === "admin"} />)}
         {who?.role === "admin" && <AddModel />}
       </SimpleGrid>
     </Stack>
   );
 }
 
+const RANKS: Record<Model["task"], number> = { segmentation: 1, workflow: 2, classification: 3, translation: 4 };
+
+/** The default first, then what jobs can be made with, then steps of workflows. */
+const inOrder = (all: readonly Model[]) => [...all].sort((a, b) => rank(a) - rank(b));
+const rank = (model: Model) => (model.default ? 0 : RANKS[model.task]);
+
 function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
   const segments = findsObjects(model);
+  const [reading, setReading] = useState(false);
   return (
     <Card withBorder padding="lg">
       {model.picture && (
@@ -41,35 +51,32 @@ function ModelCard({ model, admin }: { model: Model; admin: boolean }) {
         </Card.Section>
       )}
       <Stack gap="sm" h="100%" pt={model.picture ? "md" : 0}>
-        <Group justify="space-between">
-          <Title order={3} size="h4">
+        <Group justify="space-between" wrap="nowrap">
+          <Title order={3} size="h4" miw={0} style={{ overflowWrap: "anywhere" }}>
             {model.name}
           </Title>
-          <Group gap={6}>
-            {model.default && (
-              <Badge variant="filled" tt="none">
-                {words.isDefault}
-              </Badge>
-            )}
-            {model.bundled && (
-              <Badge variant="light" tt="none">
-                {words.bundled}
-              </Badge>
-            )}
-          </Group>
+          {model.default && (
+            <Badge variant="filled" tt="none" flex="none">
+              {words.isDefault}
+            </Badge>
+          )}
         </Group>
-        <Text size="sm" lineClamp={4} title={model.description}>
+        <Text size="sm" lineClamp={5} title={model.description}>
           {model.description}
         </Text>
         <Facts model={model} />
-        <Group mt="auto" grow>
+        <Group mt="auto" grow preventGrowOverflow={false} gap="xs" wrap="nowrap">
           {segments && (
-            <Button component={Link} to={`/?model=${encodeURIComponent(fullName(model))}`} variant="light" px="xs">
+            <Button component={Link} to={`/?model=${encodeURIComponent(fullName(model))}`} variant="light" size="xs" px={6}>
               {words.use}
             </Button>
           )}
+          <Button variant="default" size="xs" px={6} onClick={() => setReading(true)} aria-label={words.detailsOf(model.name)}>
+            {words.details}
+          </Button>
           {segments && admin && !model.default && <MakeDefault model={model} />}
         </Group>
+        {reading && <ModelText model={model} close={() => setReading(false)} />}
       </Stack>
     </Card>
   );
@@ -79,11 +86,12 @@ function Facts({ model }: { model: Model }) {
   const size = model.microns_per_pixel;
   const segments = findsObjects(model);
   const facts = [
-    [words.version, model.version],
-    segments ? [words.sees, model.roles.join(", ")] : [words.answers, model.task === "translation" ? words.image : words.classes],
+    [words.version, model.bundled ? words.bundled(model.version) : model.version],
+    segments ? [words.finds, words.compartments(model.compartments)] : [words.answers, model.task === "translation" ? words.image : words.classes],
+    ...(model.roles.length > 0 ? [[words.sees, words.channels(model.roles)]] : []),
     ...(model.steps.length > 0 ? [[words.steps, model.steps.join(" → ")]] : []),
     ...(segments ? [[words.scale, size ? `${size} µm` : words.anyScale]] : []),
-    [words.scores, scoresOf(model)],
+    ...(segments ? [[words.scores, scoresOf(model)]] : []),
     [words.test, model.tested ? words.tested : words.untested],
     [words.licence, model.licence || "–"],
     [words.size, model.size_bytes ? bytes(model.size_bytes) : words.noWeights],
@@ -91,11 +99,11 @@ function Facts({ model }: { model: Model }) {
   return (
     <dl style={{ margin: 0 }}>
       {facts.map(([name, value]) => (
-        <Group key={name} gap="xs" wrap="nowrap">
+        <Group key={name} gap="xs" wrap="nowrap" align="start">
           <Text component="dt" size="sm" c="dimmed" w={84} flex="none">
             {name}
           </Text>
-          <Text component="dd" size="sm" m={0} truncate title={name === words.scores ? allScores(model) : value}>
+          <Text component="dd" size="sm" m={0} className={css.value}>
             {value}
           </Text>
         </Group>
@@ -104,14 +112,16 @@ function Facts({ model }: { model: Model }) {
   );
 }
 
-/** The first data set, and how many more there are: all of them stand in the title. */
-function scoresOf({ scores = {} }: Model): string {
-  const [first, ...more] = Object.entries(scores);
-  if (!first) return words.unscored;
-  return [words.score(first[1], first[0]), ...(more.length > 0 ? [words.moreScores(more.length)] : [])].join(", ");
-}
+const SHOWN_SCORES = 2;
 
-const allScores = ({ scores = {} }: Model) => Object.entries(scores).map(([data, f1]) => words.score(f1, data)).join("\n");
+/** A line for each of the first data sets, and how many more there are: all of them stand in the model's text. */
+function scoresOf({ scores = {} }: Model): string {
+  const all = Object.entries(scores);
+  if (all.length === 0) return words.unscored;
+  const lines = all.slice(0, SHOWN_SCORES).map(([data, f1]) => words.score(f1, data));
+  const more = all.length - lines.length;
+  return [...lines, ...(more > 0 ? [words.moreScores(more)] : [])].join("\n");
+}
 
 /** The browser sends no token with a picture, so where there is one it is fetched. */
 function Picture({ model }: { model: Model }) {
@@ -133,7 +143,7 @@ function MakeDefault({ model }: { model: Model }) {
     onSuccess: () => client.invalidateQueries({ queryKey: models.queryKey }),
   });
   return (
-    <Button variant="default" px="xs" loading={make.isPending} onClick={() => make.mutate()} title={make.error?.message}>
+    <Button variant="default" size="xs" px={6} loading={make.isPending} onClick={() => make.mutate()} title={make.error?.message}>
       {words.makeDefault}
     </Button>
   );
