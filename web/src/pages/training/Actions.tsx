@@ -115,6 +115,7 @@ function Publish({ run, opened, close }: { run: Run; opened: boolean; close: () 
             data-autofocus
           />
           <TextInput label={words.publish.version} value={version} onChange={(event) => setVersion(event.currentTarget.value)} />
+          {Object.values(run.scores).some(({ f1 }) => f1 === 0) && !made && <Alert color="yellow">{words.publish.nothing}</Alert>}
           {publish.error && <Refused error={publish.error} />}
           {made && <Alert color="green">{words.publish.done(made)}</Alert>}
           <Group justify="end">

@@ -92,7 +92,7 @@ function Compared({ result, present, several }: { result: Result; present: strin
           ))}
         </Table.Tbody>
       </Table>
-      <Spoiler maxHeight={0} showLabel={words.comparison.images} hideLabel={words.comparison.images}>
+      <Spoiler maxHeight={0} showLabel={words.comparison.images} hideLabel={words.comparison.lessImages}>
         <Images result={result} present={present} />
       </Spoiler>
     </Stack>

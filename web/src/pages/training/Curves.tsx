@@ -1,5 +1,5 @@
 /** What a run has learnt so far, as two charts; the same as a table for who does not see them. */
-import { Group, Paper, SimpleGrid, Stack, Table, Text, Title, VisuallyHidden } from "@mantine/core";
+import { Alert, Group, Paper, SimpleGrid, Stack, Table, Text, Title, VisuallyHidden } from "@mantine/core";
 
 import { count } from "../../format";
 import { lossLine, scoreLines, ticks, type Line } from "./curves";
@@ -26,10 +26,13 @@ export function Curves({ points }: { points: readonly Point[] }) {
           <Text c="dimmed">{words.curves.none}</Text>
         </>
       ) : (
-        <SimpleGrid cols={{ base: 1, md: 2 }} spacing="xl">
-          <Chart title={words.curves.scores} lead={words.curves.scoresLead} lines={scores} highest={1} named />
-          <Chart title={words.curves.loss} lead={words.curves.lossLead} lines={[lossLine(points)]} />
-        </SimpleGrid>
+        <Stack gap="md">
+          <SimpleGrid cols={{ base: 1, md: 2 }} spacing="xl">
+            <Chart title={words.curves.scores} lead={words.curves.scoresLead} lines={scores} highest={1} named />
+            <Chart title={words.curves.loss} lead={words.curves.lossLead} lines={[lossLine(points)]} />
+          </SimpleGrid>
+          {points.at(-1)?.scores.f1 === 0 && <Alert color="gray">{words.curves.nothing}</Alert>}
+        </Stack>
       )}
       <VisuallyHidden>
         <Points points={points} names={scores.map(({ name }) => name)} />

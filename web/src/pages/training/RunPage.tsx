@@ -86,8 +86,8 @@ function Progressing({ run }: { run: Run }) {
   );
 }
 
-function doing(run: Run): string {
-  if (run.state === "running" && run.phase) return words.phases[run.phase];
+export function doing(run: Run): string {
+  if (run.state === "running") return run.phase ? words.phases[run.phase] : words.beginning;
   if (run.state === "queued") return words.waiting;
   if (run.state === "stopped") return words.stopped;
   if (run.state === "stopping") return words.stopping;
@@ -95,15 +95,18 @@ function doing(run: Run): string {
   return run.published.length > 0 ? words.published(run.published) : words.done;
 }
 
+/** Without what is said of it where one is chosen. */
+const nameOf = (network: Run["request"]["network"]) => words.new.networks[network].split(" · ")[0] as string;
+
 function RunFacts({ run }: { run: Run }) {
   const { data, latest, request, attempts, created_ms: created } = run;
   const facts = [
-    [words.facts.network, request.network],
+    [words.facts.network, nameOf(request.network)],
     [words.facts.data, data ? words.facts.images(data.train_images) : "–"],
     [words.facts.validation, data ? words.facts.images(data.validation_images) : "–"],
     [words.facts.objects, data ? count(data.objects) : "–"],
     [words.facts.steps, latest ? count(latest.step) : "–"],
-    attempts > 1 ? [words.facts.attempts, words.facts.times(attempts)] : [words.list.columns.created, ago(created)],
+    attempts > 1 ? [words.facts.attempts, words.facts.times(attempts - 1)] : [words.list.columns.created, ago(created)],
   ] as [string, string][];
   return <Facts facts={facts} />;
 }
