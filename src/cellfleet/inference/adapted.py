@@ -77,7 +77,8 @@ class AdaptedPredictor:
         """Return the two heads of the adaptor's recipe for one tile; see `Predictor.predict`.
 
         Raises:
-            ModelError: E409 the graph fails; E436 its outputs are no probabilities.
+            ModelError: E409 the graph fails; E431 its outputs have another size than is said; E436 they are no
+                probabilities.
         """
         height, width = pixels.shape[1:]
         border = max(output.border for output in self.adaptor.outputs)
@@ -103,7 +104,7 @@ class AdaptedPredictor:
             (C, Y, X) per output.
 
         Raises:
-            ModelError: E409 the graph fails.
+            ModelError: E409 the graph fails; E431, as `predict`.
         """
         pixels = as_planes(tensor, self.adaptor.input.axes)
         return self._run(applied(pixels, fitted(self.adaptor.input.steps, [pixels])))
@@ -113,14 +114,16 @@ class AdaptedPredictor:
         dtype = np.dtype(_DTYPES.get(given.datatype, "float32"))
         found = self.graph.run({given.name: _as_tensor(cast(values, dtype), self.adaptor.input.axes)})
         named = zip(self.adaptor.outputs, self.graph.outputs, strict=False)
-        return [self._after(found[tensor.name], output) for output, tensor in named]
+        return [self._after(found[tensor.name], output, values.shape[1:]) for output, tensor in named]
 
-    def _after(self, tensor: NDArray[Any], output: GraphOutput) -> Values:
+    def _after(self, tensor: NDArray[Any], output: GraphOutput, given: tuple[int, ...]) -> Values:
         values = as_planes(tensor, output.axes)
-        if len(values) != len(output.channels):
+        # What is cut off without being said would move every object.
+        said = (len(output.channels), *(length - 2 * output.border for length in given))
+        if values.shape != said:
             raise ModelError(
                 "E431",
-                f"the graph returns {len(values)} channel(s), its description names {len(output.channels)}",
+                f"the graph returns {values.shape}, its description says {said} (channels, y, x)",
                 where=self.where,
                 action="Export the package again",
             )
