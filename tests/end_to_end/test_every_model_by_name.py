@@ -61,7 +61,7 @@ IMAGES = {
 
 
 def shown_to(model: LoadedModel) -> Shown:
-    """Return the image for a model; a model of another kind needs one, and is no longer in the table by chance."""
+    """Return the image for a model. One of a new kind fails here until the table has an image for it."""
     return IMAGES[(model.before[0].manifest.role,) if model.before else model.manifest.roles]
 
 
