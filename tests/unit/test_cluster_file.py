@@ -185,12 +185,15 @@ def test_a_budget_is_said_to_be_for_jobs_and_what_is_idle_comes_on_top() -> None
     assert f"{20 / (costs.full - costs.idle):.0f} hours with every machine" in said
 
 
-def test_consequences_tell_of_another_cluster_and_of_other_machines() -> None:
+def test_consequences_tell_of_another_cluster_of_other_machines_and_of_results_that_go() -> None:
     assert consequences(SPEC, SPEC) == ("Nothing changes.",)
     moved = " ".join(consequences(SPEC, SPEC.model_copy(update={"name": "lab2"})))
     assert "the present one stays, and costs" in moved
     other = " ".join(consequences(SPEC, SPEC.model_copy(update={"gpu": GpuPool(type="l4", max=4)})))
     assert "The GPU machines become others" in other and "Before, it was $" in other
+    kept = SPEC.model_copy(update={"retention_days": 90})
+    assert "ended 90 days ago and before are deleted" in " ".join(consequences(SPEC, kept))
+    assert "deleted" not in " ".join(consequences(kept, SPEC))
     without = SPEC.model_copy(update={"cpu": CpuPool(max=0)})
     assert "The CPU machines go" in " ".join(consequences(SPEC, without))
     # What was not there does not go.

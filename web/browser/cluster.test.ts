@@ -39,10 +39,12 @@ test("what the quota refuses cannot be chosen or sent, and what fits is reviewed
   await page.getByRole("option", { name: /T4 · \$0\.32 an hour · 3 granted/ }).click();
   await page.getByLabel(form.max, { exact: true }).fill("3");
   await page.getByText("Idle it costs $0.20 an hour").waitFor();
+  await page.getByLabel(form.retention).fill("90");
   expect(await seriousFaults(page)).toEqual([]);
   await review.click();
   const diff = page.getByLabel(words.reviewTitle, { exact: true });
   expect(await diff.innerText()).toContain("+  max: 3");
+  expect(await diff.innerText()).toContain("+retention_days: 90");
   expect(await seriousFaults(page)).toEqual([]);
   await page.getByRole("button", { name: words.save }).click();
   await page.getByText(`cellfleet cluster up --file ${join(folder(), "cluster.yaml")}`).waitFor();

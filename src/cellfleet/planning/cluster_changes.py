@@ -34,6 +34,8 @@ def consequences(before: ClusterSpec | None, after: ClusterSpec, prices: Prices 
         told.append(f"Before, it was ${old.idle:.2f} idle and ${old.full:.2f} with every machine running.")
     told += _of_place(before, after, set(changed))
     told += _of_machines(before, after)
+    if "retention_days" in changed and after.retention_days:
+        told.append(f"Jobs that ended {after.retention_days} days ago and before are deleted with their results.")
     if "mode" in changed:
         told.append("The workers are started anew; tasks under way are given back and done by others.")
     return tuple(told)

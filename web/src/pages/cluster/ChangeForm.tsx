@@ -154,6 +154,15 @@ function Work({ fields, change }: Part) {
           value={fields.budget}
           onChange={(value) => change({ budget: typeof value === "number" ? value : "" })}
         />
+        <NumberInput
+          {...ORDER}
+          label={w.retention}
+          description={w.retentionHint}
+          min={1}
+          allowDecimal={false}
+          value={fields.retention}
+          onChange={(value) => change({ retention: typeof value === "number" ? value : "" })}
+        />
         <TextInput {...ORDER} label={w.address} description={w.addressHint} value={fields.address} onChange={(event) => change({ address: event.currentTarget.value })} />
         <Select label={w.mode} data={[...words.modes]} value={fields.mode} onChange={(mode) => change({ mode: mode ?? "fused" })} allowDeselect={false} />
         {fields.mode === "split" && (

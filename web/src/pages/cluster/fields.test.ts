@@ -36,6 +36,13 @@ describe("the form", () => {
     expect(toFile(fieldsOf(CLUSTER), CLUSTER)).toEqual(CLUSTER);
   });
 
+  test("says how long results are kept, and nothing where they stay", () => {
+    const kept = { ...CLUSTER, retention_days: 90 };
+    expect(fieldsOf(kept).retention).toBe(90);
+    expect(toFile({ ...fieldsOf(kept), retention: 30 }, kept).retention_days).toBe(30);
+    expect(toFile({ ...fieldsOf(kept), retention: "" }, kept).retention_days).toBeNull();
+  });
+
   test("forgets the kind of machine when another GPU is chosen", () => {
     expect(toFile({ ...fieldsOf(CLUSTER), gpu: "l4" }, CLUSTER).gpu).toEqual({ type: "l4", spot: true, min: 0, max: 4 });
     expect(toFile({ ...fieldsOf(CLUSTER), gpu: NO_GPU }, CLUSTER).gpu).toBeNull();

@@ -21,6 +21,7 @@ export interface Fields {
   mode: string;
   autoscaling: string;
   budget: number | "";
+  retention: number | "";
   address: string;
 }
 
@@ -41,6 +42,7 @@ export const FIRST: Fields = {
   mode: "fused",
   autoscaling: "work",
   budget: "",
+  retention: "",
   address: "",
 };
 
@@ -55,6 +57,7 @@ export function fieldsOf(told: Schemas["ClusterSpec"]): Fields {
     zones: cluster.zones.join(", "),
     ...machinesOf(cluster),
     budget: cluster.budget_per_month ?? "",
+    retention: cluster.retention_days ?? "",
   };
 }
 
@@ -80,6 +83,7 @@ export function toFile(fields: Fields, before: Schemas["ClusterSpec"] | null): R
     mode: fields.mode,
     autoscaling: fields.mode === "split" ? fields.autoscaling : "work",
     budget_per_month: fields.budget || null,
+    retention_days: fields.retention || null,
     address: said(fields.address),
   };
 }

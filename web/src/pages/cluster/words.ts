@@ -61,6 +61,8 @@ export const words = {
     autoscaling: "Machines follow",
     budget: "Budget, $ a month",
     budgetHint: "When it is reached no work is begun. Empty: no limit.",
+    retention: "Days that results are kept",
+    retentionHint: "Then jobs that ended, their results, and uploads are deleted; bills stay. Empty: they are kept.",
     address: "Host name of the page",
     addressHint: "Empty: reached through kubectl.",
   },
