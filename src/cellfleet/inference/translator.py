@@ -36,7 +36,7 @@ class Translator:
             DeviceError: E501 the device is not there.
             ModelError: E404 ONNX Runtime does not take the file; E412 it is no such graph.
         """
-        self._graph, self._tile = Graph(weights, where, device=device), tile
+        self._graph, self._tile, self._where = Graph(weights, where, device=device), tile, where
         self.device = self._graph.device
         found = {tensor.name: (tensor.datatype, tensor.shape) for tensor in (*self._graph.inputs, *self._graph.outputs)}
         wanted = {
@@ -65,7 +65,7 @@ class Translator:
             uint16 (K, Y, X).
 
         Raises:
-            ModelError: E409, the graph fails.
+            ModelError: E409 the graph fails; E412 what it returns is not as large as what it is given.
         """
         height, width = pixels.shape[1:]
         # A network may mirror by as much as its halo, which a smaller image does not have.
@@ -73,6 +73,14 @@ class Translator:
         large_enough = padded(np.pad(pixels, missing, mode="symmetric"), self._tile.multiple)
         given = {"pixels": large_enough[np.newaxis], "contrast": contrast[np.newaxis]}
         image: NDArray[np.uint16] = self._graph.run(given)["image"][0]
+        if image.shape[1:] != large_enough.shape[1:]:
+            # Where it cuts off a border, everything would lie beside its place.
+            raise ModelError(
+                "E412",
+                f"the graph returns {image.shape[1:]} px of {large_enough.shape[1:]}",
+                where=self._where,
+                action="Export a graph that returns as much as it is given",
+            )
         return image[:, :height, :width]
 
 
