@@ -123,7 +123,7 @@ function Compartments() {
   const { label, both, alone } = words.find.outlined;
   return (
     <Stack gap={4} align="start">
-      <Text size="sm" fw={500} id="compartments">
+      <Text size="sm" fw={600} id="compartments">
         {label}
       </Text>
       <SegmentedControl
