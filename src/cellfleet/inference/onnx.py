@@ -90,6 +90,13 @@ def _run(
             f"the graph fails on a tile of {pixels.shape[2]} × {pixels.shape[3]} px ({first_line(error)})",
             action="Give it more memory, or export the model again",
         ) from error
+    if heads.dtype != np.uint8 or heads.shape[2:] != pixels.shape[2:]:
+        # A border that is cut off would move every object.
+        raise ModelError(
+            "E409",
+            f"the graph returns {heads.dtype} {heads.shape} for pixels of {pixels.shape}",
+            action="Export the model again: heads are uint8, as high and wide as the pixels",
+        )
     return heads
 
 
