@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.packages import write_package, write_tissue
 from tests.trainings import write_dataset
+from tests.workflows import write_chain
 
 from cellfleet.errors import TrainingError
 from cellfleet.models import load_model
@@ -52,6 +53,8 @@ def test_what_needs_another_channel_or_finds_other_objects_is_not_compared(
     small, tissue = load_model(write_package(tmp_path / "a")), load_model(write_tissue(tmp_path / "b"))
     with pytest.raises(TrainingError, match=r"shows membrane.*E635"):
         compare(samples, small, tissue, ["nuclear"])
+    with pytest.raises(TrainingError, match=r"chain:1\.0: it is a workflow.*E635"):
+        compare(samples, small, load_model(write_chain(tmp_path / "c")), ["nuclear"])
     cells = [replace(sample, whole_cells=True) for sample in samples]
     with pytest.raises(TrainingError, match=r"label whole-cell objects.*E635"):
         compare(cells, small, tissue, ["nuclear", "membrane"])

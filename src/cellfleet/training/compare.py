@@ -77,6 +77,8 @@ def _matches(
     roles: Sequence[str],
     microns_per_pixel: float | None,
 ) -> list[Match]:
+    if model.before:
+        raise _not_comparable(model, "it is a workflow, whose first step wants stacks: the images are what it predicts")
     missing = [role for role in model.manifest.roles if role not in roles]
     if missing:
         what = f"it needs a channel that shows {missing[0]}, and the images have {', '.join(roles)}"
