@@ -14,6 +14,7 @@ from tests.services import Running, running_service
 from tests.trainings import add_dataset, claimed, ended_with
 
 from cellfleet.jobs.training_claims import Claim, TrainingQueue
+from cellfleet.service import trainings
 from cellfleet.service import watch as watch_module
 from cellfleet.service.state import Settings
 from cellfleet.spec.access import Quota
@@ -103,6 +104,16 @@ def test_requests_that_cannot_be_carried_out_are_refused_at_once(running: Runnin
     ]
     for more, status, code in expected:
         refused(ann.post("/api/v1/training", json={"name": "ours", **more}), status, code)
+
+
+def test_labels_behind_very_many_images_are_left_to_the_trainer(
+    running: Running, ann: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainings, "_MOST_LOOKED_AT", 2)
+    many = add_dataset(running, "ann", {f"images/{name}.tif": b"" for name in "abc"} | {"labels/a.tif": b""})
+    assert ann.post("/api/v1/training", json={"name": "ours", "dataset": many}).status_code == 201
+    flat = add_dataset(running, "ann", {f"{name}.tif": b"" for name in "abc"})
+    refused(ann.post("/api/v1/training", json={"name": "ours", "dataset": flat}), 422, "E631")
 
 
 @pytest.mark.parametrize("layout", ["cells/a.tif", "corrected/labels/a.tif", "corrected.zip"])

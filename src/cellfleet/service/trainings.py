@@ -109,19 +109,21 @@ def require_weights(service: Service, model: PinnedModel) -> None:
 
 
 def check_layout(service: Service, dataset: str) -> None:
-    """Refuse a set, or a folder of one, without images and labels. What is in archives and elsewhere, the trainer sees.
+    """Refuse a set, or a folder of one, without images and labels. What is elsewhere or behind, the trainer sees.
 
     Raises:
         TrainingError: E631.
         JobError: E817, it leads out of its set.
     """
-    identity, _, below = dataset.removeprefix(SET).partition("/")
+    identity, _, inside = dataset.removeprefix(SET).partition("/")
     as_path(dataset, service.store)
-    if not dataset.startswith(SET) or below.lower().endswith(".zip"):
+    if not dataset.startswith(SET) or inside.lower().endswith(".zip"):
         return
-    folder = f"{folder_of(identity)}/{below}".rstrip("/")
-    files = islice(list_in_order(service.store, folder), _MOST_LOOKED_AT)
+    folder = f"{folder_of(identity)}/{inside}".rstrip("/")
+    files = list(islice(list_in_order(service.store, folder), _MOST_LOOKED_AT))
     folders = {name for file in files for name in PurePosixPath(file.name).parts[:-1]}
+    if len(files) == _MOST_LOOKED_AT and "images" in folders:
+        return  # labels may come behind so many images
     if "images" not in folders or not folders & _LABELS:
         what = "there are no images/ and labels/ in it" if folders else "there are no folders in it"
         action = "Upload images/ and labels/ (or cells/ and nuclei/) with files of equal stems, or a zip of them"
