@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from tests.packages import write_package, write_tissue
+from tests.workflows import write_translator, write_workflow
 
 import cellfleet
 from cellfleet.cli import main
@@ -165,6 +166,12 @@ def _one_channel_model(folder: Path) -> list[str]:
     return ["--model", str(write_package(folder / "small"))]
 
 
+def _workflow(folder: Path) -> list[str]:
+    write_translator(folder / "stain")
+    write_tissue(folder / "small-tissue")
+    return ["--model", str(write_workflow(folder / "chain", "stain", "small-tissue"))]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "exit_code"),
     [
@@ -174,6 +181,7 @@ def _one_channel_model(folder: Path) -> list[str]:
         (_empty_file, "E106", 4),
         (_several_arrays, "E106", 4),
         (_one_channel_model, "E058", 2),
+        (_workflow, "E058", 2),
         (lambda _: ["--image-mpp", "0"], "E011", 2),
         (lambda _: ["--compartment", "membrane"], "E001", 2),
         (lambda folder: ["-m", str(folder / "missing.tif")], "E104", 4),

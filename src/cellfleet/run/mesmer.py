@@ -64,10 +64,12 @@ def run_mesmer(order: Order, model: LoadedModel, *, threads: int | None = None) 
         OutputError: E057, the file is there; E3xx, it cannot be written.
         InputError, ImageError: An image cannot be read or does not fit; E055, E056.
     """
-    if tuple(model.manifest.roles) != ROLES:
+    # A workflow takes what its first step takes.
+    taken = (model.before[0].manifest.role,) if model.before else tuple(model.manifest.roles)
+    if taken != ROLES:
         raise UsageError(
             "E058",
-            f"the model {model.manifest.name} takes {' and '.join(model.manifest.roles)}, not nuclear and membrane",
+            f"the model {model.manifest.name} takes {' and '.join(taken)}, not nuclear and membrane",
             where="--model",
             action="Use tissue, or a model of the same channels",
         )
