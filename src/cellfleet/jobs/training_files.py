@@ -1,6 +1,6 @@
 """Training runs as files in a store: names, reading and writing. Knows no rule of what may follow what.
 
-    training/<id>/request.json                what was asked; written first and removed last
+    training/<id>/request.json                what was asked; written and removed first: it makes the run
     training/<id>/hold                        the user asked to stop
     training/<id>/claims/<n>                  the n-th claim: which trainer. Made by a conditional write, so one gets it
     training/<id>/claims/<n>.back             it was given back
