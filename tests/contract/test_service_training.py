@@ -96,6 +96,7 @@ def test_requests_that_cannot_be_carried_out_are_refused_at_once(running: Runnin
         ({"dataset": good, "network": "feature-net", "receptive_field": 40}, 422, "E902"),
         ({"dataset": good, "network": "unknown"}, 422, "E902"),
         ({"dataset": good, "minutes": 0}, 422, "E902"),
+        ({"dataset": good, "microns_per_pixel": "Infinity"}, 422, "E902"),
         ({"dataset": good, "name": "../ours"}, 422, "E902"),
         ({"dataset": good, "channels": ["="]}, 400, "E010"),
         ({"dataset": good, "compare_with": "nothing"}, 404, "E401"),

@@ -118,6 +118,7 @@ def test_each_channel_is_said_once_what_it_shows(channels: tuple[str, ...]) -> N
         with_channels(QUICK, channels)
 
 
-def test_a_pixel_size_is_above_0() -> None:
+@pytest.mark.parametrize("size", [-1, 0, float("inf"), float("nan")])
+def test_a_pixel_size_is_a_number_above_0(size: float) -> None:
     with pytest.raises(UsageError, match="E018"):
-        with_channels(QUICK, ["nuclear=1"], -1)
+        with_channels(QUICK, ["nuclear=1"], size)

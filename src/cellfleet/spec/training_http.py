@@ -62,7 +62,7 @@ class TrainingRequest(_Request):
     """``set:ID``, a folder or zip in it (``set:ID/corrected.zip``), an address, where allowed a path of the server."""
     channels: tuple[str, ...] = Field(default=(), max_length=20)
     """Of images with several channels, what each shows: ``nuclear=1``, ``membrane=2+3``; empty: they have only one."""
-    microns_per_pixel: float | None = Field(default=None, gt=0)
+    microns_per_pixel: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Of all images; None: the model judges by the objects' size."""
     start: str | None = Field(default=None, max_length=200)
     """Model, or id of a training run of yours that is done, whose weights this one begins with, at half the rate; None:

@@ -5,6 +5,7 @@ Networks and optimisers are types, not flags, so that no option is ever given an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -261,7 +262,7 @@ def with_channels(spec: TrainSpec, channels: Sequence[str], microns_per_pixel: f
             where="--channel",
             action="Write for example --channel nuclear=1 --channel membrane=2",
         )
-    if microns_per_pixel is not None and not microns_per_pixel > 0:
+    if microns_per_pixel is not None and not 0 < microns_per_pixel < math.inf:
         raise UsageError("E018", f"{microns_per_pixel} is no pixel size", where="--pixel-size", action="Give µm > 0")
     change: dict[str, Any] = {"channels": tuple(choices), "microns_per_pixel": microns_per_pixel}
     if {"nuclear", "membrane"} <= set(roles):
