@@ -48,9 +48,9 @@ _WORKFLOW = {
 def write_workflow(folder: Path, scores: dict[str, Any] | None = None) -> None:
     """Write the workflow that the folder is called after; its steps have the versions that are bundled now."""
     folder.mkdir(parents=True, exist_ok=True)
-    finder = FINDERS[folder.name]
-    steps = [f"{SPEC.name}:1.0.0", f"{finder}:{read_declared(finder).version}"]
-    manifest = {"task": "workflow", "name": folder.name, "version": "1.0.0", "steps": steps}
+    finder, version = FINDERS[folder.name], _version(folder.name)
+    steps = [f"{SPEC.name}:1.0.0", f"{finder}:{version}"]
+    manifest = {"task": "workflow", "name": folder.name, "version": version, "steps": steps}
     described = {
         "format_version": "0.5.4",
         "type": "model",
@@ -126,9 +126,15 @@ noise, are shifted, left out and turned upside down. Every setting stands in `rd
 {_DATA}"""
 
 
+def _version(workflow: str) -> str:
+    """Return that of the last step, which is what changes."""
+    version: str = read_declared(FINDERS[workflow]).version
+    return version
+
+
 def _workflow_card(name: str, one: dict[str, Any], pearson: float) -> str:
     found = f"{one['true_positives']} of {one['silver_objects']} objects, with {one['objects']} reported"
-    return f"""# {name} 1.0.0
+    return f"""# {name} {_version(name)}
 
 Finds nuclei in a stack of transmitted-light planes. A workflow of two models: `brightfield-dapi` predicts the nuclear
 stain, `{FINDERS[name]}` finds the nuclei in it.
