@@ -1,10 +1,11 @@
 """A wrong request is refused before any image is read; a right one becomes the same spec from both sides."""
 
 import pytest
+from pydantic import ValidationError
 
 from cellfleet.errors import UsageError
 from cellfleet.run.request import make_spec, python_channels
-from cellfleet.spec.segment import ChannelChoice
+from cellfleet.spec.segment import ChannelChoice, SegmentSpec
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,10 @@ def test_channels_count_from_0_in_python_and_from_1_in_the_command(in_python: ob
 def test_negative_channels_are_refused() -> None:
     with pytest.raises(UsageError, match="E013"):
         python_channels(-1)
+
+
+@pytest.mark.parametrize("field", ["microns_per_pixel", "diameter_px"])
+def test_an_endless_length_is_refused_however_it_is_sent(field: str) -> None:
+    for sent in ("Infinity", float("inf")):
+        with pytest.raises(ValidationError, match="finite"):
+            SegmentSpec.model_validate({field: sent})

@@ -47,7 +47,8 @@ class ChannelChoice(BaseModel):
 class SegmentSpec(BaseModel):
     """One frozen request. Two runs with equal specs on equal pixels give byte-equal labels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An endless number would be none in JSON: stored, sent and hashed as if it had not been given.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format_version: Literal[1] = 1
     model: str = "nuclei"
