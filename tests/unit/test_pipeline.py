@@ -124,6 +124,14 @@ def test_a_pixel_size_decides_the_zoom_where_the_model_has_one(model: LoadedMode
     assert (found.scale.zoom, found.scale.source) == (0.5, "pixel-size")
 
 
+@pytest.mark.parametrize(("microns", "zoom"), [(500, 8), (1e-6, 1 / 16)])
+def test_a_pixel_size_that_makes_no_sense_is_told(model: LoadedModel, microns: float, zoom: float) -> None:
+    manifest = model.manifest.model_copy(update={"microns_per_pixel": 0.5})
+    found = survey(Plane.of_array(draw((40, 40), 22)[0]), SegmentSpec(), microns, manifest, model.predictor)
+    assert found.scale.zoom == zoom
+    assert [notice.code for notice in found.notices] == ["W206"]
+
+
 def test_an_estimate_says_why_it_was_needed(model: LoadedModel) -> None:
     for diameter in (0, 24):
         pixels = draw((160, 160), diameter)[0] if diameter else np.full((1, 160, 160), 7, np.uint8)

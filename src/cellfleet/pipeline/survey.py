@@ -75,6 +75,9 @@ def survey(
     else:
         why = "The model knows no pixel size" if microns_per_pixel else "Pixel size is not known"
         scale, notices = _estimated(plane, sample, found, manifest, predictor, why)
+    if scale.zoom in _ZOOM_LIMITS:
+        text = f"Resampling ends at × {scale.zoom:g}: the scale asks for more. Check the pixel size, or give --diameter"
+        notices = (*notices, Notice("W206", text))
     return Survey(found, scale, predictor, _shown(plane, sample), notices)
 
 
