@@ -61,7 +61,7 @@ test("labelled images become a model that is compared with the present one, publ
   expect(zip.subarray(0, 2).toString()).toBe("PK");
 
   await page.getByRole("button", { name: words.publish.button }).click();
-  await page.getByRole("button", { name: words.publish.go }).last().click();
+  await page.getByRole("dialog").getByRole("button", { name: words.publish.go }).click();
   await page.getByText(words.publish.done("our-discs:1.0.0")).waitFor();
   await page.goto(`${url}/models`);
   await page.getByRole("heading", { level: 3, name: "our-discs" }).waitFor();
