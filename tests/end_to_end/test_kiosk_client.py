@@ -111,9 +111,7 @@ def test_a_file_that_is_no_image_fails_with_the_reason(kiosk: Running, tmp_path:
     assert job["status"] == "failed" and "notes.txt" in job["reason"]
 
 
-@pytest.mark.parametrize(
-    "words", [("-m", "CytoplasmSegmentation:1"), ("-s", "-2"), ("-m", "otsu:7"), ("-j", "tracking")], ids=" ".join
-)
+@pytest.mark.parametrize("words", [("-m", "CytoplasmSegmentation:1"), ("-s", "-2"), ("-m", "otsu:7")], ids=" ".join)
 def test_what_is_not_to_be_had_ends_as_a_failed_job(kiosk: Running, tmp_path: Path, words: tuple[str, ...]) -> None:
     image = tmp_path / "a.png"
     image.write_bytes(picture(1))

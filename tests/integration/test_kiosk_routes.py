@@ -148,6 +148,12 @@ def test_a_prediction_without_an_image_is_refused_in_the_originals_words(kiosk: 
     assert (answer.status_code, answer.json()["message"]) == (400, "Invalid prediction request body.")
 
 
+@pytest.mark.parametrize("job_type", ["polaris", "", "Segmentation"])
+def test_an_unknown_job_type_is_refused_in_the_originals_words(kiosk: Running, job_type: str) -> None:
+    answer = kiosk.client().post("/api/predict", json={"jobType": job_type, "imageName": "a.png"})
+    assert (answer.status_code, answer.json()["message"]) == (400, f"Invalid Job Type: {job_type}.")
+
+
 def test_a_job_is_named_after_queue_image_and_itself(kiosk: Running) -> None:
     client = kiosk.client()
     for name, queue in {"a.png": "segmentation", "a.ZIP": "segmentation-zip"}.items():
@@ -182,8 +188,6 @@ def test_the_scale_of_the_original_is_relative_to_its_models_pixel_size(kiosk: R
         {"jobForm": {"selectedChannels": "red"}},
         {"dataRescale": "large"},
         {"dataRescale": -1},
-        {"jobType": "tracking"},
-        {"jobType": ""},
         {"uploadedName": "uploads/notthere.png"},
         {"uploadedName": "uploads/../../etc/passwd"},
     ],

@@ -77,7 +77,7 @@ def test_models_of_the_original_and_our_own_can_be_asked_for(fields: dict[str, A
 
 
 def test_a_model_with_the_name_of_an_original_takes_its_place() -> None:
-    form = PredictForm.model_validate({"jobType": "segmentation", "imageName": "a.png", "dataLabel": 1})
+    form = PredictForm.model_validate({"imageName": "a.png", "dataLabel": 1})
     own = [*MODELS, model("CytoplasmSegmentation", "3")]
     assert job_request(form, "set1", "a.png", own).segment.model == "CytoplasmSegmentation"
     assert model_versions(own)["CytoplasmSegmentation"] == ["3"]
@@ -135,8 +135,6 @@ def test_a_mesmer_job_finds_whole_cells_at_half_a_micron_with_the_nuclear_channe
     "fields",
     [
         {"modelName": "GoldStandard"},
-        {"jobType": "tracking"},
-        {"jobType": "Segmentation"},
         {"jobType": "mesmer", "jobForm": {"selectedChannels": "0,1,2"}},
         {"modelName": "cells", "modelVersion": "3"},
         {"dataLabel": 1},

@@ -86,10 +86,8 @@ def job_request(form: PredictForm, upload: str, file: str, models: Sequence[Mode
         models: Those that this service has.
 
     Raises:
-        ServiceError: E957, no such type or model, or the job cannot be done with one model, or the scale is none.
+        ServiceError: E957, there is no such model, or the job cannot be done with one model, or the scale is none.
     """
-    if form.job_type not in JOB_TYPES:
-        raise _refused(f"Invalid Job Type: {form.job_type}", "jobType", f"There are: {', '.join(JOB_TYPES)}")
     label, channels = _label_and_channels(form)
     mesmer = form.job_type == MESMER
     asked = form.model_name or (_TISSUE if mesmer else LABELS[label])

@@ -100,8 +100,9 @@ def predict(body: Body, service: Shared, user: KioskUser) -> JSONResponse:
     try:
         form = PredictForm.model_validate(body)
     except ValidationError:
-        what = "Invalid prediction request body"
-        return JSONResponse({"code": "E959", "what": what, "where": "", "action": "", "message": f"{what}."}, 400)
+        return _invalid("Invalid prediction request body.")
+    if form.job_type not in JOB_TYPES:
+        return _invalid(f"Invalid Job Type: {form.job_type}.")
     try:
         key = job_key(form.job_type, form.image_name, _submit(service, user, form).id)
     except (ServiceError, UsageError, InputError, ModelError) as error:
@@ -241,3 +242,8 @@ def _seconds(expire_in: Any) -> float:
     except (TypeError, ValueError):
         seconds = 0
     return min(seconds, _LONGEST_EXPIRE_SECONDS) if seconds > 0 else _EXPIRE_SECONDS
+
+
+def _invalid(message: str) -> JSONResponse:
+    what = message.rstrip(".")
+    return JSONResponse({"code": "E959", "what": what, "where": "", "action": "", "message": message}, 400)
