@@ -31,7 +31,7 @@ SPEC = TranslationSpec(
     crop_px=48,
     batch=2,
     steps_per_epoch=8,
-    cpu_minutes=0.001,
+    cpu_minutes=1e-9,  # one epoch, however fast the machine is
     fewest_planes=2,
 )
 
